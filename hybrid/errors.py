@@ -1,0 +1,106 @@
+"""Every error hybrid raises, in one screen.
+
+    HybridError
+    ├── ConfigError            the operator asked for something impossible
+    │   └── AppLoadError       ... the application cannot be imported
+    ├── IllegalTransition      a bug in hybrid: an event arrived in a wrong state
+    ├── LinkError              a frame between our own processes is unusable
+    │   ├── FrameTooLarge      ... refused at the sender, nothing was sent
+    │   └── DescriptorsLost    ... the receiver had no room for a descriptor
+    └── JobError               this job has no result, because ...
+        ├── JobRefused         ... it was declared or called in a way no lane can run
+        ├── QueueFull          ... the pool refused it (HTTP 503 + Retry-After)
+        ├── JobTimeout         ... its deadline passed (HTTP 504)
+        ├── JobCancelled       ... its client went away, or somebody cancelled it
+        ├── PoolBroken         ... its pool process died under it (HTTP 500)
+        │   └── JobOutOfMemory ... because the job asked for too much memory (HTTP 507)
+        ├── ResultNotPicklable ... what it returned or raised cannot cross a process
+        └── PoolClosed         ... the pool is closed (HTTP 503)
+
+An exception raised *by the job's own code* is re-raised unchanged, with the
+remote traceback as its ``__cause__``: the caller's bug must not look like ours.
+"""
+
+from __future__ import annotations
+
+
+class HybridError(Exception):
+    """Base class, so that ``except HybridError`` means "anything of ours"."""
+
+
+class ConfigError(HybridError):
+    """The operator asked for something impossible; exit code 1 or 2."""
+
+
+class AppLoadError(ConfigError):
+    """The application cannot be imported or is no ASGI application; exit code 4."""
+
+
+class IllegalTransition(HybridError):
+    """An event arrived in a state that has no entry for it: a bug in hybrid."""
+
+
+class LinkError(HybridError):
+    """A frame on a link between hybrid's own processes is unusable."""
+
+
+class FrameTooLarge(LinkError):
+    """The frame is over the link's limit; it was refused and nothing was sent."""
+
+    def __init__(self, size: int, limit: int) -> None:
+        super().__init__(f"frame of {size} bytes is over the limit of {limit} bytes")
+        self.size, self.limit = size, limit
+
+
+class DescriptorsLost(LinkError):
+    """The kernel dropped a descriptor (``MSG_CTRUNC``): the receiver is at its limit."""
+
+
+class JobError(HybridError):
+    """The job has no result, and the reason is not its own code."""
+
+
+class JobRefused(JobError):
+    """The job cannot run on the lane it asks for: the message names the remedy."""
+
+
+class QueueFull(JobError):
+    """The pool refused the job: its queue is full, or its deadline cannot be met.
+
+    Nothing has run. `retry_after` is in seconds, from the measured service rate.
+    """
+
+    def __init__(self, depth: int, limit: int, retry_after: float) -> None:
+        super().__init__(
+            f"job queue is full ({depth} of {limit} places taken); "
+            f"retry in {retry_after:.1f} s, or raise --cpu-queue"
+        )
+        self.depth, self.limit, self.retry_after = depth, limit, retry_after
+
+
+class JobTimeout(JobError):
+    """The deadline, which covers waiting and running, passed before the result."""
+
+    def __init__(self, name: str, deadline: float, where: str) -> None:
+        super().__init__(f"job {name} did not finish within {deadline:g} s (it was {where})")
+        self.name, self.deadline, self.where = name, deadline, where
+
+
+class JobCancelled(JobError):
+    """The job was withdrawn: its client is gone, or its submitter cancelled it."""
+
+
+class PoolBroken(JobError):
+    """The pool process died under the job. The pool is already whole again."""
+
+
+class JobOutOfMemory(PoolBroken):
+    """The job asked for more memory than a pool process may have."""
+
+
+class ResultNotPicklable(JobError):
+    """The result or exception cannot cross the process boundary; names the type."""
+
+
+class PoolClosed(JobError):
+    """The pool no longer takes jobs: its worker is leaving."""
