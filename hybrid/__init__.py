@@ -37,7 +37,7 @@ _HOMES = {
     "QueueFull": "hybrid.errors",
 }
 
-__all__ = ["__version__", *sorted(_HOMES)]  # noqa: PLE0604 - built from the table above
+__all__ = ["__version__", *sorted(_HOMES)]
 
 
 def __getattr__(name: str) -> Any:

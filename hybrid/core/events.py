@@ -1,0 +1,142 @@
+"""What the supervisor is told, and what it answers: plain values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+# -- events: what happened ---------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerReady:
+    """A worker serves."""
+
+    worker: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerFailedToBoot:
+    """A worker said why it is about to exit without having been ready."""
+
+    worker: int
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerExited:
+    """A worker was reaped."""
+
+    worker: int
+    how: str  # "exit code 1", "killed by SIGKILL …"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerWantsToLeave:
+    """A worker asks for its own replacement."""
+
+    worker: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class BacklogEmptied:
+    """The last acceptor has answered everything that waited."""
+
+    worker: int
+
+
+@dataclass(frozen=True, slots=True)
+class StopAsked:
+    """Somebody wants the cluster to end; `quick` without finishing anything."""
+
+    quick: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadAsked:
+    """Somebody wants every worker replaced."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScaleAsked:
+    """Somebody wants another number of workers."""
+
+    by: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time has passed, nothing else."""
+
+
+Event = (
+    WorkerReady
+    | WorkerFailedToBoot
+    | WorkerExited
+    | WorkerWantsToLeave
+    | BacklogEmptied
+    | StopAsked
+    | ReloadAsked
+    | ScaleAsked
+    | Tick
+)
+
+# -- actions: what to do about it --------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class StartWorker:
+    """Fork a worker."""
+
+    worker: int
+    slot: int
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class DrainWorker:
+    """Ask a worker to finish and leave; the `final` one empties the backlog first."""
+
+    worker: int
+    grace: float
+    final: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class KillWorker:
+    """End a worker and its pool processes now."""
+
+    worker: int
+
+
+@dataclass(frozen=True, slots=True)
+class CloseListeners:
+    """Close the primary's copy of every listener, then tell this worker (if any)."""
+
+    worker: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class AllReady:
+    """Every wanted worker is ready, for the first time since the start or a reload."""
+
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """Write one line."""
+
+    level: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """Leave the primary; every worker is gone."""
+
+    code: int
+
+
+Action = StartWorker | DrainWorker | KillWorker | CloseListeners | AllReady | Log | Exit

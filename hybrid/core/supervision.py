@@ -1,0 +1,343 @@
+"""Which workers there should be, and what to do about the difference.
+
+`Supervisor.handle(event, now)` is the whole interface: it changes the records
+and returns the actions that follow. It never does anything itself, so every
+story of the cluster (a crash in the middle of a reload, a second Ctrl-C while
+draining) is a list of events in a test.
+
+Rule 1: after every event `_converge` compares what is with what should be.
+        No event starts or ends a worker by itself, so no order of events can
+        leave a slot empty or filled twice.
+Rule 2: a replacement is ready before its elder drains; the number of workers
+        is never below the wanted one for the sake of a reload.
+Rule 3: death is what `WorkerExited` says. Being slow is not dying.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from hybrid.core import events as e
+from hybrid.core.lifecycle import Happening, State, advance
+from hybrid.core.restart import YOUNG, RestartPolicy
+
+EXIT_GAVE_UP = 1
+EXIT_NEVER_READY = 3
+EXIT_APP_LOAD = 4
+KILL_MARGIN = 2.0  # s beyond the grace period: a worker ends by itself, unless it is stuck
+
+
+@dataclass(slots=True)
+class Worker:
+    """One worker process, living or draining. Records of exited ones are dropped."""
+
+    id: int
+    slot: int
+    generation: int
+    state: State
+    started_at: float
+    ready_at: float | None = None
+    leaving: str | None = None  # why it shall be replaced; None: it shall stay
+    cut_at: float | None = None  # when it is killed; set when it drains
+    failure: str | None = None  # what it said about its failed boot
+
+
+@dataclass(slots=True)
+class Slot:
+    """A place for a worker. It survives the workers in it."""
+
+    failures: int = 0  # young deaths in a row
+    start_at: float = 0.0  # monotonic s; not filled before
+
+
+class Supervisor:
+    """The decisions of the primary."""
+
+    def __init__(
+        self,
+        workers: int,
+        *,
+        grace: float,
+        policy: RestartPolicy,
+        max_surge: int,
+        most: int,
+        jitter: Callable[[], float],
+        now: float,
+    ) -> None:
+        """Want `workers` of them, at most `most` after scaling; time starts at `now`."""
+        self.target = workers
+        self.generation = 1
+        self.stopping = False
+        self._quick = False  # stopping, and everybody has been killed
+        self.workers: dict[int, Worker] = {}
+        self._most = most
+        self._grace = grace
+        self._policy = policy
+        self._surge = max_surge
+        self._jitter = jitter
+        self._slots: dict[int, Slot] = {}
+        self._next_id = 1
+        self._ever_ready = False
+        self._last_ready = now
+        self._deaths = 0  # young deaths since a worker was last ready
+        self._announce = True  # AllReady is still owed
+        self._exit_code = 0
+        self._final: int | None = None  # the last acceptor, while the backlog is not empty
+        self._listening = True
+        self._shown = ""  # the last boot failure that was logged
+
+    # -- the interface ---------------------------------------------------------
+
+    def handle(self, event: e.Event, now: float) -> list[e.Action]:
+        """Take one event; return what follows, in order."""
+        actions: list[e.Action] = []
+        match event:
+            case e.WorkerReady(worker):
+                self._ready(worker, now, actions)
+            case e.WorkerFailedToBoot(worker, kind, text):
+                self._failed(worker, kind, text, actions)
+            case e.WorkerExited(worker, how):
+                self._exited(worker, how, now, actions)
+            case e.WorkerWantsToLeave(worker, reason):
+                self._wants_to_leave(worker, reason, actions)
+            case e.BacklogEmptied(worker):
+                self._emptied(worker, actions)
+            case e.StopAsked(quick):
+                self._stop(quick, now, actions)
+            case e.ReloadAsked():
+                self._reload(actions)
+            case e.ScaleAsked(by):
+                self._scale(by, actions)
+            case e.Tick():
+                pass
+        self._converge(now, actions)
+        return actions
+
+    def next_timer(self) -> float | None:
+        """Return the monotonic time of the next thing that only time brings about."""
+        times = [w.cut_at for w in self.workers.values() if w.cut_at is not None]
+        if not self.stopping:
+            times += [
+                slot.start_at
+                for number, slot in self._slots.items()
+                if number <= self.target and not self._serving(number)
+            ]
+            if self._deaths >= self._policy.intensity:
+                times.append(self._last_ready + self._policy.period)
+        return min(times, default=None)
+
+    # -- events ----------------------------------------------------------------
+
+    def _ready(self, worker_id: int, now: float, actions: list[e.Action]) -> None:
+        worker = self.workers[worker_id]
+        worker.state = advance(worker.state, Happening.READY)
+        if worker.state is not State.READY:
+            return
+        worker.ready_at = now
+        self._ever_ready, self._deaths = True, 0
+        for elder in self._in_slot(worker.slot):
+            if elder.id != worker_id and elder.state is not State.DRAINING:
+                self._drain(elder, now, actions)
+
+    def _failed(self, worker_id: int, kind: str, text: str, actions: list[e.Action]) -> None:
+        """Show why, once: eight workers fail for the same reason."""
+        self.workers[worker_id].failure = text
+        if text != self._shown and not self.stopping:
+            actions.append(e.Log("error", text))
+            self._shown = text
+        if kind == "import" and not self._ever_ready:
+            self._give_up(EXIT_APP_LOAD, actions)
+
+    def _exited(self, worker_id: int, how: str, now: float, actions: list[e.Action]) -> None:
+        worker = self.workers.pop(worker_id)
+        before = worker.state
+        worker.state = advance(worker.state, Happening.EXIT)
+        if self._final == worker_id:
+            self._final = None
+        if self.stopping:
+            return
+        if before is State.DRAINING:
+            actions.append(e.Log("info", f"{_name(worker)} drained: {how}"))
+            return
+        slot = self._slots[worker.slot]
+        young = worker.ready_at is None or now - worker.ready_at < YOUNG
+        slot.failures = slot.failures + 1 if young else 0
+        self._deaths += young
+        delay = self._policy.delay(slot.failures, self._jitter)
+        slot.start_at = now + delay
+        again = f"next try in {delay:.1f} s" if delay else "replacing it"
+        stage = "died before it was ready" if worker.ready_at is None else "died"
+        actions.append(e.Log("error", f"{_name(worker)} {stage}: {how}; {again}"))
+        if worker.ready_at is None and any(w.leaving for w in self._in_slot(worker.slot)):
+            self._abort_reload(actions)
+
+    def _wants_to_leave(self, worker_id: int, reason: str, actions: list[e.Action]) -> None:
+        worker = self.workers[worker_id]
+        if worker.leaving is None and not self.stopping:
+            worker.leaving = reason
+            actions.append(e.Log("info", f"{_name(worker)} will be replaced: {reason}"))
+
+    def _emptied(self, worker_id: int, actions: list[e.Action]) -> None:
+        if self._final == worker_id and self._listening:
+            self._listening = False
+            actions.append(e.CloseListeners(worker_id))
+
+    def _stop(self, quick: bool, now: float, actions: list[e.Action]) -> None:
+        if quick or self.stopping:
+            actions.append(e.Log("info", f"stopping at once, {len(self.workers)} workers"))
+            self._give_up(self._exit_code, actions)
+            return
+        self.stopping = True
+        actions.append(
+            e.Log("info", f"stopping: {len(self.workers)} workers drain, at most {self._grace:g} s")
+        )
+        starting = [w for w in self.workers.values() if w.state is State.STARTING]
+        actions += [e.KillWorker(worker.id) for worker in starting]  # they have nothing to finish
+
+    def _reload(self, actions: list[e.Action]) -> None:
+        if self.stopping:
+            return
+        self.generation += 1
+        self._announce = True
+        self._shown = ""
+        for worker in self.workers.values():
+            if worker.state is not State.DRAINING:
+                worker.leaving = "reload"
+        actions.append(e.Log("info", f"reload: generation {self.generation} replaces the workers"))
+
+    def _abort_reload(self, actions: list[e.Action]) -> None:
+        """Keep the workers that still serve: they are better than the new ones."""
+        kept = [w for w in self.workers.values() if w.leaving == "reload"]
+        for worker in kept:
+            worker.leaving = None
+        if kept:
+            self._announce = False
+            actions.append(
+                e.Log("error", f"reload aborted: {len(kept)} workers of the old generation stay")
+            )
+
+    def _scale(self, by: int, actions: list[e.Action]) -> None:
+        if self.stopping:
+            return
+        target = min(max(1, self.target + by), self._most)
+        if target == self.target:
+            text = f"{self.target} workers stay: at least 1, at most {self._most} are possible"
+            actions.append(e.Log("warning", text))
+        else:
+            actions.append(e.Log("info", f"scaling from {self.target} to {target} workers"))
+            self.target = target
+
+    # -- convergence -----------------------------------------------------------
+
+    def _converge(self, now: float, actions: list[e.Action]) -> None:
+        if any(w.state is State.READY for w in self.workers.values()):
+            self._last_ready = now
+        for worker in self.workers.values():
+            if worker.cut_at is not None and now >= worker.cut_at:
+                worker.cut_at = None
+                actions.append(e.Log("warning", f"{_name(worker)} is killed: grace period over"))
+                actions.append(e.KillWorker(worker.id))
+        if self.stopping:
+            self._converge_to_nothing(now, actions)
+        elif self._policy.gives_up(self._deaths, now - self._last_ready):
+            code = EXIT_GAVE_UP if self._ever_ready else EXIT_NEVER_READY
+            actions.append(
+                e.Log("error", f"no worker ready for {self._policy.period:g} s: giving up")
+            )
+            self._give_up(code, actions)
+            self._converge_to_nothing(now, actions)
+        else:
+            self._fill_slots(now, actions)
+            self._replace(now, actions)
+            self._remove_surplus(now, actions)
+            self._announce_readiness(actions)
+
+    def _converge_to_nothing(self, now: float, actions: list[e.Action]) -> None:
+        if not self._quick:
+            self._drain_all(now, actions)
+        if not self.workers:
+            if self._listening:
+                self._listening = False
+                actions.append(e.CloseListeners(None))
+            actions.append(e.Exit(self._exit_code))
+
+    def _drain_all(self, now: float, actions: list[e.Action]) -> None:
+        """Drain who serves; make one worker the last acceptor of what still waits."""
+        for worker in self.workers.values():
+            if worker.state is State.READY:
+                self._drain(worker, now, actions, final=self._becomes_final(worker))
+        if self._listening and self._final is None:
+            # The last acceptor died, or the workers were draining before the stop.
+            for worker in self.workers.values():
+                if worker.state is State.DRAINING and self._becomes_final(worker):
+                    actions.append(e.DrainWorker(worker.id, self._grace, final=True))
+
+    def _becomes_final(self, worker: Worker) -> bool:
+        if self._final is None and self._listening:
+            self._final = worker.id
+            return True
+        return False
+
+    def _fill_slots(self, now: float, actions: list[e.Action]) -> None:
+        for number in range(1, self.target + 1):
+            slot = self._slots.setdefault(number, Slot(start_at=now))
+            if not self._serving(number) and now >= slot.start_at:
+                self._start(number, now, actions)
+
+    def _replace(self, now: float, actions: list[e.Action]) -> None:
+        """Start the next replacement, when there is one to start and room for it."""
+        for worker in sorted(self.workers.values(), key=lambda w: w.slot):
+            surge = len(self.workers) - self.target
+            if surge >= self._surge:
+                return
+            slot = self._slots[worker.slot]
+            wanted = worker.leaving and worker.state is State.READY and worker.slot <= self.target
+            if wanted and len(self._serving(worker.slot)) == 1 and now >= slot.start_at:
+                self._start(worker.slot, now, actions)
+
+    def _remove_surplus(self, now: float, actions: list[e.Action]) -> None:
+        for worker in list(self.workers.values()):
+            if worker.slot > self.target and worker.state is not State.DRAINING:
+                self._drain(worker, now, actions)
+
+    def _announce_readiness(self, actions: list[e.Action]) -> None:
+        if not self._announce:
+            return
+        serving = [w for n in range(1, self.target + 1) for w in self._serving(n)]
+        if len(serving) == self.target and all(
+            w.state is State.READY and not w.leaving for w in serving
+        ):
+            self._announce = False
+            actions.append(e.AllReady(self.generation))
+
+    # -- small steps -----------------------------------------------------------
+
+    def _start(self, slot: int, now: float, actions: list[e.Action]) -> None:
+        worker = Worker(self._next_id, slot, self.generation, State.STARTING, now)
+        self._next_id += 1
+        self.workers[worker.id] = worker
+        actions.append(e.StartWorker(worker.id, slot, self.generation))
+
+    def _drain(
+        self, worker: Worker, now: float, actions: list[e.Action], final: bool = False
+    ) -> None:
+        worker.state = advance(worker.state, Happening.DRAIN)
+        worker.cut_at = now + self._grace + KILL_MARGIN
+        actions.append(e.DrainWorker(worker.id, self._grace, final))
+
+    def _give_up(self, code: int, actions: list[e.Action]) -> None:
+        self.stopping = self._quick = True
+        self._exit_code = code
+        actions += [e.KillWorker(worker_id) for worker_id in self.workers]
+
+    def _in_slot(self, number: int) -> list[Worker]:
+        return [w for w in self.workers.values() if w.slot == number]
+
+    def _serving(self, number: int) -> list[Worker]:
+        """Return the workers of a slot that serve or will; draining ones do not count."""
+        return [w for w in self._in_slot(number) if w.state is not State.DRAINING]
+
+
+def _name(worker: Worker) -> str:
+    return f"worker slot={worker.slot} generation={worker.generation}"

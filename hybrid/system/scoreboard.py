@@ -1,0 +1,165 @@
+"""What every process of the cluster can read about every worker, at no cost to it.
+
+One anonymous shared mapping, made by the primary before it forks, one row per
+worker process and one row of totals kept by the primary. A worker writes its
+own row and nobody else's; everybody may read all of them. So status, metrics
+and scheduling need no message, and a hung or dead worker costs a reader nothing.
+
+Rows belong to processes, not to slot numbers: during a reload a slot has two
+workers, and both count requests. A row has one writer at a time: the worker
+while it lives, the primary before the fork and after the reaping.
+
+Every field is 8 bytes and aligned, so a single store is never seen half-done
+(x86-64, arm64). A row as a whole is not consistent, and does not need to be:
+its fields are counters and gauges.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator
+
+INTEGERS = (
+    "slot",  # 1 … n; 0: the row is free
+    "generation",
+    "pid",
+    "state",  # hybrid.core.lifecycle.State by position
+    "leaving",  # 1: takes no new connections
+    "requests",
+    "requests_active",
+    "connections",
+    "accepted",  # connections ever
+    "responses_4xx",
+    "responses_5xx",
+    "loop_ticks",
+    "pool_slots",
+    "pool_busy",
+    "pool_queued",
+    "pool_abandoned",
+    "pool_processes",
+    "jobs_ok",
+    "jobs_error",
+    "jobs_timeout",
+    "jobs_cancelled",
+    "jobs_shed",
+    "jobs_killed",
+    "jobs_broken",
+)
+FLOATS = (  # seconds; the *_at are monotonic
+    "started_at",
+    "ready_at",
+    "tick_at",  # the last time the event loop ran
+    "lag_last",
+    "lag_max",
+    "lag_total",
+    "waiting_since",  # since when the oldest job waits for a permit; 0: none does
+    "queue_wait_total",
+    "run_total",
+)
+COUNTERS = frozenset(
+    {"requests", "accepted", "responses_4xx", "responses_5xx", "loop_ticks", "lag_total"}
+    | {name for name in INTEGERS if name.startswith("jobs_")}
+    | {"queue_wait_total", "run_total"}
+)
+
+_ROW = 8 * (len(INTEGERS) + len(FLOATS))  # bytes
+_INTEGER_AT = {name: i for i, name in enumerate(INTEGERS)}
+_FLOAT_AT = {name: i + len(INTEGERS) for i, name in enumerate(FLOATS)}
+
+
+class Row:
+    """One row; `set` and `add` cost about 0.1 µs each."""
+
+    def __init__(self, block: memoryview) -> None:
+        self._integers = block.cast("q")
+        self._floats = block.cast("d")
+
+    def set(self, name: str, value: float) -> None:
+        """Store a value; KeyError for a field that does not exist."""
+        if name in _INTEGER_AT:
+            self._integers[_INTEGER_AT[name]] = int(value)
+        else:
+            self._floats[_FLOAT_AT[name]] = value
+
+    def add(self, name: str, amount: float = 1) -> None:
+        """Add to a value. Only the row's writer may."""
+        if name in _INTEGER_AT:
+            self._integers[_INTEGER_AT[name]] += int(amount)
+        else:
+            self._floats[_FLOAT_AT[name]] += amount
+
+    def get(self, name: str) -> float:
+        """Return one value: an int for the integer fields, seconds otherwise."""
+        if name in _INTEGER_AT:
+            return self._integers[_INTEGER_AT[name]]
+        return self._floats[_FLOAT_AT[name]]
+
+    def float_at(self, name: str) -> tuple[memoryview[float], int]:
+        """Return where a float field lies, for a reader in a hurry."""
+        return self._floats, _FLOAT_AT[name]
+
+    def read(self) -> dict[str, float]:
+        """Return the whole row."""
+        return {name: self.get(name) for name in (*INTEGERS, *FLOATS)}
+
+    def clear(self) -> None:
+        """Make the row free."""
+        self._integers[:] = memoryview(bytes(_ROW)).cast("q")
+
+
+class Scoreboard:
+    """The mapping. Made once, in the primary; children inherit it by fork."""
+
+    def __init__(self, rows: int) -> None:
+        self._map = mmap.mmap(-1, _ROW * (rows + 1))  # MAP_SHARED | MAP_ANONYMOUS
+        view = memoryview(self._map)
+        self._rows = [Row(view[i * _ROW : (i + 1) * _ROW]) for i in range(rows + 1)]
+        self.departed = self._rows.pop()  # counters of workers that are gone
+        # The one field that is read often, for every row: some 0.05 µs each.
+        self._waiting = [row.float_at("waiting_since") for row in self._rows]
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def row(self, index: int) -> Row:
+        """Return row `index`, counted from 0."""
+        return self._rows[index]
+
+    def claim(self, slot: int, generation: int, started_at: float) -> int | None:
+        """Take a free row for a worker about to be forked; None when all are taken."""
+        for index, row in enumerate(self._rows):
+            if not row.get("slot"):
+                row.set("generation", generation)
+                row.set("started_at", started_at)
+                row.set("slot", slot)  # last: from here on readers see the row
+                return index
+        return None
+
+    def release(self, index: int) -> None:
+        """Add a dead worker's counters to `departed` and free its row."""
+        row = self._rows[index]
+        for name in COUNTERS:
+            self.departed.add(name, row.get(name))
+        row.clear()
+
+    def workers(self) -> Iterator[dict[str, float]]:
+        """Yield the rows in use, in order of slot number, older generation first."""
+        used = [values for row in self._rows if (values := row.read())["slot"]]
+        yield from sorted(used, key=lambda values: (values["slot"], values["generation"]))
+
+    def totals(self) -> dict[str, float]:
+        """Return the counters over all workers, living and dead."""
+        sums = {name: self.departed.get(name) for name in sorted(COUNTERS)}
+        for values in self.workers():
+            for name in sums:
+                sums[name] += values[name]
+        return sums
+
+    def oldest_waiting(self) -> int | None:
+        """Return the row whose job has waited longest for a permit, None if none waits."""
+        oldest, found = 0.0, None
+        for index, (floats, at) in enumerate(self._waiting):
+            since = floats[at]
+            if since > 0 and (found is None or since < oldest):
+                oldest, found = since, index
+        return found
