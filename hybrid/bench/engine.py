@@ -22,7 +22,7 @@ import select
 import socket
 import time
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hybrid.bench.records import Outcome, Records
 from hybrid.bench.wire import Answer, parse
@@ -65,7 +65,7 @@ class Engine:
         self._left = self.count
         self._open_loop = plan.concurrency == 0
         self._limit = plan.max_connections if self._open_loop else plan.concurrency
-        self._columns = {name: records.view(name) for name in records.columns}
+        self._columns: dict[str, Any] = {name: records.view(name) for name in records.columns}
         self._start = 0.0
 
     def run(self) -> tuple[float, float]:
@@ -97,7 +97,6 @@ class Engine:
             else:
                 self._send_closed()
             self._wait(self._until_next(give_up))
-        self.count -= self._left if not self._open_loop else 0
 
     def _now(self) -> float:
         return time.monotonic() - self._start

@@ -100,7 +100,7 @@ class Records:
     @property
     def ok(self) -> NDArray[np.bool_]:
         """Which rows got a complete good answer."""
-        return np.equal(self["outcome"], Outcome.OK)
+        return np.asarray(self["outcome"] == Outcome.OK)
 
     def latency(self) -> Floats:
         """Return seconds from the *intended* start; infinite where it failed."""

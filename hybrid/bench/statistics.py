@@ -56,9 +56,7 @@ class Ratio:
     pairs: int
 
     def __str__(self) -> str:
-        return (
-            f"{self.estimate:.2f} [{self.low:.2f}, {self.high:.2f}] ({self.wins}/{self.pairs} pairs)"
-        )
+        return f"{self.estimate:.2f} [{self.low:.2f}, {self.high:.2f}], {self.wins}/{self.pairs}"
 
     @property
     def separated(self) -> bool:
@@ -91,9 +89,7 @@ def ratio(first: Sequence[float], second: Sequence[float]) -> Ratio:
     half = math.inf
     if pairs > 1:
         half = t_95(pairs - 1) * float(logs.std(ddof=1)) / math.sqrt(pairs)
-    return Ratio(
-        math.exp(mean), _exp(mean - half), _exp(mean + half), int(np.sum(logs > 0)), pairs
-    )
+    return Ratio(math.exp(mean), _exp(mean - half), _exp(mean + half), int(np.sum(logs > 0)), pairs)
 
 
 def t_95(degrees: int) -> float:

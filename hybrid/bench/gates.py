@@ -1,0 +1,42 @@
+"""When a row may not be believed: the generator, not the server, was the limit.
+
+A row that fails a gate is printed with its reason and takes no part in a verdict.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+SEND_LAG = 1.0  # ms at p99; or a tenth of the median latency where that is more
+GENERATOR_CPU = 0.8  # share of its core
+SENT_IN_TIME = 0.99
+
+
+def problems(summary: dict[str, Any], *, failures_allowed: bool = False) -> list[str]:
+    """Return why the run is not to be believed; empty: it is.
+
+    Args:
+        summary: of the load generator.
+        failures_allowed: a restart is measured *by* its failures.
+    """
+    generator, everything = summary["generator"], summary["all"]
+    found = []
+    if summary["mode"] == "open":
+        found += _open_loop(generator, everything)
+    if generator["cpu_share"] > GENERATOR_CPU:
+        found.append(f"generator used {generator['cpu_share']:.0%} of its core")
+    if everything["failed"] and not failures_allowed:
+        found.append(f"{everything['failed']} of {everything['count']} requests failed")
+    return found
+
+
+def _open_loop(generator: dict[str, Any], everything: dict[str, Any]) -> list[str]:
+    found = []
+    lag, median = generator["send_lag_p99_ms"], everything["latency_ms"]["p50"]
+    limit = max(SEND_LAG, 0.1 * (median or 0.0))
+    if lag is not None and lag > limit:
+        found.append(f"requests left {lag:.1f} ms late (p99; limit {limit:.1f})")
+    # With requests held for a connection the *server* was behind, which is a result.
+    if generator["sent_in_time"] < SENT_IN_TIME and not generator["held"]:
+        found.append(f"only {generator['sent_in_time']:.1%} of the offered requests were sent")
+    return found

@@ -1,0 +1,90 @@
+"""What a tree of processes costs, read from /proc.
+
+A server under test is started in a session of its own, so its processes are
+found by session: that also catches those whose parent is already dead.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+_TICK = os.sysconf("SC_CLK_TCK")  # clock ticks/s of utime and stime
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """One sample of a server's process tree."""
+
+    cpu: float  # CPU s of the living, and of the dead their parents have waited for
+    pss: int  # bytes; shared pages divided by their sharers, so the sum is honest
+    processes: int
+
+
+def session_members(session: int) -> list[int]:
+    """Return the pids of the living (not zombie) processes of a session."""
+    found = []
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            fields = _stat(int(entry))
+            if fields and int(fields[3]) == session and fields[0] != "Z":
+                found.append(int(entry))
+    return sorted(found)
+
+
+def usage(session: int, *, memory: bool = False) -> Usage:
+    """Return what the session has used so far.
+
+    Args:
+        session: the session id, which is the pid of its first process.
+        memory: also add up PSS. It walks page tables (milliseconds per process
+            with much memory), so never while latency is being measured.
+    """
+    members = session_members(session)
+    cpu = sum(_cpu(pid) for pid in members)
+    return Usage(cpu, sum(_pss(pid) for pid in members) if memory else 0, len(members))
+
+
+def _stat(pid: int) -> list[str] | None:
+    """Return /proc/pid/stat from the state field on; the name before it may hold anything."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:  # it ended between the listing and the read
+        return None
+    return text[text.rindex(")") + 2 :].split()
+
+
+def _cpu(pid: int) -> float:
+    """Return CPU seconds of a process and of the children it has waited for.
+
+    `stat` counts in ticks of 10 ms but keeps the time of ended threads;
+    `schedstat` counts in ns but knows living threads only. Each is a lower
+    bound, so the larger one is the better.
+    """
+    fields = _stat(pid)
+    if fields is None:
+        return 0.0
+    ticks = (int(fields[11]) + int(fields[12])) / _TICK
+    reaped = (int(fields[13]) + int(fields[14])) / _TICK
+    return max(ticks, _schedstat(pid)) + reaped
+
+
+def _schedstat(pid: int) -> float:
+    total = 0
+    try:
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            total += int(Path(f"/proc/{pid}/task/{thread}/schedstat").read_text().split()[0])
+    except (OSError, IndexError):  # not compiled in, or the process has ended
+        return 0.0
+    return total / 1e9
+
+
+def _pss(pid: int) -> int:
+    try:
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return 0

@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+from typing import Any
+
+from hybrid.bench.gates import problems
+
+
+def summary(**generator: float | None) -> dict[str, Any]:
+    honest = {"cpu_share": 0.2, "send_lag_p99_ms": 0.2, "held": 0, "sent_in_time": 1.0}
+    everything = {"failed": 0, "count": 100, "latency_ms": {"p50": 1.0}}
+    return {"mode": "open", "generator": {**honest, **generator}, "all": everything}
+
+
+def test_an_honest_run_passes() -> None:
+    assert problems(summary()) == []
+
+
+def test_a_generator_that_is_late_or_busy_is_told() -> None:
+    assert "late" in problems(summary(send_lag_p99_ms=3.0))[0]
+    assert "core" in problems(summary(cpu_share=0.9))[0]
+    assert "offered" in problems(summary(sent_in_time=0.9))[0]
+
+
+def test_lag_is_judged_against_the_latency_it_would_blur() -> None:
+    slow = summary(send_lag_p99_ms=3.0)
+    slow["all"]["latency_ms"]["p50"] = 100.0
+
+    assert problems(slow) == []
+
+
+def test_requests_held_back_by_a_slow_server_are_its_result_not_our_fault() -> None:
+    assert problems(summary(sent_in_time=0.5, held=40)) == []
+
+
+def test_failures_exclude_a_row_unless_it_is_measured_by_them() -> None:
+    failed = summary()
+    failed["all"]["failed"] = 3
+
+    assert "3 of 100" in problems(failed)[0]
+    assert problems(failed, failures_allowed=True) == []
