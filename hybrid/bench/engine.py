@@ -24,6 +24,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from hybrid.bench.connection import NONE, Connection, resolve
 from hybrid.bench.records import Outcome, Records
 from hybrid.bench.wire import Answer, parse
 
@@ -31,22 +32,6 @@ if TYPE_CHECKING:
     from hybrid.bench.plan import LoadPlan
 
 RECEIVE = 1 << 18  # bytes per recv
-NONE = -1  # no request on this connection
-
-
-class Connection:
-    """One keep-alive connection, with at most one request on it."""
-
-    __slots__ = ("buffer", "connected", "fd", "needed", "outgoing", "request", "sock", "used")
-
-    def __init__(self, sock: socket.socket) -> None:
-        self.sock, self.fd = sock, sock.fileno()
-        self.request = NONE
-        self.buffer = b""
-        self.needed = 0
-        self.outgoing: memoryview | None = None
-        self.connected = False
-        self.used = 0  # requests answered on it
 
 
 class Engine:
@@ -55,7 +40,7 @@ class Engine:
     def __init__(self, plan: LoadPlan, requests: list[bytes], records: Records) -> None:
         self.plan, self.requests, self.records = plan, requests, records
         self.count = len(records)
-        self._family, self._address = _resolve(plan.host, plan.port)
+        self._family, self._address = resolve(plan.host, plan.port)
         self._epoll = select.epoll()
         self._by_fd: dict[int, Connection] = {}
         self._idle: deque[Connection] = deque()
@@ -304,8 +289,3 @@ class Engine:
     def _open_for_line(self) -> None:
         if self._line and len(self._by_fd) < self._limit:
             self._open(self._line.popleft())
-
-
-def _resolve(host: str, port: int) -> tuple[socket.AddressFamily, tuple[str, int]]:
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    return found[0], (str(found[4][0]), int(found[4][1]))

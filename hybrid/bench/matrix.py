@@ -1,0 +1,165 @@
+"""Measure the decision matrix: blocks of every topology, in random order.
+
+A block holds each topology once, so what the machine does meanwhile (a
+neighbour, the clock frequency) hits all of them alike and cancels in ratios
+within the block. One topology is in every block twice: its difference from
+itself (the A/A row) is what chance alone can do.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from hybrid.bench.cells import Bench, Cell, Effort, measure, service_time
+from hybrid.bench.fingerprint import fingerprint
+from hybrid.bench.generator import LoadFailed, LoadGenerator
+from hybrid.bench.restart import measure_restart
+from hybrid.bench.scenarios import BY_KEY, SCENARIOS
+from hybrid.bench.server import ServerFailed
+from hybrid.bench.topology import Topology, cpus, four, six, unlimited
+
+AGAIN = "A/A"  # the key of the repeated topology
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """How much of the matrix, and how thoroughly."""
+
+    name: str
+    topologies: tuple[Topology, ...]
+    scenarios: tuple[str, ...] = tuple(each.key for each in SCENARIOS)
+    blocks: int = 3
+    effort: Effort = field(default_factory=Effort)
+    repeated: str = ""  # the topology of the A/A row; empty: none
+    seed: int = 1
+
+    def columns(self) -> tuple[Topology, ...]:
+        """Return the topologies of one block, the repeated one included."""
+        twice = (replace(t, key=AGAIN) for t in self.topologies if t.key == self.repeated)
+        return (*self.topologies, *twice)
+
+    @property
+    def cells(self) -> int:
+        """How many cells a complete run has."""
+        return self.blocks * len(self.columns()) * len(self.scenarios)
+
+
+def profile(name: str, workers: int = 0, slots: int = 0) -> Profile:
+    """Return a profile by name.
+
+    Args:
+        name: "full" (about half an hour), "quick" (about 5 minutes), "ci" (two rows,
+            three columns, under a minute) or "notebook" (the article's four topologies).
+        workers: of the clustered topologies; 0: as many as CPUs, at least 2.
+        slots: of each pool; 0: the same.
+    """
+    workers, slots = workers or max(2, cpus()), slots or max(2, cpus())
+    columns = six(workers, slots)
+    brief = Effort(fixed=1.5, saturation=0.4, steps=0, restart=1.6)
+    match name:
+        case "full":
+            effort = Effort(fixed=10.0, saturation=2.0, steps=4, probe=(2.0, 8.0), restart=5.0)
+            wide = (*columns, *unlimited(workers, slots))
+            return Profile(name, wide, blocks=5, effort=effort, repeated="NxT")
+        case "quick":
+            return Profile(name, columns, repeated="NxT")
+        case "ci":
+            some = tuple(t for t in columns if t.key in ("1x0", "Nx0", "NxP"))
+            return Profile(name, some, ("io", "cpu"), effort=brief)
+        case "notebook":
+            return Profile(name, four(workers, slots), effort=brief, blocks=1)
+        case _:
+            raise ValueError(f"no profile {name!r}; there are full, quick, ci, notebook")
+
+
+@dataclass(slots=True)
+class Results:
+    """A matrix, complete or not: everything that the reports need."""
+
+    profile: Profile
+    machine: dict[str, Any]
+    service: dict[str, float]  # s one job of a scenario takes alone
+    cells: list[Cell]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the results as JSON."""
+        return {
+            "format": 1,
+            "machine": self.machine,
+            "profile": asdict(self.profile),
+            "service_s": self.service,
+            "complete": len(self.cells) == self.profile.cells,
+            "cells": [cell.to_dict() for cell in self.cells],
+        }
+
+    @classmethod
+    def from_dict(cls, stored: dict[str, Any]) -> Results:
+        """Return the results that `to_dict` stored."""
+        fields = dict(stored["profile"])
+        fields["topologies"] = tuple(Topology(**each) for each in fields["topologies"])
+        fields["scenarios"] = tuple(fields["scenarios"])
+        fields["effort"] = Effort(**{**fields["effort"], "probe": tuple(fields["effort"]["probe"])})
+        cells = [Cell(**each) for each in stored["cells"]]
+        return cls(Profile(**fields), stored["machine"], stored["service_s"], cells)
+
+
+def start(wanted: Profile, generator: LoadGenerator) -> Results:
+    """Return empty results: the machine, and how long each row's job takes alone on it."""
+    service: dict[str, float] = {}
+    jobs = {key: BY_KEY[key].job for key in wanted.scenarios if BY_KEY[key].job}
+    if jobs:
+        first = wanted.topologies[0]
+        with first.server() as server:
+            bench = Bench(server, generator, wanted.effort, first.io_workers)
+            service = {key: service_time(bench, path) for key, path in jobs.items()}
+    # A mixed request also waits for I/O; its job is the one of the "cpu" row.
+    if "mixed" in service:
+        service["mixed"] = service.get("cpu", service["mixed"])
+    return Results(wanted, fingerprint(), service, [])
+
+
+def run(results: Results, generator: LoadGenerator) -> Iterator[Cell]:
+    """Measure cell after cell; each is in `results` before it is yielded."""
+    wanted = results.profile
+    order = random.Random(wanted.seed)
+    for block in range(wanted.blocks):
+        columns = list(wanted.columns())
+        order.shuffle(columns)
+        for topology in columns:
+            rows = [key for key in wanted.scenarios if key != "restart"]
+            order.shuffle(rows)
+            # Last: it changes the server.
+            rows += [key for key in wanted.scenarios if key == "restart"]
+            for cell in _column(results, generator, topology, block, rows):
+                results.cells.append(cell)
+                yield cell
+
+
+def _column(
+    results: Results,
+    generator: LoadGenerator,
+    topology: Topology,
+    block: int,
+    rows: Sequence[str],
+) -> Iterator[Cell]:
+    """Start one server and measure its cells; a failure is a cell that says so."""
+    effort = results.profile.effort
+    done = 0
+    try:
+        with topology.server() as server:
+            bench = Bench(server, generator, effort, topology.io_workers, seed=block + 1)
+            for key in rows:
+                if key == "restart":
+                    cell = measure_restart(bench, block, topology.key)
+                else:
+                    service = results.service.get(key, 0.0)
+                    cell = measure(bench, BY_KEY[key], block, topology.key, service)
+                cell.detail["boot_s"] = round(server.boot_seconds, 3)
+                done += 1
+                yield cell
+    except (ServerFailed, LoadFailed, LookupError) as ex:
+        for key in rows[done:]:
+            yield Cell(block, key, topology.key, problems=[f"{type(ex).__name__}: {ex}"])

@@ -1,0 +1,242 @@
+"""The results as one page that needs no network: verdict first, evidence below."""
+
+from __future__ import annotations
+
+from html import escape
+from statistics import median
+from typing import Any
+
+from hybrid.bench.cells import CURVE, Cell
+from hybrid.bench.fingerprint import one_line
+from hybrid.bench.formulas import wait_behind_jobs
+from hybrid.bench.matrix import AGAIN, Results
+from hybrid.bench.restart import BIN
+from hybrid.bench.scenarios import IO_WAIT
+from hybrid.bench.svg import (
+    COLOURS,
+    Axis,
+    Line,
+    box,
+    chart,
+    document,
+    linear_axis,
+    log_axis,
+    shade,
+    text,
+)
+from hybrid.bench.verdict import Row, headline, rows, sentence, titles
+
+_STYLE = """
+body{font:15px/1.5 system-ui,sans-serif;max-width:1020px;margin:2rem auto;padding:0 1rem;color:#222}
+h1{font-size:1.5rem} h2{font-size:1.15rem;margin-top:2.2rem} .verdict{font-size:1.1rem;
+border-left:4px solid #3ca951;padding:.4rem .8rem;background:#f4faf5} .note{color:#666}
+svg{max-width:100%;height:auto} figure{margin:0 0 1rem;display:inline-block} li{margin:.2rem 0}
+"""
+_NINES = ((1.0, "0"), (10.0, "90 %"), (100.0, "99 %"), (1000.0, "99.9 %"))
+
+
+def page(results: Results) -> str:
+    """Return the whole report as HTML; every picture is inline."""
+    found = rows(results)
+    named = titles(results)
+    state = "" if len(results.cells) == results.profile.cells else " (interrupted: partial results)"
+    parts = [
+        "<h1>The decision matrix, measured" + state + "</h1>",
+        f'<p class="verdict">{escape(headline(results))}</p>',
+        f'<p class="note">{escape(one_line(results.machine))}</p>',
+        _figure(heat_map(results)),
+        "<ul>" + "".join(f"<li>{escape(sentence(row, named))}</li>" for row in found) + "</ul>",
+        _excluded(found),
+        _percentiles(results),
+        _hockey_sticks(results),
+        _timelines(results),
+        _method(results),
+    ]
+    body = "\n".join(part for part in parts if part)
+    return (
+        '<!doctype html><html lang="en"><meta charset="utf-8">'
+        f"<title>hybrid bench</title><style>{_STYLE}</style>\n<body>\n{body}\n</body></html>\n"
+    )
+
+
+def heat_map(results: Results) -> str:
+    """Return the matrix as a picture: colour is value over the best of its row."""
+    found, columns = rows(results), results.profile.topologies
+    left, top, cell_w, cell_h, right = 190, 46, 104, 46, 230
+    width, height = left + cell_w * len(columns) + right, top + cell_h * len(found) + 12
+    parts = []
+    for index, topology in enumerate(columns):
+        middle = left + (index + 0.5) * cell_w
+        parts.append(text(middle, 18, topology.key, anchor="middle", bold=True))
+        parts.append(text(middle, 34, topology.title[:19], anchor="middle", fill="#666"))
+    for number, row in enumerate(found):
+        y = top + number * cell_h
+        parts.append(text(8, y + 20, row.scenario.title))
+        unit = f", {row.metric.unit}" if row.metric.unit else ""
+        parts.append(text(8, y + 36, f"{row.metric.title}{unit}"[:34], fill="#666"))
+        for index, topology in enumerate(columns):
+            parts += _heat_cell(row, topology.key, left + index * cell_w, y, cell_w, cell_h)
+        x = left + cell_w * len(columns) + 10
+        parts.append(text(x, y + 20, f"article: {row.scenario.article}", fill="#444"))
+        parts.append(text(x, y + 36, f"measured: {row.agreement}", bold=True))
+    return document(width, height, parts)
+
+
+def _heat_cell(row: Row, key: str, x: float, y: float, width: float, height: float) -> list[str]:
+    figure = row.figures.get(key)
+    recommended = 'stroke="#222" stroke-width="2"' if key in row.scenario.recommended else ""
+    if figure is None:
+        area = box(x + 2, y + 2, width - 4, height - 4, "#eee", recommended)
+        return [area, text(x + width / 2, y + 26, "not measured", anchor="middle", fill="#888")]
+    best = row.figures[row.best[0]]
+    ours, theirs = figure.value + row.metric.floor, best.value + row.metric.floor
+    share = ours / theirs if row.metric.higher_is_better else theirs / max(ours, 1e-9)
+    value = f"{'≤ ' if figure.censored else ''}{figure.value:.3g}{' ⚠' if figure.problems else ''}"
+    parts = [
+        box(x + 2, y + 2, width - 4, height - 4, shade(share), recommended),
+        text(x + width / 2, y + 20, value, anchor="middle", bold=key in row.best),
+    ]
+    if figure.blocks > 1:
+        spread = f"{figure.low:.3g} … {figure.high:.3g}"
+        parts.append(text(x + width / 2, y + 36, spread, anchor="middle", fill="#555"))
+    return parts
+
+
+def _percentiles(results: Results) -> str:
+    parts = []
+    for key in results.profile.scenarios:
+        lines = []
+        for topology, colour in zip(results.profile.topologies, COLOURS, strict=False):
+            cells = _cells(results, key, topology.key, "curve")
+            for name, dashed in (("corrected", False), ("uncorrected", True)):
+                points = _curve([cell.detail["curve"][name] for cell in cells])
+                lines.append(Line("" if dashed else topology.title, points, colour, dashed))
+        if any(line.points for line in lines):
+            x = Axis("percentile", 1.0, 1000.0, log=True, ticks=_NINES)
+            values = [y for line in lines for _, y in line.points]
+            picture = chart(x, log_axis("I/O latency, ms", values), lines)
+            parts.append(_figure(f"{picture}<figcaption>{escape(key)}</figcaption>"))
+    if not parts:
+        return ""
+    note = (
+        "Latency of the I/O requests at the fixed load. Solid: from the intended start. Dashed: "
+        "from sending, which is what a closed-loop tool reports; the gap is coordinated omission."
+    )
+    return f'<h2>Percentiles</h2><p class="note">{note}</p>' + "".join(parts)
+
+
+def _curve(blocks: list[list[float | None]]) -> list[tuple[float, float]]:
+    """Return the median over blocks of every quantile (never their average)."""
+    points = []
+    for index, q in enumerate(CURVE):
+        known = [v for block in blocks if (v := block[index]) is not None]
+        if known and len(known) == len(blocks):
+            points.append((1.0 / (1.0 - q), median(known)))
+    return points
+
+
+def _hockey_sticks(results: Results) -> str:
+    parts = []
+    for key in results.profile.scenarios:
+        lines = []
+        for topology, colour in zip(results.profile.topologies, COLOURS, strict=False):
+            cells = _cells(results, key, topology.key, "probes")
+            probes = sorted(
+                (p["rate"], p["p95"]) for c in cells for p in c.detail["probes"] if p["p95"]
+            )
+            lines.append(Line(topology.title, probes, colour))
+        if any(line.points for line in lines):
+            lines += _theory(results, key, max(x for line in lines for x, _ in line.points))
+            rates = [x for line in lines for x, _ in line.points]
+            values = [y for line in lines for _, y in line.points]
+            picture = chart(
+                linear_axis("offered rate, /s", rates), log_axis("I/O p95, ms", values), lines
+            )
+            parts.append(_figure(f"{picture}<figcaption>{escape(key)}</figcaption>"))
+    if not parts:
+        return ""
+    note = "Dashed: mean I/O latency that theory (M/G/1) predicts where jobs run inline."
+    return f'<h2>Latency against offered rate</h2><p class="note">{note}</p>' + "".join(parts)
+
+
+def _theory(results: Results, key: str, top: float) -> list[Line]:
+    service = results.service.get(key)
+    if not service or key == "mixed":
+        return []
+    rates = [k * min(0.98 / service, top) / 60 for k in range(1, 61)]
+    points = [(rate, 1e3 * (IO_WAIT + wait_behind_jobs([(rate, service)]))) for rate in rates]
+    return [Line("theory, inline", points, "#555", dashed=True)]
+
+
+def _timelines(results: Results) -> str:
+    parts = []
+    for topology in results.profile.topologies:
+        cells = _cells(results, "restart", topology.key, "timeline")
+        if cells:
+            cell = cells[0]
+            picture = _timeline(cell.detail["timeline"], float(cell.detail["killed_at"]))
+            parts.append(_figure(f"{picture}<figcaption>{escape(topology.title)}</figcaption>"))
+    if not parts:
+        return ""
+    note = "Answers per 0.1 s of each worker (slot); the line is the SIGKILL of one of them."
+    return f'<h2>A worker is killed</h2><p class="note">{note}</p>' + "".join(parts)
+
+
+def _timeline(rows_: dict[str, list[int]], killed_at: float) -> str:
+    left, cell, bar = 64, 9, 20
+    bins = max(len(each) for each in rows_.values())
+    top = max((max(each) for name, each in rows_.items() if name != "failed"), default=1) or 1
+    parts = []
+    for number, (name, counts) in enumerate(rows_.items()):
+        y = 6 + number * bar
+        label = name if name == "failed" else f"worker {name}"
+        parts.append(text(left - 6, y + 13, label, anchor="end"))
+        for index, count in enumerate(counts):
+            bad = "#ff725c" if count else "#ffffff"
+            fill = bad if name == "failed" else shade(count / top)
+            parts.append(box(left + index * cell, y, cell - 1, bar - 3, fill))
+    x, height = left + killed_at / BIN * cell, 10 + len(rows_) * bar
+    parts.append(
+        f'<line x1="{x:.1f}" x2="{x:.1f}" y1="2" y2="{height - 4}" stroke="#222" stroke-width="2"/>'
+    )
+    return document(left + bins * cell + 10, height, parts)
+
+
+def _cells(results: Results, scenario: str, topology: str, detail: str) -> list[Cell]:
+    return [
+        cell
+        for cell in results.cells
+        if (cell.scenario, cell.topology) == (scenario, topology) and cell.detail.get(detail)
+    ]
+
+
+def _excluded(found: list[Row]) -> str:
+    items = [
+        f"<li>{escape(f'{row.scenario.key}, {key}: {reason}')}</li>"
+        for row in found
+        for key, figure in row.figures.items()
+        for reason in figure.problems
+    ]
+    return "<h2>Excluded blocks</h2><ul>" + "".join(items) + "</ul>" if items else ""
+
+
+def _method(results: Results) -> str:
+    machine: dict[str, Any] = results.machine
+    profile = results.profile
+    again = f"{profile.repeated} is in every block twice ({AGAIN})" if profile.repeated else "none"
+    facts = {
+        "method": "open loop, Poisson arrivals, latency from the intended start time",
+        "blocks": f"{profile.blocks}, topologies in random order within each",
+        "A/A row": again,
+        "job alone": ", ".join(f"{k} {1e3 * v:.1f} ms" for k, v in results.service.items()),
+        "packages": ", ".join(f"{k} {v}" for k, v in machine["packages"].items()),
+        "kernel, governor": f"{machine['kernel']}, {machine['governor']}",
+        "load average": machine["load"],
+        "commit": machine["commit"],
+    }
+    items = "".join(f"<li>{escape(k)}: {escape(str(v))}</li>" for k, v in facts.items())
+    return f"<h2>Method and machine</h2><ul>{items}</ul>"
+
+
+def _figure(content: str) -> str:
+    return f"<figure>{content}</figure>"

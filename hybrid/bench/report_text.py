@@ -1,0 +1,152 @@
+"""Results on a terminal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from hybrid.bench.calibrate import Calibration
+from hybrid.bench.fingerprint import one_line
+from hybrid.bench.gates import problems
+from hybrid.bench.matrix import Results
+from hybrid.bench.scenarios import METRICS
+from hybrid.bench.verdict import Figure, Row, headline, judge, rows, sentence, titles
+
+_DETAILS = ("io_p50", "io_p99", "cpu_ms", "pss_mb", "recovery")
+
+
+def print_matrix(console: Console, results: Results) -> None:
+    """Print the matrix, its verdicts, and what was excluded."""
+    found = rows(results)
+    console.print(_matrix_table(results, found))
+    for name in _DETAILS:
+        table = _detail_table(results, name)
+        if table is not None:
+            console.print(table)
+    for row in found:
+        console.print(Text(f"• {sentence(row, titles(results))}"))
+    console.print(Text(headline(results), style="bold"))
+    _print_excluded(console, found)
+    console.print(Text(one_line(results.machine), style="dim"))
+
+
+def _matrix_table(results: Results, found: list[Row]) -> Table:
+    table = Table(title="The decision matrix, measured (bold: best, or tied with the best)")
+    table.add_column("scenario")
+    for topology in results.profile.topologies:
+        table.add_column(f"{topology.key}\n{topology.title}", justify="right")
+    table.add_column("the article says")
+    table.add_column("measured")
+    for row in found:
+        cells = [_cell(row, topology.key) for topology in results.profile.topologies]
+        unit = f" [{row.metric.unit}]" if row.metric.unit else ""
+        name = Text(f"{row.scenario.title}\n{row.metric.title}{unit}")
+        table.add_row(name, *cells, row.scenario.article, row.agreement)
+    return table
+
+
+def _cell(row: Row, key: str) -> Text:
+    figure = row.figures.get(key)
+    if figure is None:
+        return Text("⚠")
+    return Text(figure_text(figure), style="bold" if key in row.best else "")
+
+
+def figure_text(figure: Figure) -> str:
+    """Return a figure with its interval; one block has none."""
+    value = f"{'≤ ' if figure.censored else ''}{figure.value:.3g}"
+    mark = " ⚠" if figure.problems else ""
+    if figure.blocks < 2:
+        return value + mark
+    return f"{value}\n{figure.low:.3g} … {figure.high:.3g}{mark}"
+
+
+def _detail_table(results: Results, metric: str) -> Table | None:
+    keys = [key for key in results.profile.scenarios if _measured(results, key, metric)]
+    if not keys:
+        return None
+    by = METRICS[metric]
+    table = Table(title=f"{by.title} [{by.unit}]")
+    table.add_column("scenario")
+    for topology in results.profile.topologies:
+        table.add_column(topology.key, justify="right")
+    for key in keys:
+        row = judge(results, key, metric)
+        cells = [_cell(row, topology.key) for topology in results.profile.topologies]
+        table.add_row(key, *cells)
+    return table
+
+
+def _measured(results: Results, scenario: str, metric: str) -> bool:
+    return any(c.scenario == scenario and metric in c.values for c in results.cells)
+
+
+def _print_excluded(console: Console, found: list[Row]) -> None:
+    for row in found:
+        for key, figure in row.figures.items():
+            for reason in figure.problems:
+                console.print(Text(f"⚠ {row.scenario.key} / {key}: {reason}", style="yellow"))
+
+
+def print_load(console: Console, summary: dict[str, Any]) -> None:
+    """Print the summary of one run of the generator."""
+    table = Table(title=f"{summary['mode']} loop, {summary['seconds']:.1f} s")
+    table.add_column("stream")
+    for name in ("offered/s", "ok/s", "failed", "retried", "p50", "p90", "p99", "p99.9"):
+        table.add_column(name, justify="right")
+    table.add_column("p99 uncorrected", justify="right")
+    streams = dict(summary["streams"])
+    if len(streams) > 1:
+        streams["all"] = summary["all"]
+    for name, each in streams.items():
+        quantiles = [milliseconds(each["latency_ms"][q]) for q in ("p50", "p90", "p99", "p99.9")]
+        table.add_row(
+            name,
+            f"{each['offered_per_s']:.1f}",
+            f"{each['ok_per_s']:.1f}",
+            str(each["failed"]),
+            str(each["retried"]),
+            *quantiles,
+            milliseconds(each["uncorrected_ms"]["p99"]),
+        )
+    console.print(table)
+    own = summary["generator"]
+    console.print(
+        f"generator: {own['cpu_share']:.0%} of a core, {own['cpu_us_per_request']:.1f} µs/request, "
+        f"send lag p99 {milliseconds(own['send_lag_p99_ms'])}"
+    )
+    if len(summary["workers"]) > 1:
+        console.print(f"workers: {summary['workers']}, fairness {summary['fairness']:.3f}")
+    for reason in problems(summary):
+        console.print(f"⚠ {reason}", style="yellow")
+
+
+def print_calibration(console: Console, found: Calibration) -> None:
+    """Print what the generator can do."""
+    table = Table(title="The load generator against a server that does nothing")
+    for name in ("offered/s", "CPU", "µs/request", "send lag p99", "latency p99", "gates"):
+        table.add_column(name, justify="right")
+    for step in found.steps:
+        table.add_row(
+            f"{step.rate:,.0f}",
+            f"{step.cpu_share:.0%}",
+            f"{step.cpu_us:.1f}",
+            milliseconds(step.lag_p99_ms),
+            milliseconds(step.latency_p99_ms),
+            "; ".join(step.problems) or "passed",
+        )
+    console.print(table)
+    console.print(f"ceiling {found.ceiling:,.0f} requests/s at {found.cpu_us:.1f} µs/request")
+    console.print(f"honest up to {found.honest_rate:,.0f} requests/s")
+    if found.wrk_ratio is None:
+        console.print("wrk is not installed: no cross-check")
+    else:
+        console.print(f"closed loop against wrk: {found.wrk_ratio:.3f} of its rate")
+
+
+def milliseconds(value: float | None) -> str:
+    """Return a latency, or a dash where samples do not suffice or it never came."""
+    return "–" if value is None else f"{value:.2f} ms"

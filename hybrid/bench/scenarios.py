@@ -1,0 +1,137 @@
+"""The rows of the decision matrix: what is asked of a server, and what the article advises.
+
+The article is "Cluster vs. worker threads" advice for Node: clustering for I/O,
+worker threads for CPU work, both for both, a process manager for restarts. Each
+row here turns one sentence of it into a load, an objective and a figure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from hybrid.bench.plan import LoadPlan, Stream
+
+IO_WAIT = 0.020  # s the I/O request of every row waits for its pretended upstream
+IO_RATE = 400.0  # I/O requests/s beside the jobs: 1,000 samples for a p99 in 2.5 s
+JOB_LOAD = 0.5  # CPUs kept busy by jobs at the fixed load
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """At least `share` of a stream's requests are answered within `limit` seconds."""
+
+    stream: str
+    share: float
+    limit: float
+
+    def __str__(self) -> str:
+        return f"{self.share:.0%} of {self.stream} within {1e3 * self.limit:g} ms"
+
+
+IO_OBJECTIVE = Objective("io", 0.95, IO_WAIT + 0.020)
+JOB_OBJECTIVE = Objective("job", 0.90, 0.250)
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """One row."""
+
+    key: str
+    title: str
+    article: str  # what the article recommends, in its words
+    recommended: tuple[str, ...]  # the topologies that follow it
+    metric: str  # which figure of a cell decides the row
+    job: str = ""  # path of the job request; empty: the row has I/O only
+    objectives: tuple[Objective, ...] = (IO_OBJECTIVE,)
+    keep_io: bool = False  # raising the load raises the jobs only
+
+    def streams(self, job_rate: float) -> tuple[Stream, ...]:
+        """Return the fixed load of the row."""
+        io = Stream("io", f"/io/wait?ms={1e3 * IO_WAIT:g}", IO_RATE)
+        return (io, Stream("job", self.job, job_rate)) if self.job else (io,)
+
+    def at_rate(self, plan: LoadPlan, rate: float) -> LoadPlan:
+        """Return `plan` with the load that this row raises set to `rate` requests/s."""
+        if not self.keep_io:
+            return plan.with_rate(rate)
+        streams = (replace(s, rate=rate) if s.name == "job" else s for s in plan.streams)
+        return replace(plan, streams=tuple(streams))
+
+    @property
+    def decides(self) -> str:
+        """The stream whose rate the row reports."""
+        return "job" if self.keep_io else "all"
+
+
+_BOTH = (IO_OBJECTIVE, JOB_OBJECTIVE)
+SVD = "/cpu/svd?n=450&seed=1"  # numpy; releases the GIL; about 20 ms on a core of 2024
+PRIMES = "/cpu/primes?n=300000"  # pure Python; holds it; about as long
+
+SCENARIOS = (
+    Scenario("io", "high I/O throughput", "clustering", ("Nx0",), "slo_rate"),
+    Scenario(
+        "cpu",
+        "CPU work that releases the GIL",
+        "worker threads, per process",
+        ("1xT", "1xM"),
+        "slo_rate",
+        job=SVD,
+        objectives=_BOTH,
+        keep_io=True,
+    ),
+    Scenario(
+        "cpu-gil",
+        "CPU work in pure Python",
+        "worker threads, per process",
+        ("1xT", "1xM"),
+        "slo_rate",
+        job=PRIMES,
+        objectives=_BOTH,
+        keep_io=True,
+    ),
+    Scenario(
+        "mixed",
+        "I/O and CPU work",
+        "clustering + worker threads",
+        ("NxT", "NxP", "NxM"),
+        "slo_rate",
+        job="/mixed?io_ms=20&kernel=svd&n=450",
+        objectives=_BOTH,
+    ),
+    Scenario(
+        "restart",
+        "a worker is killed under load",
+        "clustering + a process manager",
+        ("Nx0", "NxT", "NxP", "NxM"),
+        "unserved",
+    ),
+)
+BY_KEY = {each.key: each for each in SCENARIOS}
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """How a figure is called, and which way is better."""
+
+    key: str
+    title: str
+    unit: str
+    higher_is_better: bool = False
+    floor: float = 0.0  # added before ratios, where zero is a possible value
+
+
+METRICS = {
+    each.key: each
+    for each in (
+        Metric("slo_rate", "highest rate within the objective", "/s", higher_is_better=True),
+        Metric("capacity", "closed-loop throughput", "/s", higher_is_better=True),
+        Metric("io_p50", "I/O p50 beyond its wait", "ms"),
+        Metric("io_p95", "I/O p95 beyond its wait", "ms"),
+        Metric("io_p99", "I/O p99 beyond its wait", "ms"),
+        Metric("cpu_ms", "CPU per request", "ms"),
+        Metric("pss_mb", "memory (Σ PSS)", "MB"),
+        Metric("failed", "failed requests", "", floor=0.5),
+        Metric("unserved", "requests not answered in time", "", floor=0.5),
+        Metric("recovery", "time back to full capacity", "s"),
+    )
+}

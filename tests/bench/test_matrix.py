@@ -1,0 +1,77 @@
+"""The matrix's machinery end to end; the null server stands in for every topology."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hybrid.bench.cells import Effort
+from hybrid.bench.generator import LoadGenerator
+from hybrid.bench.matrix import AGAIN, Profile, run, start
+from hybrid.bench.records import Records
+from hybrid.bench.restart import timeline
+from hybrid.bench.server import NULL_SERVER
+from hybrid.bench.topology import Topology
+
+
+@dataclass(frozen=True, slots=True)
+class Stand(Topology):
+    """A topology that is not there yet."""
+
+    def command(self) -> list[str]:
+        return list(NULL_SERVER)
+
+
+@dataclass(frozen=True, slots=True)
+class Broken(Topology):
+    def command(self) -> list[str]:
+        return ["false"]
+
+
+BRIEF = Effort(fixed=0.4, warmup=0.1, saturation=0.2, steps=1, probe=(0.2, 0.3))
+
+
+def test_every_cell_is_measured_in_blocks_with_the_repeated_topology(
+    generator: LoadGenerator,
+) -> None:
+    topologies = (Stand("1x0", "one", 1, 0), Stand("NxT", "many", 2, 2, "thread"))
+    wanted = Profile("test", topologies, ("io",), blocks=1, effort=BRIEF, repeated="NxT")
+    results = start(wanted, generator)
+
+    cells = list(run(results, generator))
+
+    assert len(cells) == wanted.cells == 3
+    assert results.to_dict()["complete"]
+    assert {c.topology for c in cells} == {"1x0", "NxT", AGAIN}
+    for cell in cells:
+        assert cell.values["capacity"] > 100
+        assert cell.values["slo_rate"] > 0
+        assert cell.values["cpu_ms"] > 0
+        assert cell.values["pss_mb"] > 1
+        assert cell.values["io_p50"] < 20
+
+
+def test_a_topology_that_does_not_start_costs_its_cells_only(generator: LoadGenerator) -> None:
+    topologies = (Broken("1x0", "none", 1, 0), Stand("Nx0", "one", 1, 0))
+    wanted = Profile("test", topologies, ("io", "restart"), blocks=1, effort=BRIEF)
+
+    cells = list(run(start(wanted, generator), generator))
+
+    assert len(cells) == 4
+    failed = {(c.topology, c.scenario) for c in cells if c.problems}
+    assert {("1x0", "io"), ("1x0", "restart")} <= failed
+    # The stand-in has no /status: its restart cell says so and nothing is killed.
+    assert ("Nx0", "restart") in failed
+
+
+def test_the_timeline_counts_answers_per_worker_and_failures() -> None:
+    rows = Records.allocate(4)
+    rows["intended"][:] = [0.0, 0.05, 0.1, 0.15]
+    rows["done"][:3] = [0.02, 0.08, 0.12]
+    rows["outcome"][:3] = 1
+    rows["worker"][:3] = [0, 1, 0]
+
+    found = timeline(rows, 0.2)
+
+    assert found["0"][:2] == [1, 1]
+    assert found["1"][:2] == [1, 0]
+    assert found["failed"][:2] == [0, 1]

@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from hybrid.bench.cells import met, search
+from hybrid.bench.matrix import Results, profile
+from hybrid.bench.records import Records
+from hybrid.bench.scenarios import Objective
+from hybrid.bench.verdict import headline, judge, sentence, titles
+
+from .made_up import results
+
+ALIKE = {"1x0": 100.0, "1xT": 100.0, "1xP": 100.0, "Nx0": 100.0, "NxT": 100.0, "NxP": 100.0}
+
+
+def test_a_separated_best_wins_and_the_article_is_checked_against_it() -> None:
+    row = judge(results({**ALIKE, "Nx0": 200.0}), "io")
+
+    assert row.winner == "Nx0"
+    assert row.agreement == "agrees"
+
+
+def test_what_the_interval_does_not_separate_is_a_tie() -> None:
+    row = judge(results({**ALIKE, "Nx0": 200.0, "1xP": 201.0}), "io")
+
+    assert set(row.best) == {"Nx0", "1xP"}
+    assert row.winner is None
+    assert row.agreement == "not contradicted"
+
+
+def test_a_winner_that_the_article_does_not_name_disagrees() -> None:
+    row = judge(results({**ALIKE, "1xP": 300.0}, scenario="cpu-gil"), "cpu-gil")
+
+    assert row.agreement == "disagrees"
+
+
+def test_a_difference_within_the_aa_row_is_a_tie() -> None:
+    # The same topology twice differs by half: a winner by a third means nothing.
+    row = judge(results({**ALIKE, "Nx0": 133.0}, again=1.5), "io")
+
+    assert row.chance > 1.33
+    assert row.winner is None
+
+
+def test_one_block_decides_nothing() -> None:
+    row = judge(results({**ALIKE, "Nx0": 900.0}, blocks=1), "io")
+
+    assert len(row.best) == 6
+    assert row.agreement == "undecided"
+
+
+def test_fewer_unserved_requests_win_a_restart() -> None:
+    row = judge(results({**ALIKE, "NxT": 3.0}, scenario="restart"), "restart")
+
+    assert row.winner == "NxT"
+    assert row.figures["NxT"].value == pytest.approx(3.0, rel=0.02)
+
+
+def test_a_cell_that_failed_a_gate_takes_no_part_and_is_told() -> None:
+    found = results({**ALIKE, "Nx0": 900.0})
+    found.cells = [
+        replace(c, problems=["generator used 99% of its core"])
+        if c.topology == "Nx0" and c.block == 0
+        else c
+        for c in found.cells
+    ]
+
+    figure = judge(found, "io").figures["Nx0"]
+
+    assert figure.blocks == 2
+    assert figure.problems == ("generator used 99% of its core",)
+
+
+def test_the_verdict_is_a_sentence() -> None:
+    found = results({**ALIKE, "Nx0": 200.0})
+
+    said = sentence(judge(found, "io"), titles(found))
+    assert said == (
+        "For high I/O throughput, cluster only wins (highest rate within the objective 200 /s); "
+        "the article says clustering: agrees."
+    )
+    assert "io: Nx0" in headline(found)
+
+
+def test_results_survive_their_file() -> None:
+    found = results(ALIKE)
+
+    stored = json.loads(json.dumps(found.to_dict(), allow_nan=False))
+
+    again = Results.from_dict(stored)
+    assert again.profile == found.profile
+    assert again.cells == found.cells
+
+
+@pytest.mark.parametrize("limit", [1000.0, 700.0, 300.0, 90.0])
+def test_the_search_finds_the_highest_rate_that_holds(limit: float) -> None:
+    asked: list[float] = []
+
+    def holds(rate: float) -> bool:
+        asked.append(rate)
+        return rate <= limit
+
+    rate, censored = search(holds, 1000.0, 4)
+
+    assert not censored
+    assert rate <= limit < rate * 1.26 or rate == 950.0
+    assert len(asked) <= 4
+
+
+def test_a_rate_below_the_grid_is_censored() -> None:
+    rate, censored = search(lambda _: False, 1000.0, 3)
+
+    assert censored
+    assert rate < 1000.0 * 0.3
+
+
+def test_an_objective_counts_failures_as_late() -> None:
+    rows = Records.allocate(10)
+    rows["done"][:9] = 0.01
+    rows["outcome"][:9] = 1
+
+    assert met(rows, Objective("io", 0.9, 0.02))
+    assert not met(rows, Objective("io", 0.95, 0.02))
+
+
+@pytest.mark.parametrize("name", ["full", "quick", "ci", "notebook"])
+def test_every_profile_counts_its_cells(name: str) -> None:
+    found = profile(name, workers=2, slots=2)
+
+    columns = len({t.key for t in found.columns()})
+    assert found.cells == found.blocks * columns * len(found.scenarios)
