@@ -1,0 +1,53 @@
+"""The ``hybrid`` command. Imports nothing heavy until a command needs it."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from hybrid import __version__
+from hybrid.cli.lazy import LazyGroup
+
+_HELP = """A process cluster with a compute pool in each worker, for Falcon and numpy.
+
+\b
+Examples:
+  hybrid serve                                    the demonstration application
+  hybrid serve --io-workers 8 --cpu-pool 4        8 processes, 4 jobs at once in each
+  hybrid serve shop.app:app --bind 0.0.0.0:80     your own ASGI application
+  hybrid bench load http://127.0.0.1:8000/hello   an open-loop load on any server
+
+\b
+Signals of the primary (the process that `hybrid serve` starts):
+  TERM, INT   drain: finish requests and their jobs, then exit; a second one: at once
+  QUIT        stop at once
+  HUP         replace the workers one by one, each new one ready before its elder
+              drains; when the terminal was closed: drain and exit
+  TTIN, TTOU  one worker more, one worker less
+
+\b
+Exit codes: 0 clean, 1 configuration or run time, 2 usage, 3 no worker was ever
+ready, 4 the application cannot be imported.
+"""
+
+
+@click.group(
+    cls=LazyGroup,
+    commands_in={
+        "serve": ("hybrid.cli.serve", "serve"),
+        "bench": ("hybrid.bench.cli", "bench"),
+    },
+    help=_HELP,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, prog_name="hybrid")
+def cli() -> None:
+    """Hold the commands together."""
+
+
+def main() -> None:
+    """Run the command line; the entry point of the package."""
+    if sys.platform == "win32":
+        sys.exit("hybrid needs fork and Unix sockets: on Windows run it inside WSL 2")
+    cli(prog_name="hybrid")

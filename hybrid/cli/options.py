@@ -1,0 +1,230 @@
+"""The flags of ``hybrid serve`` as one table: flag, group and field, type, help.
+
+A flag's environment variable is ``HYBRID_`` and its name; its key in the
+configuration file is its name. Precedence: command line, environment, file,
+default. The defaults are those of `hybrid.config`, looked up, never repeated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from hybrid.cli.types import DURATION, LIMIT, SIZE
+from hybrid.config import Config
+
+_FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One flag and the field it sets; `group` is empty for a field of Config itself."""
+
+    flags: tuple[str, ...]
+    group: str
+    field: str
+    type: Any
+    help: str
+    multiple: bool = False
+
+    @property
+    def name(self) -> str:
+        """Return the parameter's name: that of its last long flag, positive form."""
+        longest = next(flag for flag in self.flags if flag.startswith("--"))
+        return longest.split("/")[0].removeprefix("--").replace("-", "_")
+
+    def default(self, config: Config) -> Any:
+        """Return the field's default."""
+        owner = getattr(config, self.group) if self.group else config
+        return getattr(owner, self.field)
+
+
+def _choice(*words: str) -> click.Choice[str]:
+    return click.Choice(words)
+
+
+def _at_least(low: int, high: int | None = None) -> click.IntRange:
+    return click.IntRange(min=low, max=high)
+
+
+OPTIONS = (
+    Option(
+        ("--io-workers", "-w", "--workers"),
+        "",
+        "io_workers",
+        _at_least(1, 512),
+        "I/O worker processes",
+    ),
+    Option(
+        ("--cpu-pool",),
+        "cpu",
+        "slots",
+        _at_least(0, 256),
+        "pool slots PER I/O WORKER: jobs it runs at once; 0: no pool, jobs block the loop",
+    ),
+    Option(
+        ("--cpu-limit",),
+        "cpu",
+        "limit",
+        LIMIT,
+        "jobs at once in the WHOLE cluster; auto: the CPU budget",
+    ),
+    Option(
+        ("--cpu-lane",),
+        "cpu",
+        "lane",
+        _choice("auto", "thread", "process", "inline"),
+        "where jobs run; auto: where each declares",
+    ),
+    Option(
+        ("--cpu-queue",),
+        "cpu",
+        "queue",
+        _at_least(0),
+        "jobs that may wait, per worker; above it 503",
+    ),
+    Option(
+        ("--cpu-deadline",),
+        "cpu",
+        "deadline",
+        DURATION,
+        "waiting and running together, then 504; 0: none",
+    ),
+    Option(
+        ("--cpu-kill-grace",),
+        "cpu",
+        "kill_grace",
+        DURATION,
+        "from a passed deadline or lost client to SIGKILL",
+    ),
+    Option(("--cpu-nice",), "cpu", "nice", _at_least(0, 19), "niceness of pool processes"),
+    Option(
+        ("--cpu-max-jobs",),
+        "cpu",
+        "max_jobs",
+        _at_least(0),
+        "jobs after which a pool process is replaced; 0: never",
+    ),
+    Option(
+        ("--cpu-max-rss",),
+        "cpu",
+        "max_rss",
+        SIZE,
+        "resident memory above which it is replaced; 0: never",
+    ),
+    Option(
+        ("--blas-threads",), "cpu", "blas_threads", _at_least(1), "threads of numpy's BLAS per slot"
+    ),
+    Option(
+        ("--app-dir",),
+        "app",
+        "app_dir",
+        click.Path(file_okay=False, exists=True, path_type=Path),
+        "folder put first on sys.path",
+    ),
+    Option(
+        ("--preload",),
+        "app",
+        "preload",
+        str,
+        "third-party module the primary imports before it forks (repeatable)",
+        multiple=True,
+    ),
+    Option(
+        ("--factory",), "app", "factory", bool, "the attribute is called to get the application"
+    ),
+    Option(
+        ("--chaos",),
+        "app",
+        "chaos",
+        bool,
+        "let the demonstration application crash, block and leak on request",
+    ),
+    Option(
+        ("--backlog",),
+        "bind",
+        "backlog",
+        _at_least(1),
+        "connections the kernel holds until a worker accepts",
+    ),
+    Option(("--max-body",), "http", "max_body", SIZE, "of a request, then 413; 0: no limit"),
+    Option(("--keep-alive",), "http", "keep_alive", DURATION, "an idle connection is kept"),
+    Option(
+        ("--header-timeout",),
+        "http",
+        "header_timeout",
+        DURATION,
+        "from the first byte of a request to the end of its headers",
+    ),
+    Option(
+        ("--limit-concurrency",),
+        "http",
+        "limit_concurrency",
+        _at_least(0),
+        "requests at once per worker, then 503; 0: no limit",
+    ),
+    Option(
+        ("--limit-connections",),
+        "http",
+        "limit_connections",
+        _at_least(1),
+        "connections per worker; then it pauses accepting",
+    ),
+    Option(("--root-path",), "http", "root_path", str, "ASGI root_path"),
+    Option(
+        ("--loop",),
+        "http",
+        "loop",
+        _choice("auto", "uvloop", "asyncio"),
+        "event loop; auto: uvloop where installed",
+    ),
+    Option(
+        ("--graceful-timeout",), "restart", "graceful_timeout", DURATION, "a draining worker has"
+    ),
+    Option(
+        ("--max-surge",),
+        "restart",
+        "max_surge",
+        _at_least(1),
+        "workers above --io-workers while replacing",
+    ),
+    Option(
+        ("--log-level",),
+        "log",
+        "level",
+        _choice("debug", "info", "warning", "error"),
+        "least level that is written",
+    ),
+    Option(("--log-format",), "log", "format", _choice("text", "json"), "of every line"),
+    Option(
+        ("--access-log/--no-access-log",), "log", "access", bool, "one line per request, to stdout"
+    ),
+    Option(
+        ("--pid-file",), "control", "pid_file", _FILE, "written when listening, removed at the end"
+    ),
+)
+_FIRST = Config()
+
+
+def add_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorate a click command with every flag of the table."""
+    for option in reversed(OPTIONS):
+        default = option.default(_FIRST)
+        if option.field == "limit":
+            default = "auto"
+        kwargs: dict[str, Any] = {"is_flag": True} if option.type is bool else {"type": option.type}
+        command = click.option(
+            *option.flags,
+            option.name,
+            default=list(default) if option.multiple else default,
+            multiple=option.multiple,
+            show_default=not option.multiple,
+            show_envvar=False,
+            help=option.help,
+            **kwargs,
+        )(command)
+    return command

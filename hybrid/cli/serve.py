@@ -1,0 +1,193 @@
+"""``hybrid serve``: from flags to a running cluster."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from hybrid import __version__
+from hybrid.cli.logs import configure_logging
+from hybrid.cli.options import add_options
+from hybrid.cli.settings import build_config, load_file, origins
+from hybrid.config import Config
+from hybrid.errors import AppLoadError, ConfigError
+
+logger = logging.getLogger("hybrid.error")
+
+_EXAMPLES = """Serve an ASGI application from a cluster of I/O workers.
+
+\b
+APP is module:attribute; without it the demonstration application is served.
+
+\b
+Examples:
+  hybrid serve --io-workers 8 --cpu-pool 4
+  hybrid serve shop.app:app --bind 0.0.0.0:8080 --bind unix:/run/shop.sock
+  hybrid serve --cpu-lane process --cpu-limit 2 --cpu-deadline 10s
+"""
+
+
+@click.command(
+    help=_EXAMPLES,
+    context_settings={"auto_envvar_prefix": "HYBRID", "show_default": True},
+)
+@click.argument("app", default="workloads.app:app", required=False)
+@click.option(
+    "--config",
+    "-c",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    is_eager=True,
+    expose_value=False,
+    callback=load_file,
+    help="TOML file; its keys are flag names",
+)
+@click.option(
+    "--bind",
+    "-b",
+    multiple=True,
+    help="HOST:PORT, unix:PATH or fd://N (repeatable)  [default: 127.0.0.1:8000]",
+)
+@click.option("--host", default=None, help="short for --bind HOST:PORT")
+@click.option(
+    "--port",
+    default=None,
+    type=click.IntRange(0, 65535),
+    help="short for --bind HOST:PORT; 0: any free one",
+)
+@add_options
+@click.option(
+    "--check-config", is_flag=True, help="check the options and the application, then exit"
+)
+@click.option(
+    "--print-config", is_flag=True, help="print every value and where it came from, then exit"
+)
+@click.pass_context
+def serve(ctx: click.Context, /, **values: Any) -> None:
+    """Turn flags into a `Config` and run the primary."""
+    config = build_config(ctx)
+    if values["print_config"]:
+        for name, value, origin in origins(ctx):
+            click.echo(f"{name:22} {value!s:34} {origin}")
+        return
+    configure_logging(config.log)
+    try:
+        code = check(config) if values["check_config"] else run(config)
+    except ConfigError as ex:
+        logger.error("%s", ex)
+        code = 1
+    sys.exit(code)
+
+
+def check(config: Config) -> int:
+    """Load the application in a child process, as a worker would; return the exit code."""
+    from hybrid.system.blas import limit_before_import
+    from hybrid.system.fork import fork_child
+    from hybrid.worker.application import load_application
+
+    limit_before_import(1)
+
+    def load() -> int:
+        try:
+            load_application(config.app)
+        except AppLoadError as ex:
+            logger.error("%s", ex)
+            return 4
+        return 0
+
+    child = fork_child(load, keep=())
+    _, status = os.waitpid(child.pid, 0)
+    code = os.waitstatus_to_exitcode(status)
+    if code == 0:
+        click.echo(f"{config.app.target} and the options are fine")
+    return code
+
+
+def run(config: Config) -> int:
+    """Bind, preload, fork, supervise; return the exit code.
+
+    Raises:
+        ConfigError: an address cannot be bound, a module not preloaded, or the
+            pid file belongs to another server.
+    """
+    began = time.monotonic()
+    from hybrid.primary.preload import preload
+    from hybrid.system.listeners import close_all, open_listeners
+
+    listeners = open_listeners(config.bind)
+    try:
+        preload(config.app.preload)
+        from hybrid.primary.main import Primary
+        from hybrid.primary.pidfile import PidFile
+        from hybrid.system.cpu_budget import cpu_budget
+        from hybrid.system.permits import PermitTable
+        from hybrid.system.scoreboard import Scoreboard
+
+        budget = cpu_budget()
+        scoreboard = Scoreboard(2 * max(16, 2 * config.io_workers))
+        limit = config.cpu.limit
+        permits = PermitTable(limit, len(scoreboard)) if limit is not None else None
+        address = ", ".join(listener.address for listener in listeners)
+        facts: dict[str, object] = {
+            "address": address,
+            "pid": os.getpid(),
+            "version": __version__,
+            "started_at": began,
+            "io_workers": config.io_workers,
+            "cpu_pool": config.cpu.slots,
+            "cpu_lane": config.cpu.lane,
+            "cpu_limit": limit,
+            "cpu_budget": budget,
+            "scheduling": config.scheduling,
+        }
+        _warn_of_oversubscription(config, budget)
+
+        def on_ready(generation: int) -> None:
+            took = time.monotonic() - began
+            if generation == 1:
+                logger.info("%s", banner(config, address, budget, took))
+            else:
+                logger.info("generation %d is ready", generation)
+
+        with PidFile(config.control.pid_file):
+            return Primary(config, listeners, scoreboard, permits, facts, on_ready).run()
+    finally:
+        close_all(listeners)
+
+
+def banner(config: Config, address: str, budget: int, took: float) -> str:
+    """Return what is said when every worker is ready."""
+    n, m, limit = config.io_workers, config.cpu.slots, config.cpu.limit
+    workers = f"{n} I/O worker{'s' if n != 1 else ''}"
+    cpus = f"{budget} CPU{'s' if budget != 1 else ''}"
+    if m == 0 or config.cpu.lane == "inline":
+        pool = f"{workers}, no pool: a job blocks its worker's loop; {cpus}"
+    else:
+        at_once = n * m if limit is None else min(limit, n * m)
+        pool = f"{workers} × {m} slots, at most {at_once} jobs at once on a budget of {cpus}"
+    return (
+        f"hybrid {__version__} listening on {address} (pid {os.getpid()})\n"
+        f"  {config.app.target}: {pool}\n"
+        f"  ready after {took:.2f} s; Ctrl-C stops, a second one at once"
+    )
+
+
+def _warn_of_oversubscription(config: Config, budget: int) -> None:
+    jobs = config.io_workers * config.cpu.slots
+    if config.cpu.limit is not None:
+        jobs = min(jobs, config.cpu.limit)
+    threads = jobs * config.cpu.blas_threads
+    if config.cpu.slots and not math.isclose(threads, budget) and threads > 1.5 * budget:
+        logger.warning(
+            "%d jobs at once × %d BLAS threads on %d CPUs: they will slow each other and "
+            "the I/O down; --cpu-limit auto keeps to the budget",
+            jobs,
+            config.cpu.blas_threads,
+            budget,
+        )

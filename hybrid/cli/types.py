@@ -1,0 +1,59 @@
+"""Parameter types: durations, sizes and the CPU limit as people write them."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import click
+
+_SECONDS = {"ms": 0.001, "": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_BYTES = {"": 1, "b": 1, "k": 2**10, "m": 2**20, "g": 2**30}
+
+
+class Duration(click.ParamType[float]):
+    """Seconds as float: ``30``, ``30s``, ``250ms``, ``5m``, ``1h``."""
+
+    name = "duration"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return seconds."""
+        if isinstance(value, int | float):
+            return float(value)
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|)", str(value).strip())
+        if match is None:
+            self.fail(f"{value!r} is no duration; write 30, 30s, 250ms or 5m", param, ctx)
+        return float(match[1]) * _SECONDS[match[2]]
+
+
+class Size(click.ParamType[int]):
+    """Bytes: ``1048576``, ``64k``, ``16M``, ``2G``."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return bytes."""
+        if isinstance(value, int):
+            return value
+        match = re.fullmatch(r"(\d+)\s*([kmg]?)i?b?", str(value).strip().lower())
+        if match is None:
+            self.fail(f"{value!r} is no size; write 1048576, 64k, 16M or 2G", param, ctx)
+        return int(match[1]) * _BYTES[match[2]]
+
+
+class Limit(click.ParamType[str]):
+    """``auto``, ``none`` or a number of at least 1."""
+
+    name = "N|auto|none"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the word, or the number as text."""
+        text = str(value).lower()
+        if text in ("auto", "none") or (text.isdecimal() and int(text) >= 1):
+            return text
+        self.fail(f"{value!r} is neither auto nor none nor a number from 1", param, ctx)
+
+
+DURATION, SIZE, LIMIT = Duration(), Size(), Limit()

@@ -1,0 +1,5 @@
+"""The primary: forks the workers, watches over them, serves no request.
+
+One thread, one plain selectors loop. It never imports the application, never
+runs asyncio, and never waits for one worker while others need it.
+"""

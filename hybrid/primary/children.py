@@ -1,0 +1,226 @@
+"""The processes the primary has forked, and the links to them.
+
+A `WorkerHandle` is the primary's object for a worker process; it contains
+nothing of what the worker does. Pool processes are children of the primary too
+(only the primary forks), but belong to one worker: when that is gone, they go.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from hybrid.config import Config
+from hybrid.pool.member import member_main
+from hybrid.pool.resources import WorkerResources, make_worker_resources
+from hybrid.system.channel import Channel, channel_pair
+from hybrid.system.fork import Disposition, fork_child
+from hybrid.system.listeners import Listener
+from hybrid.system.permits import PermitTable
+from hybrid.system.processes import kill
+from hybrid.system.scoreboard import Scoreboard
+from hybrid.worker.context import Terminated, WorkerContext
+from hybrid.worker.main import worker_main
+
+# Signals reach the whole process group: from a terminal, from `kill -- -PGID`,
+# from systemd. They are the primary's to interpret; a worker that obeyed HUP by
+# itself would turn a reload into an outage.
+_PRIMARY_ONLY = (
+    signal.SIGINT,
+    signal.SIGHUP,
+    signal.SIGQUIT,
+    signal.SIGTTIN,
+    signal.SIGTTOU,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+    signal.SIGWINCH,
+)
+
+
+@dataclass(slots=True)
+class WorkerHandle:
+    """A worker process: its link, its row, and the pool processes it owns."""
+
+    id: int
+    slot: int
+    generation: int
+    pid: int
+    pidfd: int
+    channel: Channel
+    row: int
+    resources: WorkerResources
+    members: set[int] = field(default_factory=set)  # pids of its pool processes
+
+    def close(self) -> None:
+        """Give back every descriptor held for the worker."""
+        self.channel.close()
+        self.resources.close()
+        if self.pidfd >= 0:
+            os.close(self.pidfd)
+
+
+class Children:
+    """Who is alive. The only place that forks, kills and reaps."""
+
+    def __init__(
+        self,
+        config: Config,
+        listeners: tuple[Listener, ...],
+        scoreboard: Scoreboard,
+        permits: PermitTable | None,
+        sockets: Callable[[], list[socket.socket]],
+        facts: dict[str, object],
+    ) -> None:
+        """Fork with these; `sockets` lists what else the primary has open."""
+        self.workers: dict[int, WorkerHandle] = {}  # by worker id
+        self._config = config
+        self._listeners = listeners
+        self._scoreboard = scoreboard
+        self._permits = permits
+        self._sockets = sockets
+        self._facts = facts
+        self._ids: dict[int, int] = {}  # worker pid -> worker id
+        self._owners: dict[int, int] = {}  # pool process pid -> worker id
+
+    def start_worker(self, worker: int, slot: int, generation: int, now: float) -> WorkerHandle:
+        """Fork a worker.
+
+        Raises:
+            OSError: no room for a process or descriptor, or no free row.
+        """
+        row = self._scoreboard.claim(slot, generation, now)
+        if row is None:
+            raise OSError("the scoreboard has no free row")
+        ours, theirs = channel_pair()
+        resources = make_worker_resources()
+        terminated = Terminated()
+        context = WorkerContext(
+            config=self._config,
+            slot=slot,
+            generation=generation,
+            row=row,
+            scoreboard=self._scoreboard,
+            channel=theirs,
+            listeners=tuple(listener.sock for listener in self._listeners),
+            resources=resources,
+            permits=self._permits,
+            terminated=terminated,
+            facts=self._facts,
+        )
+        keep = [theirs.fileno(), *context.listener_fds(), *resources.fds]
+        if self._permits is not None:
+            keep += self._permits.fds
+        dispositions: dict[signal.Signals, Disposition] = dict.fromkeys(
+            _PRIMARY_ONLY, signal.SIG_IGN
+        )
+        dispositions[signal.SIGTERM] = terminated
+        try:
+            child = fork_child(
+                lambda: worker_main(context),
+                keep,
+                detach=[*self._sockets(), *self._links(), ours.sock],
+                dispositions=dispositions,
+            )
+        except BaseException:
+            self._scoreboard.release(row)
+            ours.close()
+            resources.close()
+            raise
+        finally:
+            theirs.close()
+        self._scoreboard.row(row).set("pid", child.pid)
+        handle = WorkerHandle(
+            worker, slot, generation, child.pid, child.pidfd, ours, row, resources
+        )
+        self.workers[worker] = handle
+        self._ids[child.pid] = worker
+        return handle
+
+    def hatch(self, owner: WorkerHandle) -> tuple[int, int, socket.socket]:
+        """Fork a pool process for a worker.
+
+        Returns:
+            Its pid, its pidfd and the worker's end of its socket; the caller
+            passes both descriptors on and closes them.
+
+        Raises:
+            OSError: no room for a process or descriptor.
+        """
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        config, resources = self._config, owner.resources
+        sys_path = (str(config.app.app_dir.absolute()),)
+        try:
+            child = fork_child(
+                lambda: member_main(
+                    theirs, config.cpu, arena_fd=resources.arena_fd, sys_path=sys_path
+                ),
+                [theirs.fileno(), *resources.fds],
+                detach=[*self._sockets(), *self._links(), ours, *self._listening()],
+                dispositions=dict.fromkeys((*_PRIMARY_ONLY, signal.SIGTERM), signal.SIG_IGN),
+            )
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        owner.members.add(child.pid)
+        self._owners[child.pid] = owner.id
+        return child.pid, child.pidfd, ours
+
+    def kill_worker(self, worker: int) -> None:
+        """Send SIGKILL to a worker and its pool processes; harmless when they are gone."""
+        handle = self.workers.get(worker)
+        if handle is None:
+            return
+        kill(handle.pid, handle.pidfd)
+        self.kill_members(handle)
+
+    def kill_members(self, handle: WorkerHandle) -> None:
+        """Send SIGKILL to the pool processes of a worker."""
+        for pid in handle.members:
+            kill(pid)  # safe without a pidfd: a child keeps its pid until we reap it
+
+    def reap(self) -> list[tuple[WorkerHandle | None, int, int]]:
+        """Collect every child that has ended; never waits.
+
+        Returns:
+            (worker, pid, status) of each. The worker is None for a pool
+            process, and for an orphan that fell to us as PID 1.
+        """
+        reaped: list[tuple[WorkerHandle | None, int, int]] = []
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return reaped
+            if pid == 0:
+                return reaped
+            worker = self._ids.pop(pid, None)
+            if worker is not None:
+                reaped.append((self.workers[worker], pid, status))
+                continue
+            owner = self.workers.get(self._owners.pop(pid, -1))
+            if owner is not None:
+                owner.members.discard(pid)
+            reaped.append((None, pid, status))
+
+    def forget(self, handle: WorkerHandle) -> None:
+        """Drop a reaped worker: its pool processes go, its row is counted and freed."""
+        self.kill_members(handle)
+        del self.workers[handle.id]
+        self._scoreboard.release(handle.row)
+        handle.close()
+
+    @property
+    def any_left(self) -> bool:
+        """Whether a child has not been reaped yet."""
+        return bool(self.workers or self._owners)
+
+    def _links(self) -> list[socket.socket]:
+        return [handle.channel.sock for handle in self.workers.values()]
+
+    def _listening(self) -> list[socket.socket]:
+        return [listener.sock for listener in self._listeners]

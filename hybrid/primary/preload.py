@@ -1,0 +1,66 @@
+"""What the primary imports before it forks, so that its children share the pages.
+
+Third-party packages and hybrid itself, never the application: a reload must see
+new code, and a connection opened at import must not be shared by eight workers.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+from collections.abc import Sequence
+from importlib import import_module
+
+from hybrid.errors import ConfigError
+from hybrid.system.blas import limit_before_import
+from hybrid.system.processes import thread_count
+
+logger = logging.getLogger("hybrid.error")
+
+_STACK = (
+    "numpy",
+    "numpy.random",
+    "numpy.fft",
+    "numpy.linalg",
+    "orjson",
+    "falcon.asgi",
+    "falcon.media",
+    "httptools",
+    "asyncio",
+    "threadpoolctl",
+    "concurrent.futures.thread",
+    "hybrid.api.install",
+    "hybrid.api.status",
+    "hybrid.pool.member",
+    "hybrid.worker.main",
+)
+_OPTIONAL = ("uvloop",)
+
+
+def preload(modules: Sequence[str]) -> None:
+    """Import the stack and the operator's `modules`; then freeze the collector.
+
+    Raises:
+        ConfigError: one of the operator's modules cannot be imported.
+    """
+    limit_before_import(1)
+    for name in _STACK:
+        import_module(name)
+    for name in _OPTIONAL:
+        try:
+            import_module(name)
+        except ImportError:
+            logger.debug("%s is not installed; asyncio's own loop serves", name)
+    for name in modules:
+        try:
+            import_module(name)
+        except Exception as ex:
+            raise ConfigError(f"cannot preload {name}: {type(ex).__name__}: {ex}") from ex
+    threads = thread_count()
+    if threads > 1:
+        # A lock that another thread holds at the fork stays locked in the child for ever.
+        logger.warning("%d threads run before the fork; a preloaded module started them", threads)
+    # Teacher: the collector writes to every object it visits; frozen objects are
+    # not visited, so their pages stay shared with the primary (bpo-31558).
+    gc.collect()
+    gc.freeze()

@@ -1,0 +1,55 @@
+"""What a worker is born with: everything it inherits from the primary, by name."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hybrid.config import Config
+from hybrid.pool.resources import WorkerResources
+from hybrid.system.channel import Channel
+from hybrid.system.permits import PermitTable
+from hybrid.system.scoreboard import Scoreboard
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Terminated:
+    """The worker's SIGTERM handler: remembers, and wakes whoever waits for it.
+
+    It is in force from the fork on, so that a TERM to the whole process group
+    while a worker imports its application is not lost and does not kill.
+    """
+
+    def __init__(self) -> None:
+        self.happened = False
+        self.on_signal: Callable[[], None] | None = None
+
+    def __call__(self, number: int, frame: object) -> None:
+        """Take the signal."""
+        self.happened = True
+        if self.on_signal is not None:
+            self.on_signal()
+
+
+@dataclass(frozen=True)
+class WorkerContext:
+    """The inheritance. Every descriptor in it was named to `fork_child`."""
+
+    config: Config
+    slot: int  # 1 … n; survives the worker
+    generation: int
+    row: int  # of the scoreboard, this worker's own
+    scoreboard: Scoreboard
+    channel: Channel  # to the primary
+    listeners: tuple[socket.socket, ...]
+    resources: WorkerResources
+    permits: PermitTable | None
+    terminated: Terminated
+    facts: dict[str, object]  # of the cluster, fixed at its start: address, budget, …
+
+    def listener_fds(self) -> list[int]:
+        """Return the descriptors of the listening sockets."""
+        return [sock.fileno() for sock in self.listeners]

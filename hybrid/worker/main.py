@@ -1,0 +1,228 @@
+"""The life of a worker, from the fork to its exit code.
+
+     import the application --> pool, warm slots --> lifespan start-up
+         --> accept, READY --> (serve) --> an order to leave
+         --> stop accepting --> requests and jobs finish --> lifespan shutdown --> exit
+
+Rule 1: READY is said only when a request would be answered at once.
+Rule 2: a worker leaves on the primary's order. A SIGTERM of its own makes it
+        ask for one, so that a replacement is ready before it drains.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+import traceback
+from typing import Any
+
+from hybrid.api.view import set_view
+from hybrid.core import messages as m
+from hybrid.core.lifecycle import State
+from hybrid.core.supervision import EXIT_APP_LOAD, EXIT_NEVER_READY
+from hybrid.errors import AppLoadError
+from hybrid.http.lifespan import Lifespan, LifespanFailed
+from hybrid.http.loops import new_event_loop
+from hybrid.http.server import HttpServer
+from hybrid.pool.pool import Pool
+from hybrid.pool.submit import set_current_pool
+from hybrid.system.permits import Permits
+from hybrid.worker.application import load_application
+from hybrid.worker.context import WorkerContext
+from hybrid.worker.link import PrimaryLink
+from hybrid.worker.pulse import Pulse
+from hybrid.worker.scope import RequestScope
+from hybrid.worker.view import STATES, ScoreboardView
+
+logger = logging.getLogger("hybrid.error")
+
+_ORDER_PATIENCE = 5.0  # s a terminated worker waits for the primary's order
+_LAST_ACCEPT = 1.0  # s the last acceptor waits for the primary to close its listeners
+
+
+def worker_main(context: WorkerContext) -> int:
+    """Live as a worker; return the exit code. Called in a fresh child process."""
+    loop = new_event_loop(context.config.http.loop)
+    asyncio.set_event_loop(loop)
+    try:
+        return loop.run_until_complete(Worker(context, loop).live())
+    finally:
+        with contextlib.suppress(RuntimeError):
+            loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()
+
+
+class Worker:
+    """One I/O worker."""
+
+    def __init__(self, context: WorkerContext, loop: asyncio.AbstractEventLoop) -> None:
+        self._context = context
+        self._loop = loop
+        self._row = context.scoreboard.row(context.row)
+        self._orders: asyncio.Queue[tuple[m.Drain, tuple[int, ...]]] = asyncio.Queue()
+        self._listeners_closed = asyncio.Event()
+        self._row.set("pid", os.getpid())
+        self._enter(State.STARTING)
+        self._link = PrimaryLink(context.channel, loop, self._on_message)
+        self._view = ScoreboardView(context, self._publish)
+        self._pool: Pool | None = None
+        self._server: HttpServer | None = None
+
+    async def live(self) -> int:
+        """Boot, serve, drain."""
+        try:
+            lifespan = await self._boot()
+        except AppLoadError as ex:
+            return self._could_not_boot("import", str(ex), EXIT_APP_LOAD)
+        except LifespanFailed as ex:
+            return self._could_not_boot("startup", str(ex), EXIT_NEVER_READY)
+        except Exception:
+            return self._could_not_boot("startup", traceback.format_exc(), EXIT_NEVER_READY)
+        pulse = Pulse(self._loop, self._row, self._publish)
+        pulse.start()
+        self._enter(State.READY)
+        self._row.set("ready_at", self._loop.time())
+        self._link.send(m.Ready())
+        self._watch_for_term()
+        order, fds = await self._orders.get()
+        await self._drain(order, fds, lifespan)
+        pulse.stop()
+        self._publish()
+        self._link.close()
+        return 0
+
+    # -- boot --------------------------------------------------------------------
+
+    async def _boot(self) -> Lifespan:
+        context, config = self._context, self._context.config
+        set_view(self._view)
+        app = load_application(config.app)
+        self._pool = Pool(
+            config.cpu,
+            loop=self._loop,
+            permits=self._permits(),
+            hatchery=self._link,
+            resources=context.resources,
+        )
+        set_current_pool(self._pool)
+        await self._pool.warm()
+        state: dict[str, Any] = {}
+        lifespan = Lifespan(app, state)
+        await lifespan.startup()
+        self._server = HttpServer(
+            RequestScope(app),
+            config.http,
+            state=state,
+            headers=((b"x-worker", str(context.slot).encode()),),
+            log=config.log,
+        )
+        self._server.start_accepting(context.listeners)
+        return lifespan
+
+    def _permits(self) -> Permits | None:
+        table = self._context.permits
+        if table is None:
+            return None
+        return Permits(table, self._context.scoreboard, self._context.row)
+
+    def _could_not_boot(self, kind: str, text: str, code: int) -> int:
+        self._link.send(m.BootFailed(kind, text.rstrip()[-32_000:]))
+        return code
+
+    # -- orders ------------------------------------------------------------------
+
+    def _on_message(self, message: m.Message, fds: tuple[int, ...]) -> None:
+        match message:
+            case m.Drain():
+                self._orders.put_nowait((message, fds))
+            case m.ListenersClosed():
+                self._listeners_closed.set()
+            case _:
+                logger.error("the primary may not say %s", type(message).__name__)
+
+    def _watch_for_term(self) -> None:
+        term = self._context.terminated
+        # A signal handler may run between any two bytecodes: only wake the loop.
+        term.on_signal = lambda: self._loop.call_soon_threadsafe(self._on_term) and None
+        if term.happened:
+            self._on_term()
+
+    def _on_term(self) -> None:
+        self._link.send(m.Leave("SIGTERM"))
+        order = m.Drain(self._context.config.restart.graceful_timeout, final=False)
+        self._loop.call_later(_ORDER_PATIENCE, self._orders.put_nowait, (order, ()))
+
+    # -- leaving -----------------------------------------------------------------
+
+    async def _drain(self, order: m.Drain, fds: tuple[int, ...], lifespan: Lifespan) -> None:
+        server, pool = self._server, self._pool
+        assert server is not None
+        assert pool is not None
+        deadline = self._loop.time() + order.grace
+        self._enter(State.DRAINING)
+        self._view.is_draining = True
+        self._row.set("leaving", 1)
+        server.stop_accepting()
+        for sock in self._context.listeners:
+            sock.close()
+        if order.final:
+            await self._empty_backlog(server, fds)
+        # A later order can only be: become the last acceptor after all.
+        later = self._loop.create_task(self._late_final(server))
+        report = await server.drain(max(0.0, deadline - self._loop.time()))
+        if report.cut:
+            logger.warning("worker slot=%d cut %d requests", self._context.slot, report.cut)
+        await pool.close(max(0.0, deadline - self._loop.time()))
+        later.cancel()
+        await lifespan.shutdown()
+
+    async def _late_final(self, server: HttpServer) -> None:
+        while True:
+            order, fds = await self._orders.get()
+            if order.final:
+                await self._empty_backlog(server, fds)
+
+    async def _empty_backlog(self, server: HttpServer, fds: tuple[int, ...]) -> None:
+        """Answer what still waits in the backlog; the last one to hold the listeners."""
+        listeners = [socket.socket(fileno=fd) for fd in fds]
+        for sock in listeners:
+            sock.setblocking(False)
+        server.accept_remaining(listeners)
+        self._link.send(m.QueueEmptied())
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._listeners_closed.wait(), _LAST_ACCEPT)
+        # Our copies are the last ones now: what arrived in between is taken here,
+        # and only a connection of the next microseconds could be reset.
+        server.accept_remaining(listeners)
+        for sock in listeners:
+            sock.close()
+
+    # -- figures -----------------------------------------------------------------
+
+    def _enter(self, state: State) -> None:
+        self._row.set("state", STATES.index(state))
+
+    def _publish(self) -> None:
+        row, server, pool = self._row, self._server, self._pool
+        if server is not None:
+            http = server.statistics()
+            row.set("requests", http.requests_total)
+            row.set("requests_active", http.requests_active)
+            row.set("connections", http.connections)
+            row.set("accepted", http.accepted)
+            row.set("responses_4xx", http.responses_4xx)
+            row.set("responses_5xx", http.responses_5xx)
+        if pool is not None:
+            jobs = pool.statistics()
+            row.set("pool_slots", jobs.slots)
+            row.set("pool_busy", jobs.busy)
+            row.set("pool_queued", jobs.queued)
+            row.set("pool_abandoned", jobs.abandoned)
+            row.set("pool_processes", jobs.processes)
+            row.set("queue_wait_total", jobs.queue_wait_total)
+            row.set("run_total", jobs.run_total)
+            for outcome in ("ok", "error", "timeout", "cancelled", "shed", "killed", "broken"):
+                row.set(f"jobs_{outcome}", getattr(jobs, outcome))
