@@ -1,0 +1,53 @@
+# One verb per line of work; `make` alone lists them. Needs python3 (3.11 or newer) and make.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+ARGS   ?= --io-workers 8 --cpu-pool 4
+STAMP  := $(VENV)/.installed
+
+.PHONY: help serve test check fmt soak bench notebooks lock clean
+
+help:  ## list the verbs
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+serve: $(STAMP)  ## serve the demonstration application; other flags: make serve ARGS="…"
+	@exec $(BIN)/hybrid serve $(ARGS)
+
+test: check  ## everything: check, then the whole suite
+	@exec $(BIN)/python -m pytest -q
+
+check: $(STAMP)  ## format, lint, layers, types
+	@$(BIN)/ruff format --check --quiet . || { echo "not formatted: make fmt"; exit 1; }
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/lint-imports --no-cache | tail -n 3
+	@$(BIN)/mypy
+
+fmt: $(STAMP)  ## format and mend what can be mended
+	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+soak: $(STAMP)  ## the process tests at full length
+	@HYBRID_SOAK=1 exec $(BIN)/python -m pytest -q -m soak
+
+bench: $(STAMP)  ## micro-benchmarks of the pool and the kernels
+	@exec $(BIN)/python -m pytest -q benchmarks --benchmark-enable --benchmark-columns=median,iqr,ops,rounds
+
+notebooks: $(STAMP)  ## execute the notebooks and keep their outputs
+	@for book in notebooks/*.ipynb; do $(BIN)/jupyter execute --inplace "$$book" || exit 1; done
+
+lock: $(STAMP)  ## pin the newest versions that pyproject.toml allows, for every Python from 3.11
+	@$(BIN)/python -m pip install -q uv
+	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --no-header --no-emit-index-url --no-emit-find-links --no-annotate --group dev pyproject.toml -o requirements.lock
+
+clean:  ## remove the environment and every cache
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "hybrid needs Python 3.11 or newer; choose one with: make PYTHON=python3.13"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "this python3 cannot make a virtual environment; on Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
+	@echo "setting up $(VENV) …"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
