@@ -1,0 +1,253 @@
+"""Every story of the cluster as a list of events; no process anywhere."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from hybrid.core import events as e
+from hybrid.core.lifecycle import State
+from hybrid.core.restart import RestartPolicy
+from hybrid.core.supervision import Supervisor
+
+
+class Story:
+    """A supervisor with its time; collects the actions of each event."""
+
+    def __init__(self, workers: int = 2, **kwargs: Any) -> None:
+        self.now = 100.0
+        self.supervisor = Supervisor(
+            workers,
+            grace=kwargs.get("grace", 30.0),
+            policy=RestartPolicy(),
+            max_surge=kwargs.get("max_surge", 1),
+            most=16,
+            jitter=lambda: 1.0,
+            now=self.now,
+        )
+
+    def tell(self, event: e.Event, after: float = 0.0) -> list[e.Action]:
+        self.now += after
+        return self.supervisor.handle(event, self.now)
+
+    def boot(self) -> list[int]:
+        started = [a.worker for a in self.tell(e.Tick()) if isinstance(a, e.StartWorker)]
+        for worker in started:
+            self.tell(e.WorkerReady(worker))
+        return started
+
+
+def of(kind: type[Any], actions: list[e.Action]) -> list[Any]:
+    return [action for action in actions if isinstance(action, kind)]
+
+
+def test_all_slots_are_filled_at_the_start_and_readiness_is_announced_once() -> None:
+    story = Story(3)
+
+    started = of(e.StartWorker, story.tell(e.Tick()))
+    announced = [of(e.AllReady, story.tell(e.WorkerReady(s.worker))) for s in started]
+
+    assert [s.slot for s in started] == [1, 2, 3]
+    assert announced == [[], [], [e.AllReady(1)]]
+    assert of(e.AllReady, story.tell(e.Tick())) == []
+
+
+def test_a_healthy_worker_that_dies_is_replaced_at_once_in_its_slot() -> None:
+    story = Story()
+    first, _ = story.boot()
+
+    actions = story.tell(e.WorkerExited(first, "killed by SIGSEGV"), after=60)
+
+    assert [s.slot for s in of(e.StartWorker, actions)] == [1]
+    assert "SIGSEGV" in of(e.Log, actions)[0].text
+
+
+def test_a_worker_that_dies_young_waits_longer_each_time() -> None:
+    story = Story(1)
+    (worker,) = story.boot()
+    waits = []
+
+    for _ in range(4):
+        assert of(e.StartWorker, story.tell(e.WorkerExited(worker, "exit code 1"), after=1)) == []
+        timer = story.supervisor.next_timer()
+        assert timer is not None
+        waits.append(timer - story.now)
+        (start,) = of(e.StartWorker, story.tell(e.Tick(), after=waits[-1]))
+        worker = start.worker
+        story.tell(e.WorkerReady(worker))
+
+    assert waits == pytest.approx([0.25, 0.5, 1.0, 2.0])
+
+
+def test_an_application_that_cannot_be_imported_ends_the_start_with_4_and_one_traceback() -> None:
+    story = Story(3)
+    started = [s.worker for s in of(e.StartWorker, story.tell(e.Tick()))]
+
+    first = story.tell(e.WorkerFailedToBoot(started[0], "import", "no module shop"))
+    second = story.tell(e.WorkerFailedToBoot(started[1], "import", "no module shop"))
+    ends = [story.tell(e.WorkerExited(worker, "exit code 4")) for worker in started]
+
+    assert [log.text for log in of(e.Log, first + second)] == ["no module shop"]
+    assert {kill.worker for kill in of(e.KillWorker, first)} == set(started)
+    assert [of(e.Exit, end) for end in ends] == [[], [], [e.Exit(4)]]
+
+
+def test_the_primary_gives_up_with_3_when_no_worker_was_ever_ready() -> None:
+    story = Story(2)
+    codes: list[int] = []
+
+    while not codes and story.now < 200:
+        actions = story.tell(e.Tick(), after=0.5)
+        while starts := of(e.StartWorker, actions):
+            actions = [
+                a for s in starts for a in story.tell(e.WorkerExited(s.worker, "exit code 3"))
+            ]
+        codes = [exit_.code for exit_ in of(e.Exit, actions)]
+
+    assert codes == [3]
+    assert 110 <= story.now < 112
+
+
+def test_the_primary_stays_while_one_worker_is_ready_however_often_another_dies() -> None:
+    story = Story(2)
+    _, second = story.boot()
+
+    for _ in range(100):
+        actions = story.tell(e.Tick(), after=5)
+        for start in of(e.StartWorker, actions):
+            actions += story.tell(e.WorkerExited(start.worker, "exit code 1"))
+        if second in story.supervisor.workers and story.now < 106:
+            story.tell(e.WorkerExited(second, "exit code 1"))
+        assert not of(e.Exit, actions)
+
+
+def test_a_stop_makes_one_worker_the_last_acceptor_and_exits_with_0() -> None:
+    story = Story(3)
+    workers = story.boot()
+
+    drains = of(e.DrainWorker, story.tell(e.StopAsked(quick=False)))
+    closed = of(e.CloseListeners, story.tell(e.BacklogEmptied(drains[0].worker)))
+    ends = [story.tell(e.WorkerExited(worker, "exit code 0")) for worker in workers]
+
+    assert [drain.final for drain in drains] == [True, False, False]
+    assert closed == [e.CloseListeners(drains[0].worker)]
+    assert of(e.Exit, ends[-1]) == [e.Exit(0)]
+    assert not of(e.CloseListeners, [a for end in ends for a in end])
+
+
+def test_another_worker_empties_the_backlog_when_the_last_acceptor_dies() -> None:
+    story = Story(2)
+    story.boot()
+    final = next(d for d in of(e.DrainWorker, story.tell(e.StopAsked(quick=False))) if d.final)
+
+    actions = story.tell(e.WorkerExited(final.worker, "killed by SIGKILL"))
+
+    (drain,) = of(e.DrainWorker, actions)
+    assert drain.final
+    assert drain.worker != final.worker
+
+
+def test_a_second_stop_kills_everybody_at_once() -> None:
+    story = Story(2)
+    workers = story.boot()
+    story.tell(e.StopAsked(quick=False))
+
+    actions = story.tell(e.StopAsked(quick=False), after=0.1)
+
+    assert {kill.worker for kill in of(e.KillWorker, actions)} == set(workers)
+
+
+def test_a_worker_that_outlives_its_grace_period_is_killed() -> None:
+    story = Story(1, grace=5.0)
+    (worker,) = story.boot()
+    story.tell(e.StopAsked(quick=False))
+
+    timer = story.supervisor.next_timer()
+    assert timer is not None
+    actions = story.tell(e.Tick(), after=timer - story.now)
+
+    assert of(e.KillWorker, actions) == [e.KillWorker(worker)]
+    assert 5.0 < timer - 100.0 < 10.0
+
+
+def test_a_reload_replaces_one_worker_at_a_time_and_drains_only_when_the_new_one_is_ready() -> None:
+    story = Story(2)
+    old = story.boot()
+
+    (first,) = of(e.StartWorker, story.tell(e.ReloadAsked()))
+    drained = of(e.DrainWorker, story.tell(e.WorkerReady(first.worker)))
+    assert [d.worker for d in drained] == [old[0]]
+    assert of(e.StartWorker, story.tell(e.Tick())) == []  # the elder is still there
+
+    (second,) = of(e.StartWorker, story.tell(e.WorkerExited(old[0], "exit code 0")))
+    drained = of(e.DrainWorker, story.tell(e.WorkerReady(second.worker)))
+    assert [d.worker for d in drained] == [old[1]]
+    assert (first.slot, second.slot) == (1, 2)
+    assert first.generation == second.generation == 2
+
+
+def test_a_new_generation_that_cannot_boot_aborts_the_reload() -> None:
+    story = Story(2)
+    old = story.boot()
+    (first,) = of(e.StartWorker, story.tell(e.ReloadAsked()))
+
+    story.tell(e.WorkerFailedToBoot(first.worker, "import", "SyntaxError"))
+    actions = story.tell(e.WorkerExited(first.worker, "exit code 4"))
+    later = story.tell(e.Tick(), after=60)
+
+    assert any("aborted" in log.text for log in of(e.Log, actions))
+    assert not of(e.DrainWorker, actions + later)
+    assert not of(e.StartWorker, actions + later)
+    assert all(story.supervisor.workers[w].state is State.READY for w in old)
+
+
+def test_a_crash_in_the_middle_of_a_reload_fills_the_slot_with_the_new_generation() -> None:
+    story = Story(2)
+    old = story.boot()
+    (first,) = of(e.StartWorker, story.tell(e.ReloadAsked(), after=60))
+
+    (start,) = of(e.StartWorker, story.tell(e.WorkerExited(old[1], "killed by SIGKILL")))
+
+    assert (start.slot, start.generation) == (2, 2)
+    assert first.slot == 1
+
+
+def test_a_stop_in_the_middle_of_a_reload_kills_the_one_that_is_starting() -> None:
+    story = Story(2)
+    story.boot()
+    (first,) = of(e.StartWorker, story.tell(e.ReloadAsked()))
+
+    actions = story.tell(e.StopAsked(quick=False))
+
+    assert of(e.KillWorker, actions) == [e.KillWorker(first.worker)]
+    assert len(of(e.DrainWorker, actions)) == 2
+
+
+def test_scaling_down_drains_the_highest_slot_and_up_fills_it_again() -> None:
+    story = Story(2)
+    workers = story.boot()
+
+    assert of(e.DrainWorker, story.tell(e.ScaleAsked(-1)))[0].worker == workers[1]
+    story.tell(e.WorkerExited(workers[1], "exit code 0"))
+    assert [s.slot for s in of(e.StartWorker, story.tell(e.ScaleAsked(+1)))] == [2]
+
+
+def test_scaling_stops_at_one_worker() -> None:
+    story = Story(1)
+    story.boot()
+
+    actions = story.tell(e.ScaleAsked(-1))
+
+    assert not of(e.DrainWorker, actions)
+    assert of(e.Log, actions)[0].level == "warning"
+
+
+def test_a_worker_that_wants_to_leave_gets_its_replacement_first() -> None:
+    story = Story(2)
+    workers = story.boot()
+
+    (start,) = of(e.StartWorker, story.tell(e.WorkerWantsToLeave(workers[1], "max requests")))
+    (drain,) = of(e.DrainWorker, story.tell(e.WorkerReady(start.worker)))
+
+    assert (start.slot, drain.worker) == (2, workers[1])

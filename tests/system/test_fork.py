@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import os
+import signal
+import socket
+
+from hybrid.system.fork import EXIT_UNCAUGHT, Child, fork_child
+from hybrid.system.processes import describe_exit
+
+
+def status_of(child: Child) -> str:
+    os.close(child.pidfd)
+    return describe_exit(os.waitpid(child.pid, 0)[1])
+
+
+def test_the_exit_code_is_what_run_returns() -> None:
+    assert status_of(fork_child(lambda: 7, keep=())) == "exit code 7"
+
+
+def test_an_exception_ends_the_child_and_never_unwinds_into_the_primary() -> None:
+    unwound = []
+
+    def run() -> int:
+        raise RuntimeError("in the child")
+
+    try:
+        child = fork_child(run, keep=())
+    finally:
+        unwound.append(os.getpid())
+    assert status_of(child) == f"exit code {EXIT_UNCAUGHT}"
+    assert unwound == [os.getpid()]
+
+
+def test_only_named_descriptors_reach_the_child() -> None:
+    kept, lost = socket.socketpair()
+
+    def run() -> int:
+        alive = []
+        for fd in (kept.fileno(), lost.fileno()):
+            try:
+                os.fstat(fd)
+            except OSError:
+                continue
+            alive.append(fd)
+        return 0 if alive == [kept.fileno()] else 1
+
+    assert status_of(fork_child(run, keep=(kept.fileno(),))) == "exit code 0"
+    kept.close()
+    lost.close()
+
+
+def test_handlers_of_the_primary_are_gone_and_nothing_stays_blocked() -> None:
+    before = signal.signal(signal.SIGUSR1, lambda *_: None)
+
+    def run() -> int:
+        assert signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+        return len(signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+
+    child = fork_child(run, keep=(), dispositions={signal.SIGTERM: signal.SIG_IGN})
+    signal.signal(signal.SIGUSR1, before)
+    assert status_of(child) == "exit code 0"
+
+
+def test_a_death_by_signal_is_named() -> None:
+    def run() -> int:
+        os.kill(os.getpid(), signal.SIGSEGV)
+        return 0
+
+    assert status_of(fork_child(run, keep=())) == "killed by SIGSEGV"
