@@ -21,7 +21,7 @@ from hybrid.bench.scenarios import IO_WAIT, JOB_LOAD, Objective, Scenario
 from hybrid.bench.server import Server
 from hybrid.bench.statistics import quantile, samples_needed
 
-GRID_STEP = 1.25  # between neighbouring rates of the search
+GRID_TOP, GRID_SPAN = 0.95, 12.0  # highest rate of the search, over the capacity and the lowest
 CURVE = tuple(float(q) for q in 1.0 - np.logspace(0, -3, 31))  # 0 ... 0.999
 
 
@@ -187,7 +187,9 @@ def search(holds: Callable[[float], bool], capacity: float, steps: int) -> tuple
         The rate, and whether it is censored: even the lowest rate of the grid
         missed, and the figure is one step below it.
     """
-    grid = [0.95 * capacity / GRID_STEP**k for k in range(2**steps - 1)]  # descending
+    count = 2**steps - 1  # bisection then takes exactly `steps` probes
+    step = GRID_SPAN ** (1.0 / max(count - 1, 1))
+    grid = [GRID_TOP * capacity / step**k for k in range(count)]  # descending
     low, high = 0, len(grid)  # the answer is grid[low..high]
     while low < high:
         middle = (low + high) // 2
@@ -196,7 +198,7 @@ def search(holds: Callable[[float], bool], capacity: float, steps: int) -> tuple
         else:
             low = middle + 1
     if low == len(grid):
-        return grid[-1] / GRID_STEP, True
+        return grid[-1] / step, True
     return grid[low], False
 
 

@@ -135,9 +135,11 @@ def calibrate(seconds: float, as_json: bool) -> None:
 
 
 @bench.command(epilog="\b\nhybrid bench matrix --quick --html report.html")
-@click.option("--quick", "name", flag_value="quick", help="Three blocks, about 5 minutes.")
+@click.option("--quick", "name", flag_value="quick", help="Three blocks, about 10 minutes.")
 @click.option("--ci", "name", flag_value="ci", help="Two rows, three columns, under a minute.")
-@click.option("--full", "name", flag_value="full", default="full", help="The default.")
+@click.option(
+    "--full", "name", flag_value="full", default="full", help="Five blocks, more than an hour."
+)
 @click.option("--io-workers", type=int, default=0, help="Of the clusters; 0: as many as CPUs.")
 @click.option("--cpu-pool", type=int, default=0, help="Slots per worker; 0: as many as CPUs.")
 @click.option("--scenario", multiple=True, help="Only these rows (repeatable).")

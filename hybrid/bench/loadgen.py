@@ -21,6 +21,7 @@ import numpy as np
 from hybrid.bench.arrivals import closed_mix, schedule
 from hybrid.bench.engine import Engine
 from hybrid.bench.plan import LoadPlan, RunClock
+from hybrid.bench.priority import be_prompt
 from hybrid.bench.records import Records, summarise
 from hybrid.bench.wire import encode
 
@@ -77,6 +78,7 @@ def answer(line: str) -> dict[str, Any]:
 
 def main() -> int:
     """Serve plans until the end of input."""
+    be_prompt()
     for line in sys.stdin:
         print(json.dumps(answer(line)), flush=True)
     return 0

@@ -51,7 +51,7 @@ def profile(name: str, workers: int = 0, slots: int = 0) -> Profile:
     """Return a profile by name.
 
     Args:
-        name: "full" (about half an hour), "quick" (about 5 minutes), "ci" (two rows,
+        name: "full" (more than an hour), "quick" (about 10 minutes), "ci" (two rows,
             three columns, under a minute) or "notebook" (the article's four topologies).
         workers: of the clustered topologies; 0: as many as CPUs, at least 2.
         slots: of each pool; 0: the same.
@@ -65,7 +65,8 @@ def profile(name: str, workers: int = 0, slots: int = 0) -> Profile:
             wide = (*columns, *unlimited(workers, slots))
             return Profile(name, wide, blocks=5, effort=effort, repeated="NxT")
         case "quick":
-            return Profile(name, columns, repeated="NxT")
+            effort = Effort(fixed=2.4, saturation=0.4, probe=(0.4, 1.0), restart=1.8)
+            return Profile(name, columns, effort=effort, repeated="NxT")
         case "ci":
             some = tuple(t for t in columns if t.key in ("1x0", "Nx0", "NxP"))
             return Profile(name, some, ("io", "cpu"), effort=brief)

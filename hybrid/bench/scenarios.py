@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from hybrid.bench.plan import LoadPlan, Stream
 
 IO_WAIT = 0.020  # s the I/O request of every row waits for its pretended upstream
-IO_RATE = 400.0  # I/O requests/s beside the jobs: 1,000 samples for a p99 in 2.5 s
+IO_RATE = 500.0  # I/O requests/s beside the jobs: 1,000 samples for a p99 in 2 s
 JOB_LOAD = 0.5  # CPUs kept busy by jobs at the fixed load
 
 

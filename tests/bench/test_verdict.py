@@ -106,7 +106,7 @@ def test_the_search_finds_the_highest_rate_that_holds(limit: float) -> None:
     rate, censored = search(holds, 1000.0, 4)
 
     assert not censored
-    assert rate <= limit < rate * 1.26 or rate == 950.0
+    assert rate <= limit < rate * 1.2 or rate == 950.0
     assert len(asked) <= 4
 
 
@@ -114,7 +114,7 @@ def test_a_rate_below_the_grid_is_censored() -> None:
     rate, censored = search(lambda _: False, 1000.0, 3)
 
     assert censored
-    assert rate < 1000.0 * 0.3
+    assert rate < 1000.0 * 0.08
 
 
 def test_an_objective_counts_failures_as_late() -> None:
