@@ -1,0 +1,1 @@
+"""hybrid's own Falcon pieces: media, errors, health, status. Knows no process."""

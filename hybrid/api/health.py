@@ -1,0 +1,25 @@
+"""Health for an orchestrator: is it alive, should it get traffic."""
+
+from __future__ import annotations
+
+import falcon
+
+from hybrid.api.view import current_view
+
+
+class Live:
+    """``/livez``: the event loop answers. Asks nobody else."""
+
+    async def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Answer 200."""
+        resp.media = {"status": "alive"}
+
+
+class Ready:
+    """``/readyz``: this worker has its application and pool, and is not draining."""
+
+    async def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Answer 200, or 503 while draining."""
+        ready = current_view().ready()
+        resp.status = falcon.HTTP_200 if ready else falcon.HTTP_503
+        resp.media = {"status": "ready" if ready else "draining"}

@@ -1,0 +1,65 @@
+"""``hybrid.install(app)``: media, errors and timing for a Falcon application."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import falcon
+import falcon.asgi
+
+from hybrid.api.media import NPY, JsonHandler, NpyHandler
+from hybrid.api.problems import handle_job_error, handle_uncaught, serialize_http_error
+from hybrid.errors import JobError
+from hybrid.pool.submit import job_times
+
+
+def install(app: falcon.asgi.App[Any, Any]) -> None:
+    """Teach a Falcon ASGI application hybrid's manners; nothing else changes.
+
+    * ``application/x-npy`` bodies are ndarrays, JSON goes through orjson;
+    * a job without a result becomes its HTTP status (503, 504, 500, 507);
+    * every error is ``application/problem+json`` with the request's id;
+    * answers of requests that ran jobs carry ``Server-Timing``.
+
+    No route is added: those of `hybrid.api.health` and `status` are the application's choice.
+    """
+    handlers = {NPY: NpyHandler(), falcon.MEDIA_JSON: JsonHandler()}
+    app.req_options.media_handlers.update(handlers)
+    app.resp_options.media_handlers.update(handlers)
+    app.set_error_serializer(serialize_http_error)
+    app.add_error_handler(Exception, handle_uncaught)
+    app.add_error_handler(falcon.HTTPError, _compose_http_error)
+    app.add_error_handler(falcon.HTTPStatus, _compose_http_status)
+    app.add_error_handler(JobError, handle_job_error)
+    app.add_middleware(ServerTiming())
+
+
+class ServerTiming:
+    """Falcon middleware: where the time of a request's jobs went, in milliseconds."""
+
+    async def process_response(
+        self, req: falcon.Request, resp: falcon.Response, resource: object, req_succeeded: bool
+    ) -> None:
+        """Add the header when the request has run a job."""
+        times = job_times.get()
+        if times:
+            queue = sum(t.queue_s for t in times) * 1e3
+            run = sum(t.run_s for t in times) * 1e3
+            resp.set_header("Server-Timing", f"queue;dur={queue:.3f}, run;dur={run:.3f}")
+
+
+async def _compose_http_error(
+    req: falcon.Request, resp: falcon.Response, ex: falcon.HTTPError, params: Any, **_: Any
+) -> None:
+    if ex.headers is not None:
+        resp.set_headers(ex.headers)
+    serialize_http_error(req, resp, ex)
+
+
+async def _compose_http_status(
+    req: falcon.Request, resp: falcon.Response, ex: falcon.HTTPStatus, params: Any, **_: Any
+) -> None:
+    resp.status = ex.status
+    if ex.headers is not None:
+        resp.set_headers(ex.headers)
+    resp.text = ex.text

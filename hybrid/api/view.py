@@ -1,0 +1,53 @@
+"""The cluster as the resources see it; a worker puts the real one here."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Protocol
+
+
+class ClusterView(Protocol):
+    """What a resource may ask about the cluster."""
+
+    def ready(self) -> bool:
+        """Return whether this process takes new requests."""
+        ...
+
+    def topology(self) -> dict[str, Any]:
+        """Return what was fixed at the start: workers, slots, limit, budget."""
+        ...
+
+    def status(self) -> dict[str, Any]:
+        """Return the state of every worker."""
+        ...
+
+
+class SingleProcess:
+    """Without a server (a test, another ASGI server): one process, jobs inline."""
+
+    def ready(self) -> bool:
+        """Return True: there is nothing to wait for."""
+        return True
+
+    def topology(self) -> dict[str, Any]:
+        """Return the least topology there is."""
+        return {"io_workers": 1, "cpu_pool": 0, "cpu_lane": "inline", "worker": 0, "chaos": False}
+
+    def status(self) -> dict[str, Any]:
+        """Return this process alone."""
+        workers = [{"slot": 0, "pid": os.getpid(), "state": "ready"}]
+        return {"topology": self.topology(), "workers": workers, "totals": {}}
+
+
+_view: ClusterView = SingleProcess()
+
+
+def set_view(view: ClusterView) -> None:
+    """Put the view of this process here; once per worker, before it serves."""
+    global _view  # one fact about the process
+    _view = view
+
+
+def current_view() -> ClusterView:
+    """Return the view of this process."""
+    return _view

@@ -1,0 +1,201 @@
+"""The real ``hybrid serve`` in a subprocess, on port 0, in a process group of its own."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+PATIENCE = 20.0  # s; a test that waits longer has failed
+
+
+def wait_until(condition: Callable[[], Any], deadline: float = PATIENCE, what: str = "") -> Any:
+    """Return the first true value of `condition`; fail after `deadline` seconds."""
+    end = time.monotonic() + deadline
+    while True:
+        value = condition()
+        if value:
+            return value
+        assert time.monotonic() < end, f"not within {deadline:g} s: {what or condition}"
+        threading.Event().wait(0.01)
+
+
+class Server:
+    """A running server and every process it ever had."""
+
+    def __init__(self, args: tuple[str, ...], cwd: Path | None = None) -> None:
+        command = [sys.executable, "-m", "hybrid", "serve", *args, "--no-access-log"]
+        if not any(a.startswith(("--bind", "-b")) for a in args):
+            command += ["--bind", "127.0.0.1:0"]
+        env = {k: v for k, v in os.environ.items() if not k.startswith("HYBRID_")}
+        self.process = subprocess.Popen(
+            command,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            start_new_session=True,
+            cwd=cwd,
+            env=env,
+        )
+        self.pid = self.process.pid
+        self.lines: list[str] = []
+        self._seen: dict[int, psutil.Process] = {}
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.lines.append(line.rstrip())
+
+    @property
+    def log(self) -> str:
+        return "\n".join(self.lines)
+
+    def wait_for_log(self, pattern: str, deadline: float = PATIENCE) -> re.Match[str]:
+        return wait_until(
+            lambda: re.search(pattern, self.log), deadline, f"{pattern} in\n{self.log}"
+        )
+
+    def wait_ready(self) -> Server:
+        wait_until(
+            lambda: "listening on" in self.log or self.process.poll() is not None,
+            what=f"ready\n{self.log}",
+        )
+        assert "listening on" in self.log, self.log
+        self.remember()
+        return self
+
+    @property
+    def port(self) -> int:
+        found = re.search(r"listening on http://[\d.]+:(\d+)", self.log)
+        assert found, self.log
+        return int(found[1])
+
+    def remember(self) -> list[psutil.Process]:
+        """Note every process of the tree; `assert_gone` looks for them later."""
+        try:
+            tree = psutil.Process(self.pid).children(recursive=True)
+        except psutil.NoSuchProcess:
+            return []
+        for process in tree:
+            self._seen[process.pid] = process
+        return tree
+
+    def connection(self, timeout: float = PATIENCE) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+
+    def request(
+        self, method: str, path: str, body: bytes | None = None, **headers: str
+    ) -> tuple[int, dict[str, str], bytes]:
+        connection = self.connection()
+        try:
+            named = {k.replace("_", "-"): v for k, v in headers.items()}
+            connection.request(method, path, body, named)
+            answer = connection.getresponse()
+            return answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read()
+        finally:
+            connection.close()
+
+    def get(self, path: str, **headers: str) -> tuple[int, dict[str, str], bytes]:
+        return self.request("GET", path, **headers)
+
+    def status(self) -> dict[str, Any]:
+        answer: dict[str, Any] = json.loads(self.get("/status")[2])
+        return answer
+
+    def workers(self, state: str = "ready") -> list[dict[str, Any]]:
+        return [w for w in self.status()["workers"] if w["state"] == state]
+
+    def in_background(self, method: str, path: str) -> Background:
+        return Background(self, method, path)
+
+    def signal(self, number: signal.Signals) -> None:
+        os.kill(self.pid, number)
+
+    def wait_exit(self, deadline: float = PATIENCE) -> int:
+        code = self.process.wait(deadline)
+        self._reader.join(deadline)
+        return code
+
+    def assert_gone(self, deadline: float = 2.0) -> None:
+        wait_until(
+            lambda: not [p for p in self._seen.values() if _alive(p)],
+            deadline,
+            f"left behind: {[p for p in self._seen.values() if _alive(p)]}",
+        )
+
+    def end(self) -> None:
+        self.remember()
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        self._reader.join(5)
+        assert self.process.stderr is not None
+        self.process.stderr.close()
+        self.assert_gone()
+
+
+class Background:
+    """A request that somebody waits for in a thread."""
+
+    def __init__(self, server: Server, method: str, path: str) -> None:
+        self.result: tuple[int, dict[str, str], bytes] | None = None
+        self.error: Exception | None = None
+
+        def run() -> None:
+            try:
+                self.result = server.request(method, path)
+            except (OSError, http.client.HTTPException) as ex:
+                self.error = ex
+
+        self._thread = threading.Thread(target=run, daemon=True)
+        self._thread.start()
+
+    def join(self, deadline: float = PATIENCE) -> Background:
+        self._thread.join(deadline)
+        assert not self._thread.is_alive()
+        return self
+
+
+def _alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., Server]]:
+    """Start servers; afterwards none of their processes is left."""
+    servers: list[Server] = []
+
+    def start(*args: str, ready: bool = True, cwd: Path | None = None) -> Server:
+        server = Server(args, cwd)
+        servers.append(server)
+        return server.wait_ready() if ready else server
+
+    yield start
+    for server in servers:
+        server.end()
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port

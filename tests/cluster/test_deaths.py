@@ -1,0 +1,93 @@
+"""SIGKILL of anybody while long jobs run: whoever must go is gone within 2 s."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+
+import psutil
+import pytest
+
+from tests.cluster.conftest import Server, wait_until
+
+Serve = Callable[..., Server]
+SMALL = ("--io-workers", "2", "--cpu-pool", "2", "--cpu-limit", "none")
+JOBS = {
+    "pure Python in a process": "/cpu/primes?n=5000000&lane=process",
+    "C in a process": "/cpu/sleep?ms=30000&lane=process",
+    "C in a thread": "/cpu/sleep?ms=30000&lane=thread",
+}
+
+
+def start_jobs(server: Server) -> None:
+    for path in JOBS.values():
+        server.in_background("GET", path)
+    wait_until(
+        lambda: sum(w["pool"]["busy"] + w["pool"]["queued"] for w in server.workers()) == 3,
+        what="all jobs are in",
+    )
+    server.remember()
+
+
+def test_a_killed_primary_takes_everybody_with_it(serve: Serve) -> None:
+    server = serve(*SMALL)
+    start_jobs(server)
+    os.kill(server.pid, signal.SIGKILL)
+    server.wait_exit()
+    server.assert_gone(2.0)
+
+
+def test_a_killed_worker_takes_its_pool_processes_and_is_replaced(serve: Serve) -> None:
+    server = serve(*SMALL)
+    start_jobs(server)
+    victim = next(w for w in server.workers() if w["pool"]["busy"])
+    before = {p.pid for p in server.remember()}
+
+    os.kill(victim["pid"], signal.SIGKILL)
+
+    wait_until(lambda: not psutil.pid_exists(victim["pid"]), 2.0, "reaped")
+    wait_until(
+        lambda: {w["slot"] for w in server.workers() if w["pid"] != victim["pid"]} == {1, 2},
+        what="the slot is filled again",
+    )
+    assert "killed by SIGKILL" in server.log
+    processes = {p.pid for p in server.remember()} - before
+    assert processes  # the replacement, with its own pool processes
+
+
+def test_a_killed_pool_process_costs_its_one_job_and_the_pool_keeps_its_size(serve: Serve) -> None:
+    server = serve("--io-workers", "1", "--cpu-pool", "2")
+    worker = server.workers()[0]["pid"]
+    job = server.in_background("GET", "/cpu/sleep?ms=30000&lane=process")
+    busy = wait_until(lambda: _busy_pool_process(server, worker), what="a process has the job")
+
+    os.kill(busy, signal.SIGKILL)
+
+    answer = job.join(10).result
+    assert answer is not None
+    assert answer[0] == 500
+    assert b"sleep" in answer[2]
+    for _ in range(4):
+        assert server.get("/cpu/primes?n=1000&lane=process")[0] == 200
+    assert server.workers()[0]["pool"]["jobs"]["broken"] == 1
+    assert server.workers()[0]["pool"]["busy"] == 0
+
+
+def _busy_pool_process(server: Server, worker: int) -> int | None:
+    if server.workers()[0]["pool"]["busy"] != 1:
+        return None
+    members = [p.pid for p in server.remember() if p.pid != worker]
+    return members[0] if len(members) == 1 else members[-1] if members else None
+
+
+@pytest.mark.parametrize("how", ["crash", "kill"])
+def test_the_log_says_how_a_worker_died(serve: Serve, how: str) -> None:
+    server = serve("--io-workers", "2", "--cpu-pool", "0", "--chaos")
+    if how == "crash":
+        server.in_background("POST", "/ops/crash").join()
+        server.wait_for_log("exit code 42")
+    else:
+        os.kill(server.workers()[0]["pid"], signal.SIGSEGV)
+        server.wait_for_log("killed by SIGSEGV")
+    wait_until(lambda: len(server.workers()) == 2, what="whole again")

@@ -1,0 +1,107 @@
+"""From the command line to the banner, or to one clear line."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.conftest import Server
+
+Serve = Callable[..., Server]
+
+
+def run(*args: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "hybrid", *args]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=cwd)
+
+
+def test_the_banner_names_address_topology_and_time(serve: Serve) -> None:
+    server = serve("--io-workers", "3", "--cpu-pool", "2", "--cpu-limit", "2")
+    assert "3 I/O workers × 2 slots, at most 2 jobs at once on a budget of" in server.log
+    assert server.wait_for_log(r"ready after \d+\.\d\d s")
+    assert len(server.workers()) == 3
+
+
+def test_every_worker_answers_on_the_one_port(serve: Serve) -> None:
+    server = serve("--io-workers", "2", "--cpu-pool", "1")
+    seen = {server.get("/hello")[1]["x-worker"] for _ in range(200)}
+    assert seen == {"1", "2"}
+
+
+def test_an_address_in_use_is_exit_1_and_one_line(serve: Serve) -> None:
+    server = serve("--io-workers", "1", "--cpu-pool", "0")
+    result = run("serve", "--bind", f"127.0.0.1:{server.port}")
+    assert result.returncode == 1
+    assert "in use" in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+
+
+def test_an_unimportable_application_is_exit_4_with_its_traceback_once(tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text("import math\nmath.nothing()\n")
+    result = run("serve", "broken:app", "--bind", "127.0.0.1:0", "-w", "4", cwd=tmp_path)
+    assert result.returncode == 4
+    assert result.stderr.count("math.nothing()") == 1
+    assert "importlib" not in result.stderr
+
+
+def test_an_application_that_does_not_exist_is_named_without_a_traceback() -> None:
+    result = run("serve", "nowhere:app", "--bind", "127.0.0.1:0")
+    assert result.returncode == 4
+    assert "no module 'nowhere'" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    "args",
+    [("--io-workers", "0"), ("--cpu-lane", "gpu"), ("--max-body", "much"), ("--nonsense",)],
+)
+def test_a_bad_option_is_exit_2(args: tuple[str, ...]) -> None:
+    result = run("serve", *args)
+    assert result.returncode == 2
+    assert "Usage" in result.stderr
+
+
+def test_a_worker_that_is_never_ready_ends_the_primary_with_3(tmp_path: Path) -> None:
+    (tmp_path / "refuses.py").write_text(
+        "async def app(scope, receive, send):\n"
+        "    await receive()\n"
+        "    await send({'type': 'lifespan.startup.failed', 'message': 'no database'})\n"
+    )
+    result = run("serve", "refuses:app", "--bind", "127.0.0.1:0", "-w", "2", cwd=tmp_path)
+    assert result.returncode == 3
+    assert result.stderr.count("no database") == 1
+
+
+def test_a_file_sets_options_and_the_command_line_wins(tmp_path: Path) -> None:
+    file = tmp_path / "hybrid.toml"
+    file.write_text('io-workers = 3\ncpu-pool = 1\ngraceful-timeout = "5m"\n')
+    result = run("serve", "-c", str(file), "--cpu-pool", "2", "--print-config")
+    lines = {line.split()[0]: line.split() for line in result.stdout.splitlines() if line}
+    assert lines["io-workers"][1:] == ["3", "configuration", "file"]
+    assert lines["cpu-pool"][1:] == ["2", "command", "line"]
+    assert lines["graceful-timeout"][1] == "300.0"
+
+
+def test_an_unknown_key_in_the_file_is_an_error(tmp_path: Path) -> None:
+    file = tmp_path / "hybrid.toml"
+    file.write_text("io-wrokers = 3\n")
+    result = run("serve", "-c", str(file), "--check-config")
+    assert result.returncode == 2
+    assert "io_wrokers" in result.stderr
+
+
+def test_the_configuration_can_be_checked_without_serving() -> None:
+    result = run("serve", "--check-config")
+    assert result.returncode == 0
+    assert "fine" in result.stdout
+
+
+def test_help_shows_examples_and_the_signals() -> None:
+    text = run("--help").stdout
+    assert "TTIN, TTOU" in text
+    assert "hybrid serve --io-workers 8 --cpu-pool 4" in text
+    assert "Examples:" in run("serve", "--help").stdout

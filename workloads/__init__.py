@@ -1,0 +1,1 @@
+"""The demonstration application: numpy kernels behind HTTP, written as a user of hybrid would."""

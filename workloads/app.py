@@ -1,0 +1,48 @@
+"""The demonstration application: one set of endpoints per row of the decision matrix.
+
+It uses hybrid as any application would: jobs from a module of their own, and
+``hybrid.install``. ``hybrid serve`` serves it when no application is named.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import falcon.asgi
+
+import hybrid
+from hybrid.api.health import Live, Ready
+from hybrid.api.status import Status
+from workloads.cpu import Kernel, Kernels
+from workloads.home import Home
+from workloads.resources import Block, Counter, Crash, Echo, FanOut, Hello, Leak, Mixed, Wait
+
+
+def create_app() -> falcon.asgi.App[Any, Any]:
+    """Return the application."""
+    app = falcon.asgi.App()
+    hybrid.install(app)
+    routes: dict[str, object] = {
+        "/": Home(),
+        "/hello": Hello(),
+        "/io/wait": Wait(),
+        "/io/fanout": FanOut(),
+        "/io/echo": Echo(),
+        "/cpu": Kernels(),
+        "/cpu/{kernel}": Kernel(),
+        "/mixed": Mixed(),
+        "/ops/crash": Crash(),
+        "/ops/block": Block(),
+        "/ops/leak": Leak(),
+        "/isolation/counter": Counter(),
+        "/livez": Live(),
+        "/readyz": Ready(),
+        "/healthz": Ready(),
+        "/status": Status(),
+    }
+    for path, resource in routes.items():
+        app.add_route(path, resource)
+    return app
+
+
+app = create_app()
