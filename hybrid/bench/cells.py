@@ -16,12 +16,13 @@ import numpy as np
 from hybrid.bench.gates import problems
 from hybrid.bench.generator import LoadGenerator, LoadResult
 from hybrid.bench.plan import LoadPlan, Stream
-from hybrid.bench.records import Records
+from hybrid.bench.records import Floats, Records
 from hybrid.bench.scenarios import IO_WAIT, JOB_LOAD, Objective, Scenario
 from hybrid.bench.server import Server
 from hybrid.bench.statistics import quantile, samples_needed
 
 GRID_TOP, GRID_SPAN = 0.95, 12.0  # highest rate of the search, over the capacity and the lowest
+CLOSED_CLIENTS = 12  # enough for the fixed load's I/O while nothing stalls
 CURVE = tuple(float(q) for q in 1.0 - np.logspace(0, -3, 31))  # 0 ... 0.999
 
 
@@ -47,6 +48,7 @@ class Effort:
 
     fixed: float = 3.0  # s of the fixed load
     warmup: float = 0.3  # s of it left out
+    closed: float = 1.0  # s of a closed loop, to show what it hides
     saturation: float = 0.8  # s of the closed loop that finds the capacity
     steps: int = 3  # probes of the search; 2**steps - 1 rates
     probe: tuple[float, float] = (0.7, 3.0)  # s of one probe, at least and at most
@@ -82,6 +84,8 @@ def measure(bench: Bench, scenario: Scenario, block: int, topology: str, service
     job_rate = JOB_LOAD / service if service else 0.0
     cell = Cell(block, scenario.key, topology)
     _fixed_load(bench, scenario, job_rate, cell)
+    if scenario.job and bench.effort.closed:
+        _closed_view(bench, scenario, job_rate, cell)
     if bench.effort.saturation:
         _capacity(bench, scenario, job_rate, cell)
     if bench.effort.steps and cell.values.get("capacity"):
@@ -111,12 +115,14 @@ def _fixed_load(bench: Bench, scenario: Scenario, job_rate: float, cell: Cell) -
         found = quantile(added, q)
         if found is not None and np.isfinite(found):
             cell.values[name] = max(found, 1e-3)
+    if np.all(np.isfinite(added)) and len(added):
+        cell.values["io_mean"] = max(float(added.mean()), 1e-3)
     cell.values["cpu_ms"] = 1e3 * cpu / max(result.summary["answered"], 1)
     cell.values["failed"] = float(result.summary["all"]["failed"])
     if scenario.job:
         _job_values(result, cell)
     cell.problems.extend(problems(result.summary))
-    cell.detail["curve"] = _curve(io)
+    cell.detail["curve"] = _curve(io.latency())
     cell.detail["workers"] = result.summary["workers"]
     cell.detail["job_rate"] = job_rate
 
@@ -209,13 +215,20 @@ def _probe_row(result: LoadResult, rate: float, held: bool) -> dict[str, Any]:
     return {"rate": round(rate, 2), "met": held, "p50": finite[0], "p95": finite[1]}
 
 
-def _curve(rows: Records) -> dict[str, list[float | None]]:
-    """Return the percentile curve twice: from the intended start, and from sending."""
-    both = {"corrected": rows.latency(), "uncorrected": rows.uncorrected()}
-    return {
-        name: [
-            None if (v := quantile(x, q)) is None or not np.isfinite(v) else round(1e3 * v, 4)
-            for q in CURVE
-        ]
-        for name, x in both.items()
-    }
+def _closed_view(bench: Bench, scenario: Scenario, job_rate: float, cell: Cell) -> None:
+    """Measure the same mix as a closed-loop tool would.
+
+    Its clients stop asking while the server stalls: coordinated omission. The
+    figure is kept for the picture only, never for a verdict.
+    """
+    plan = bench.plan(
+        *scenario.streams(job_rate), concurrency=CLOSED_CLIENTS, duration=bench.effort.closed
+    )
+    io = bench.generator.run(plan).stream("io")
+    cell.detail["closed_curve"] = _curve(io.uncorrected())
+
+
+def _curve(latency: Floats) -> list[float | None]:
+    """Return the quantiles at CURVE, in ms; None where samples do not suffice."""
+    found = (quantile(latency, q) for q in CURVE)
+    return [None if v is None or not np.isfinite(v) else round(1e3 * v, 4) for v in found]

@@ -52,16 +52,19 @@ def profile(name: str, workers: int = 0, slots: int = 0) -> Profile:
 
     Args:
         name: "full" (more than an hour), "quick" (about 10 minutes), "ci" (two rows,
-            three columns, under a minute) or "notebook" (the article's four topologies).
+            three columns, under a minute), "notebook" (the article's four topologies) or
+            "notebook-ci" (the same, once and briefly).
         workers: of the clustered topologies; 0: as many as CPUs, at least 2.
         slots: of each pool; 0: the same.
     """
     workers, slots = workers or max(2, cpus()), slots or max(2, cpus())
     columns = six(workers, slots)
-    brief = Effort(fixed=1.5, saturation=0.4, steps=0, restart=1.6)
+    brief = Effort(fixed=1.5, closed=0.0, saturation=0.4, steps=0, restart=1.6)
     match name:
         case "full":
-            effort = Effort(fixed=10.0, saturation=2.0, steps=4, probe=(2.0, 8.0), restart=5.0)
+            effort = Effort(
+                fixed=10.0, closed=5.0, saturation=2.0, steps=4, probe=(2.0, 8.0), restart=5.0
+            )
             wide = (*columns, *unlimited(workers, slots))
             return Profile(name, wide, blocks=5, effort=effort, repeated="NxT")
         case "quick":
@@ -71,9 +74,15 @@ def profile(name: str, workers: int = 0, slots: int = 0) -> Profile:
             some = tuple(t for t in columns if t.key in ("1x0", "Nx0", "NxP"))
             return Profile(name, some, ("io", "cpu"), effort=brief)
         case "notebook":
-            return Profile(name, four(workers, slots), effort=brief, blocks=1)
+            effort = Effort(fixed=2.4, saturation=0.5, probe=(0.4, 1.0), restart=2.0)
+            return Profile(name, four(workers, slots), effort=effort)
+        case "notebook-ci":
+            effort = Effort(1.0, 0.1, closed=0.5, saturation=0.3, steps=0, restart=1.4)
+            return Profile(name, four(workers, slots), effort=effort, blocks=1)
         case _:
-            raise ValueError(f"no profile {name!r}; there are full, quick, ci, notebook")
+            raise ValueError(
+                f"no profile {name!r}; there are full, quick, ci, notebook, notebook-ci"
+            )
 
 
 @dataclass(slots=True)

@@ -107,9 +107,9 @@ def _percentiles(results: Results) -> str:
     for key in results.profile.scenarios:
         lines = []
         for topology, colour in zip(results.profile.topologies, COLOURS, strict=False):
-            cells = _cells(results, key, topology.key, "curve")
-            for name, dashed in (("corrected", False), ("uncorrected", True)):
-                points = _curve([cell.detail["curve"][name] for cell in cells])
+            for name, dashed in (("curve", False), ("closed_curve", True)):
+                cells = _cells(results, key, topology.key, name)
+                points = _curve([cell.detail[name] for cell in cells])
                 lines.append(Line("" if dashed else topology.title, points, colour, dashed))
         if any(line.points for line in lines):
             x = Axis("percentile", 1.0, 1000.0, log=True, ticks=_NINES)
@@ -119,8 +119,9 @@ def _percentiles(results: Results) -> str:
     if not parts:
         return ""
     note = (
-        "Latency of the I/O requests at the fixed load. Solid: from the intended start. Dashed: "
-        "from sending, which is what a closed-loop tool reports; the gap is coordinated omission."
+        "Latency of the I/O requests. Solid: an open loop at the fixed load, from the intended "
+        "start. Dashed: the same mix as a closed loop of a few clients reports it, uncorrected; "
+        "what it misses is coordinated omission."
     )
     return f'<h2>Percentiles</h2><p class="note">{note}</p>' + "".join(parts)
 

@@ -82,6 +82,9 @@ def sentence(row: Row, titles: dict[str, str]) -> str:
     article = f"the article says {row.scenario.article}: {row.agreement}."
     if row.winner:
         return f"{what}{names} wins {figure}; {article}"
+    if max(each.blocks for each in row.figures.values()) < 2:
+        first = titles.get(row.best[0], row.best[0])
+        return f"{what}{first} came out first {figure}, but one block decides nothing."
     if len(row.best) == len(row.figures):
         return f"{what}no topology is separated from another {figure}: take the simplest."
     return f"{what}{names} tie at the top {figure}; {article}"
@@ -92,9 +95,13 @@ def headline(results: Results) -> str:
     found = [row for row in rows(results) if row.best]
     if not found:
         return "Nothing believable was measured."
-    agreed = sum(row.agreement in ("agrees", "not contradicted") for row in found)
+    decided = [row for row in found if row.agreement != "undecided"]
+    agreed = sum(row.agreement != "disagrees" for row in decided)
     winners = ", ".join(f"{row.scenario.key}: {' = '.join(row.best)}" for row in found)
-    return f"Best per row — {winners}; the article's advice holds in {agreed} of {len(found)} rows."
+    if not decided:
+        return f"Best per row — {winners}; no row separates what the article recommends."
+    held = f"the article's advice holds in {agreed} of {len(decided)} decided rows"
+    return f"Best per row — {winners}; {held}."
 
 
 def titles(results: Results) -> dict[str, str]:
@@ -103,12 +110,9 @@ def titles(results: Results) -> dict[str, str]:
 
 
 def _measured_metric(results: Results, row: Scenario) -> str:
-    """Return the row's metric, or the I/O latency where the search was not done."""
-    cells = [cell for cell in results.cells if cell.scenario == row.key]
-    for name in (row.metric, "io_p95", "capacity"):
-        if any(name in cell.values for cell in cells):
-            return name
-    return row.metric
+    """Return the row's metric, or the one for brief runs where it was not measured."""
+    measured = any(row.metric in c.values for c in results.cells if c.scenario == row.key)
+    return row.metric if measured else row.brief_metric
 
 
 def _series(

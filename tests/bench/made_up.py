@@ -28,7 +28,8 @@ def results(
 def cell(block: int, scenario: str, topology: str, rate: float) -> Cell:
     curve: list[float | None] = [20.0 + k for k in range(len(CURVE) - 5)] + [None] * 5
     detail = {
-        "curve": {"corrected": curve, "uncorrected": curve},
+        "curve": curve,
+        "closed_curve": curve,
         "probes": [
             {"rate": rate, "met": True, "p50": 21.0, "p95": 30.0},
             {"rate": 2 * rate, "met": False, "p50": 40.0, "p95": None},

@@ -126,7 +126,7 @@ def test_an_objective_counts_failures_as_late() -> None:
     assert not met(rows, Objective("io", 0.95, 0.02))
 
 
-@pytest.mark.parametrize("name", ["full", "quick", "ci", "notebook"])
+@pytest.mark.parametrize("name", ["full", "quick", "ci", "notebook", "notebook-ci"])
 def test_every_profile_counts_its_cells(name: str) -> None:
     found = profile(name, workers=2, slots=2)
 
