@@ -13,7 +13,8 @@ from hybrid.api.view import current_view
 from workloads.parameters import number
 from workloads.synthetic import run_synthetic
 
-Request, Response = falcon.Request, falcon.Response
+Request = falcon.Request
+Response = falcon.Response
 _LONGEST = 60_000  # ms a request may be asked to take
 
 

@@ -27,6 +27,7 @@ from hybrid.errors import AppLoadError
 from hybrid.http.lifespan import Lifespan, LifespanFailed
 from hybrid.http.loops import new_event_loop
 from hybrid.http.server import HttpServer
+from hybrid.pool.observer import LoggingObserver
 from hybrid.pool.pool import Pool
 from hybrid.pool.submit import set_current_pool
 from hybrid.system.permits import Permits
@@ -53,6 +54,16 @@ def worker_main(context: WorkerContext) -> int:
         with contextlib.suppress(RuntimeError):
             loop.run_until_complete(loop.shutdown_asyncgens())
         loop.close()
+
+
+class _Observer(LoggingObserver):
+    """The pool's word to the primary: a slot that will never be free again."""
+
+    def __init__(self, link: PrimaryLink) -> None:
+        self._link = link
+
+    def wants_replacement(self, reason: str) -> None:
+        self._link.send(m.Leave(reason))
 
 
 class Worker:
@@ -106,6 +117,7 @@ class Worker:
             permits=self._permits(),
             hatchery=self._link,
             resources=context.resources,
+            observer=_Observer(self._link),
         )
         set_current_pool(self._pool)
         await self._pool.warm()

@@ -1,0 +1,83 @@
+"""One submitted job: a ticket with a function, its arguments and a future."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from hybrid.core.ticket import JobState, Ticket
+from hybrid.pool.job import Job, LaneName
+
+Progress = Callable[[float, str], None]  # fraction 0 … 1, note
+
+
+@dataclass(frozen=True, slots=True)
+class JobTimes:
+    """Where the time of one job went, in seconds; for Server-Timing and logs."""
+
+    kernel: str
+    queue_s: float
+    run_s: float
+    lane: str
+    slot: int
+
+
+class Call(Ticket):
+    """A ticket of the pool. Owned by the event-loop thread; threads only read it."""
+
+    __slots__ = (
+        "args",
+        "deadline",
+        "ended_at",
+        "future",
+        "job",
+        "kwargs",
+        "lane",
+        "on_progress",
+        "permit",
+        "slot",
+    )
+
+    def __init__(
+        self,
+        job: Job,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        *,
+        lane: LaneName,
+        line: int,
+        now: float,
+        deadline: float,
+        future: asyncio.Future[Any],
+        on_progress: Progress | None,
+    ) -> None:
+        super().__init__(line, now, now + deadline)
+        self.job, self.args, self.kwargs = job, args, kwargs
+        self.lane = lane
+        self.deadline = deadline  # seconds given; math.inf: none
+        self.future = future
+        self.on_progress = on_progress
+        self.ended_at = 0.0  # monotonic s; 0: its work is not over
+        self.slot = -1  # number of the slot it runs in; -1: it has not run
+        self.permit = -1  # index of the permit it holds; -1: none
+
+    def times(self, now: float) -> JobTimes:
+        """Return where its time went; `now` stands in for an end that is yet to come."""
+        return JobTimes(
+            self.job.name,
+            self.started_at - self.submitted_at,
+            (self.ended_at or now) - self.started_at,
+            self.lane,
+            self.slot,
+        )
+
+    def report(self, fraction: float, note: str) -> None:
+        """Pass a progress report on, while the submitter still waits."""
+        if self.on_progress is not None and self.state is JobState.RUNNING:
+            self.on_progress(fraction, note)
+
+    def forget(self) -> None:
+        """Let go of the arguments: whoever waits for the answer holds its own."""
+        self.args, self.kwargs = (), {}

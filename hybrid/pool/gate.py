@@ -1,0 +1,71 @@
+"""A pool's dealings with the permits of the cluster: taking, waiting, being rung."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from hybrid.system.permits import RETRY, Permits
+
+
+class Gate:
+    """Lets a call through when the cluster has a permit for it.
+
+    Without permits (``--cpu-limit none``) everybody passes.
+    """
+
+    def __init__(
+        self,
+        permits: Permits | None,
+        loop: asyncio.AbstractEventLoop,
+        dispatch: Callable[[], None],
+    ) -> None:
+        self._permits, self._loop, self._dispatch = permits, loop, dispatch
+        self._retry: asyncio.TimerHandle | None = None
+        self._is_patient = True  # until the regular look; see Permits.take
+        if permits is not None:
+            loop.add_reader(permits.fileno(), self._on_bell)
+
+    def take(self, since: float) -> int | None:
+        """Return a permit for a call that waits since `since`; -1: none is needed."""
+        if self._permits is None:
+            return -1
+        return self._permits.take(since, self._is_patient)
+
+    def give_back(self, permit: int) -> None:
+        """Give a permit back."""
+        if self._permits is not None:
+            self._permits.give_back(permit)
+
+    def waits_since(self, since: float) -> None:
+        """Note since when the oldest call waits for a permit only; 0.0: none does."""
+        if self._permits is None:
+            return
+        self._permits.waits_since(since)
+        if since and self._retry is None:
+            self._retry = self._loop.call_later(RETRY, self._look)
+        elif not since and self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+
+    def ring_next(self) -> None:
+        """There may be more permits than we can use: let the next one look."""
+        if self._permits is not None:
+            self._permits.ring_next()
+
+    def _look(self) -> None:
+        self._retry = None
+        self._is_patient = False
+        self._dispatch()
+        self._is_patient = True
+
+    def _on_bell(self) -> None:
+        assert self._permits is not None
+        self._permits.answer_bell()
+        self._dispatch()
+
+    def close(self) -> None:
+        """Stop waiting and listening; permits that are held stay held."""
+        self.waits_since(0.0)
+        if self._permits is not None:
+            self._loop.remove_reader(self._permits.fileno())

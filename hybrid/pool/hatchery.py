@@ -1,0 +1,28 @@
+"""Where pool processes come from. Only the primary forks; a worker asks it."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Hatched:
+    """A pool process that was just forked; whoever gets it owns socket and pidfd."""
+
+    sock: socket.socket  # AF_UNIX stream, non-blocking; the other end is the process's
+    pid: int  # for logs only: by the time you kill it, it may be somebody else's
+    pidfd: int  # -1 where the kernel has none
+
+
+class Hatchery(Protocol):
+    """Makes pool processes."""
+
+    async def hatch(self) -> Hatched:
+        """Return a new pool process, which runs `member_main`.
+
+        Raises:
+            PoolBroken: no process can be made now.
+        """
+        ...

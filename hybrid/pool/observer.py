@@ -1,0 +1,37 @@
+"""Whom the pool tells what happens to its members. One line of log per event."""
+
+from __future__ import annotations
+
+import logging
+from typing import Protocol
+
+logger = logging.getLogger("hybrid.error")
+
+
+class PoolObserver(Protocol):
+    """Is told about events that an operator may want to know. Event-loop thread."""
+
+    def happened(self, event: str, **facts: object) -> None:
+        """Something happened; `event` is a fixed phrase, `facts` its numbers."""
+
+    def warned(self, text: str) -> None:
+        """Something the application's author should change."""
+
+    def wants_replacement(self, reason: str) -> None:
+        """This worker should be replaced, the new one ready first."""
+
+
+class LoggingObserver:
+    """Writes everything to the log."""
+
+    def happened(self, event: str, **facts: object) -> None:
+        """Log one line, ``key=value``."""
+        logger.info("%s %s", event, " ".join(f"{key}={value}" for key, value in facts.items()))
+
+    def warned(self, text: str) -> None:
+        """Log the advice."""
+        logger.warning("%s", text)
+
+    def wants_replacement(self, reason: str) -> None:
+        """Log it; nobody here can replace a worker."""
+        logger.warning("this worker should be replaced: %s", reason)

@@ -1,0 +1,338 @@
+"""The process lane, the worker's half: pool processes of this worker.
+
+     I/O worker                           |   pool process k
+                                          |
+     start(call) --> idle Link -----------+-> member.py: fn(*args)
+          ^                               |        |
+     ended(call) <-- Link <---------------+-- result, exception
+          |                               |
+     a link that is lost costs its one call; another process takes its place
+
+Rule 1: the lane wants as many processes as it ever needed; one that dies is
+        replaced, at a bounded rate, without waiting for the next job.
+Rule 2: a process that leaves by plan (its share is done) is replaced first and
+        let go afterwards; one at a time, so that equal processes started at
+        the same moment do not all leave at the same moment.
+Rule 3: an abandoned call has `kill_grace` seconds to end by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+import random
+import time
+from typing import Any
+
+from hybrid.config import CpuConfig
+from hybrid.core.replacement import ReplacementRate
+from hybrid.core.ticket import Outcome
+from hybrid.errors import JobError, JobOutOfMemory, JobRefused, PoolBroken, ResultNotPicklable
+from hybrid.pool.blocks import Blocks
+from hybrid.pool.call import Call
+from hybrid.pool.execute import presentable
+from hybrid.pool.hatchery import Hatchery
+from hybrid.pool.job import declared_initializers, declared_jobs
+from hybrid.pool.lanes import LaneOwner, MemberGone
+from hybrid.pool.link import Link, LinkState
+from hybrid.pool.messages import Failure, Hello, Note, Raised, Reason
+from hybrid.pool.observer import PoolObserver
+from hybrid.pool.wire import Frame, Kind, decode
+
+_REFILL = 2.0  # replacements per second, in the long run
+_QUARANTINE = 256 * 1024 * 1024  # bytes kept by a process's jobs before it is replaced
+_JITTER = 0.2  # share of max_jobs added at random, so that processes leave at different times
+
+
+class RemoteTraceback(Exception):  # noqa: N818 - a cause to be shown, never raised
+    """The traceback of an exception, as the pool process saw it."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+    def __str__(self) -> str:
+        return f"\n\n{self.text}"
+
+
+class ProcessLane:
+    """Processes of one pool."""
+
+    def __init__(
+        self,
+        owner: LaneOwner,
+        loop: asyncio.AbstractEventLoop,
+        settings: CpuConfig,
+        hatchery: Hatchery,
+        blocks: Blocks | None,
+        observer: PoolObserver,
+    ) -> None:
+        self._owner, self._loop, self._settings = owner, loop, settings
+        self._hatchery, self._blocks, self._observer = hatchery, blocks, observer
+        self._links: list[Link] = []  # every link that is not gone
+        self._idle: list[Link] = []  # the last one used is the next one used
+        self._target = 0  # processes wanted (rule 1)
+        self._hatching: set[asyncio.Task[None]] = set()
+        self._leaving: Link | None = None  # will be let go when its replacement is ready
+        self._rate = ReplacementRate(max(4, 3 * settings.slots), _REFILL)
+        self._later: asyncio.TimerHandle | None = None  # of `_grow`, when the rate is used up
+        self._warming: asyncio.Future[None] | None = None  # who waits for `warm`
+        self._is_closing = False
+
+    # -- for the pool ------------------------------------------------------------
+
+    @property
+    def ready_processes(self) -> int:
+        """Processes that have said READY."""
+        return sum(link.state is not LinkState.STARTING for link in self._links)
+
+    @property
+    def pids(self) -> list[int]:
+        """The processes' pids, for logs and tests."""
+        return [link.pid for link in self._links]
+
+    def ready(self) -> bool:
+        """Return whether a process is idle."""
+        return bool(self._idle)
+
+    def start(self, call: Call) -> None:
+        """Send `call` to an idle process."""
+        while self._idle:
+            link = self._idle.pop()
+            try:
+                link.run(call)
+            except JobError:
+                self._settle(link)
+                self._idle.append(link)
+                raise
+            except MemberGone:  # `link_lost` has seen to it
+                continue
+            return
+        raise MemberGone
+
+    def abandon(self, call: Call) -> None:
+        """Stop the work of `call` after the grace; its process dies with it (rule 3)."""
+        link = next((link for link in self._links if link.call is call), None)
+        if link is not None:
+            self._loop.call_later(self._settings.kill_grace, self._kill, link, call)
+
+    def _kill(self, link: Link, call: Call) -> None:
+        if link.kill_if_runs(call):
+            self._owner.killed(call)
+            self._observer.happened("pool process killed", pid=link.pid, job=call.job.name)
+
+    def want(self, calls: int) -> None:
+        """Have enough processes for `calls` waiting calls, up to the slots."""
+        starting = sum(link.state is LinkState.STARTING for link in self._links)
+        on_the_way = starting + len(self._hatching) + len(self._idle)
+        missing = calls - on_the_way
+        if missing > 0:
+            wanted = len(self._links) + len(self._hatching) + missing
+            self._target = min(max(self._target, wanted), self._settings.slots)
+            self._grow()
+
+    async def warm(self, processes: int) -> None:
+        """Have so many processes ready.
+
+        Raises:
+            PoolBroken: one could not get ready.
+        """
+        self._target = min(processes, self._settings.slots)
+        self._warming = self._loop.create_future()
+        self._grow()
+        self._check_warm()
+        try:
+            await self._warming
+        finally:
+            self._warming = None
+
+    def _check_warm(self, error: PoolBroken | None = None) -> None:
+        waiter = self._warming
+        if waiter is None or waiter.done():
+            return
+        if error is not None:
+            waiter.set_exception(error)
+        elif self.ready_processes >= self._target:
+            waiter.set_result(None)
+
+    async def close(self) -> None:
+        """Let every process go; kill those that run something."""
+        self._is_closing = True
+        if self._later is not None:
+            self._later.cancel()
+        for task in self._hatching:
+            task.cancel()
+        await asyncio.gather(*self._hatching, return_exceptions=True)
+        for link in tuple(self._links):
+            call = link.call
+            if call is not None:
+                link.kill()
+            link.close()
+            self._drop(link)
+            if call is not None:
+                self._owner.ended(call, Outcome.CANCELLED, None)
+        self._idle.clear()
+
+    # -- growing -----------------------------------------------------------------
+
+    def _grow(self) -> None:
+        """Ask for the processes that are missing."""
+        self._later = None
+        extra = 1 if self._leaving is not None else 0  # rule 2: replacement first
+        while len(self._links) + len(self._hatching) < self._target + extra:
+            if self._is_closing:
+                return
+            wait = self._rate.take(time.monotonic())
+            if wait > 0:
+                self._observer.happened("pool process delayed", seconds=f"{wait:.2f}")
+                self._grow_later(wait)
+                return
+            task = self._loop.create_task(self._hatch())
+            self._hatching.add(task)
+            task.add_done_callback(self._hatching.discard)
+
+    def _grow_later(self, seconds: float) -> None:
+        if self._later is None and not self._is_closing:
+            self._later = self._loop.call_later(seconds, self._grow)
+
+    async def _hatch(self) -> None:
+        try:
+            hatched = await self._hatchery.hatch()
+        except PoolBroken as ex:
+            self._check_warm(ex)
+            self._owner.fail_waiting("process", ex)
+            self._grow_later(1 / _REFILL)
+            return
+        lease = self._blocks.lease() if self._blocks is not None else None
+        used = {link.number for link in self._links}
+        number = next(n for n in range(len(used) + 1) if n not in used)
+        link = Link(number, hatched, self, self._loop, lease)
+        self._links.append(link)
+        jobs = tuple(job.address for job in declared_jobs() if job.lane == "process")
+        share = self._settings.max_jobs
+        share += int(share * _JITTER * random.random())
+        region = lease.info() if lease is not None else None
+        link.greet(Hello(jobs, declared_initializers(), share, region))
+
+    # -- from the links ----------------------------------------------------------
+
+    def link_ready(self, link: Link, seconds: float) -> None:
+        """A process takes jobs from now on."""
+        self._observer.happened("pool process ready", pid=link.pid, seconds=f"{seconds:.3f}")
+        self._idle.append(link)
+        if self._leaving is not None:
+            self._let_go()
+        self._check_warm()
+        self._owner.member_free()
+
+    def link_answered(self, link: Link, call: Call, frame: Frame) -> None:
+        """A call is over."""
+        outcome, value = self._read(link, call, frame)
+        self._settle(link)
+        self._idle.append(link)
+        if self._leaving is link and len(self._links) > self._target:
+            self._let_go()
+        self._owner.ended(call, outcome, value)
+
+    def link_noted(self, link: Link, note: Note) -> None:
+        """A process has something to say about itself, before its answer."""
+        replace = note.replace
+        if note.kept and link.lease is not None and link.call is not None:
+            self._observer.warned(
+                f"job {link.call.job.name} kept a reference to its arguments (a global, a memo): "
+                f"their memory is not used again before pool process {link.pid} is replaced; "
+                f"keep a copy instead"
+            )
+            replace = replace or link.lease.keep(note.kept) > _QUARANTINE
+        if replace and self._leaving is None:
+            self._leaving = link
+            self._grow()
+
+    def link_failed(self, link: Link, frame: Frame) -> None:
+        """A process could not get ready: an import or initialiser raised."""
+        failure: Failure = decode(frame)
+        link.close()
+        self._drop(link)
+        error = PoolBroken(f"a pool process could not get ready: {failure.message.rstrip()}")
+        self._observer.warned(str(error))
+        self._check_warm(error)
+        self._target = min(self._target, len(self._links))  # until somebody asks again
+        self._owner.fail_waiting("process", error)
+
+    def link_lost(self, link: Link, call: Call | None) -> None:
+        """A process is dead."""
+        self._drop(link)
+        facts = {"pid": link.pid, "job": call.job.name if call is not None else "-"}
+        self._observer.happened("pool process died", **facts)
+        self._grow()
+        if call is not None:
+            text = f"pool process {link.pid} died while it ran job {call.job.name}"
+            self._owner.ended(call, Outcome.BROKEN, PoolBroken(text))
+
+    def _drop(self, link: Link) -> None:
+        self._links.remove(link)
+        if link in self._idle:
+            self._idle.remove(link)
+        if self._leaving is link:
+            self._leaving = None
+        if link.lease is not None:
+            link.lease.end()
+
+    def _let_go(self) -> None:
+        """Close the link that has been replaced, once it runs nothing."""
+        link = self._leaving
+        if link is not None and link.call is None:
+            link.close()
+            self._drop(link)
+            self._observer.happened("pool process replaced", pid=link.pid)
+
+    @staticmethod
+    def _settle(link: Link) -> None:
+        if link.lease is not None:
+            link.lease.settle()
+
+    # -- answers -----------------------------------------------------------------
+
+    def _read(self, link: Link, call: Call, frame: Frame) -> tuple[Outcome, Any]:
+        """Return what an answer means."""
+        name = call.job.name
+        if frame.kind == Kind.RESULT:
+            try:
+                return Outcome.OK, link.load(frame)
+            except Exception as ex:
+                said = f"the result of job {name} cannot be unpickled: {ex!r}"
+                return Outcome.ERROR, ResultNotPicklable(said)
+        message = decode(frame)
+        if isinstance(message, Raised):
+            return Outcome.ERROR, _rebuild(message, name)
+        return Outcome.ERROR, _explain(message, name)
+
+
+def _rebuild(raised: Raised, name: str) -> Exception:
+    """Return the job's exception with the remote traceback as its cause."""
+    try:
+        exception = pickle.loads(raised.pickled)  # noqa: S301 - from our own pool process
+    except Exception as ex:
+        said = f"job {name} raised {raised.name}, which cannot be unpickled: {ex!r}"
+        exception = ResultNotPicklable(said)
+    exception.__cause__ = RemoteTraceback(raised.traceback)
+    return presentable(exception, name)
+
+
+def _explain(failure: Failure, name: str) -> JobError:
+    kinds: dict[Reason, type[JobError]] = {
+        Reason.NOT_LOADABLE: JobRefused,
+        Reason.NOT_PICKLABLE: ResultNotPicklable,
+        Reason.OUT_OF_MEMORY: JobOutOfMemory,
+        Reason.NOT_READY: PoolBroken,
+    }
+    words = {
+        Reason.NOT_LOADABLE: "cannot be loaded in a pool process",
+        Reason.NOT_PICKLABLE: "has no answer",
+        Reason.OUT_OF_MEMORY: "needed more memory than a pool process may have",
+        Reason.NOT_READY: "has no process",
+    }
+    error = kinds[failure.reason](f"job {name} {words[failure.reason]}: {failure.message}")
+    if failure.traceback:
+        error.__cause__ = RemoteTraceback(failure.traceback)
+    return error

@@ -1,0 +1,140 @@
+"""The thread lane: pool threads of this worker.
+
+     event-loop thread                    |  pool thread k
+                                          |
+     start(call) --> its inbox -----------+-> fn(*args): no copy, true parallelism
+                                          |      while numpy has released the GIL
+     _collect() <-- call_soon_threadsafe -+-- (call, result)
+
+Rule 1: a thread cannot be stopped. An abandoned call keeps its slot until it
+        really ends; nobody pretends otherwise.
+Rule 2: threads are started on demand and kept; the last one used is the next
+        one used, its stack and caches are warm.
+Rule 3: daemon threads: a job that never ends must not keep the worker from exiting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections import deque
+from queue import SimpleQueue
+from typing import Any
+
+from hybrid.core.ticket import Outcome
+from hybrid.pool.call import Call
+from hybrid.pool.execute import execute, presentable
+from hybrid.pool.lanes import LaneOwner, _nobody
+
+
+class PoolThread:
+    """One thread and its inbox; at most one call at a time."""
+
+    def __init__(self, number: int, lane: ThreadLane) -> None:
+        self.number = number
+        self.inbox: SimpleQueue[Call | None] = SimpleQueue()
+        self.call: Call | None = None  # written by the event-loop thread only
+        self._lane = lane
+        self.thread = threading.Thread(target=self._work, name=f"hybrid-pool-{number}", daemon=True)
+        self.thread.start()
+
+    def _work(self) -> None:
+        while True:
+            call = self.inbox.get()
+            if call is None:
+                return
+            outcome, value = self._lane.perform(call)
+            self._lane.hand_over(self, outcome, value)
+            # Why: an idle thread must not keep the last result alive.
+            del call, value
+
+    def cpu_seconds(self) -> float:
+        """Return the CPU time of this thread so far; 0.0 where the system does not say."""
+        ident = self.thread.ident
+        if ident is None or not hasattr(time, "pthread_getcpuclockid"):
+            return 0.0
+        return time.clock_gettime(time.pthread_getcpuclockid(ident))
+
+
+class ThreadLane:
+    """Threads of one pool."""
+
+    def __init__(self, owner: LaneOwner, loop: asyncio.AbstractEventLoop) -> None:
+        self._owner, self._loop = owner, loop
+        self._threads: list[PoolThread] = []
+        self._idle: list[PoolThread] = []
+        self._over: deque[tuple[PoolThread, Outcome, Any]] = deque()
+
+    @property
+    def size(self) -> int:
+        """Threads that were started."""
+        return len(self._threads)
+
+    @property
+    def running(self) -> list[PoolThread]:
+        """The threads that have a call now, abandoned ones included."""
+        return [thread for thread in self._threads if thread.call is not None]
+
+    def ready(self) -> bool:
+        """Return True: a missing thread is started in some 50 µs."""
+        return True
+
+    def start(self, call: Call) -> None:
+        """Hand `call` to an idle thread, or to a new one."""
+        thread = self._idle.pop() if self._idle else self._new_thread()
+        thread.call = call
+        call.slot = thread.number
+        thread.inbox.put(call)
+
+    def _new_thread(self) -> PoolThread:
+        thread = PoolThread(len(self._threads), self)
+        self._threads.append(thread)
+        return thread
+
+    def perform(self, call: Call) -> tuple[Outcome, Any]:
+        """Run `call`; called by its pool thread."""
+        report = self._reporter(call) if call.on_progress is not None else _nobody
+        job = call.job
+        result, raised = execute(job.fn, call.args, call.kwargs, job.writable, report)
+        if raised is not None:
+            return Outcome.ERROR, presentable(raised, job.name)
+        return Outcome.OK, result
+
+    def _reporter(self, call: Call) -> Any:
+        def report(fraction: float, note: str) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                self._loop.call_soon_threadsafe(call.report, fraction, note)
+
+        return report
+
+    def hand_over(self, thread: PoolThread, outcome: Outcome, value: Any) -> None:
+        """Give the result to the event-loop thread; called by a pool thread.
+
+        One wake-up serves every result that is there when the loop gets to it.
+        """
+        self._over.append((thread, outcome, value))
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
+            self._loop.call_soon_threadsafe(self._collect)
+
+    def _collect(self) -> None:
+        while self._over:
+            thread, outcome, value = self._over.popleft()
+            call, thread.call = thread.call, None
+            self._idle.append(thread)
+            assert call is not None  # a thread hands over what it was given, once
+            self._owner.ended(call, outcome, value)
+
+    def abandon(self, call: Call) -> None:
+        """Do nothing: a thread cannot be stopped (rule 1)."""
+
+    def want(self, calls: int) -> None:
+        """Do nothing: threads are started when needed."""
+
+    async def close(self) -> None:
+        """End the idle threads; one with an abandoned call ends with the process."""
+        for thread in self._threads:
+            thread.inbox.put(None)
+        for thread in self._idle:
+            thread.thread.join()

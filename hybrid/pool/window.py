@@ -1,0 +1,69 @@
+"""A pool process's side of the arena: arguments to look at, room for results."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Iterable
+from typing import Any
+
+from hybrid.pool.messages import RegionInfo
+from hybrid.system.arena import Arena, Region
+
+
+class Window:
+    """What one pool process sees of the arena.
+
+    Arguments are read-only views of blocks of the worker; results are laid
+    into blocks of this process's own region. The worker says, with a later
+    job, which of those nobody looks at any more.
+    """
+
+    def __init__(self, fd: int, info: RegionInfo) -> None:
+        self._arena = Arena(fd)
+        self._region = Region(info.start, info.size, info.live)
+        self._lent: list[tuple[int, weakref.ref[Any]]] = []
+
+    @property
+    def spare(self) -> bool:
+        """Whether free blocks still hold pages."""
+        return self._region.spare
+
+    def view(self, offset: int, size: int) -> memoryview:
+        """Return a block as a read-only view, and remember that it was lent."""
+        view, alive = self._arena.watch(offset, size)
+        self._lent.append((offset, alive))
+        return view
+
+    def copy(self, offset: int, size: int) -> memoryview:
+        """Return a private, writable copy of a block."""
+        return memoryview(bytearray(self._arena.watch(offset, size)[0]))
+
+    def forget(self) -> tuple[int, ...]:
+        """End the loan of every view; return the offsets that are still in use.
+
+        A reference cycle that only the garbage collector would find is no
+        intention to keep; so it runs once (some ms) before anybody is accused.
+        """
+        if any(alive() is not None for _, alive in self._lent):
+            gc.collect()
+        kept = tuple(offset for offset, alive in self._lent if alive() is not None)
+        self._lent.clear()
+        return kept
+
+    def lay(self, raw: memoryview) -> int | None:
+        """Copy a result into a block of this process; None: no room."""
+        offset = self._region.allocate(raw.nbytes)
+        if offset is not None:
+            self._arena.lend(offset, raw.nbytes, int)[:] = raw
+        return offset
+
+    def reuse(self, freed: Iterable[int]) -> None:
+        """Take back the blocks that the worker has finished with."""
+        for offset in freed:
+            self._region.free(offset)
+
+    def tidy(self) -> None:
+        """Give the pages of blocks back that have been free for a while."""
+        for offset, size in self._region.tidy():
+            self._arena.give_back(offset, size)

@@ -1,0 +1,143 @@
+"""At most N jobs at once in the whole cluster, whoever dies.
+
+Permit k is a POSIX record lock on byte k of one memfd that all workers share.
+The kernel gives it back when its holder dies, so nothing can leak; taking a
+free one is one system call of some 2 µs.
+
+Rule 1: a record lock belongs to the *process*, and locking twice succeeds
+        twice; so each process remembers which bytes are its own.
+Rule 2: closing any descriptor of the file drops all locks of the process
+        (fcntl(2)); so nobody may ever close, reopen or dup the memfd here.
+Rule 3: a wake-up is a hint. Who gives a permit back rings the process whose
+        job has waited longest; who waits also looks by itself every RETRY.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import tempfile
+
+from hybrid.system.scoreboard import Scoreboard
+
+RETRY = 0.010  # s between two looks of a process that waits
+
+
+class PermitTable:
+    """The memfd and one bell per worker row. Made once, in the primary."""
+
+    def __init__(self, permits: int, rows: int) -> None:
+        """Make a table.
+
+        Args:
+            permits: jobs at once in the cluster, at least 1.
+            rows: rows of the scoreboard; a worker's bell has its row's number.
+        """
+        self.permits = permits
+        self.fd = _shared_file()
+        os.ftruncate(self.fd, permits)
+        self.bells = [_bell() for _ in range(rows)]
+
+    @property
+    def fds(self) -> list[int]:
+        """Every descriptor, for a worker's keep-list."""
+        return [self.fd, *self.bells]
+
+    def close(self) -> None:
+        """Close everything; only for a process that holds no permit."""
+        for fd in self.fds:
+            os.close(fd)
+
+
+class Permits:
+    """One worker's access to the table."""
+
+    def __init__(self, table: PermitTable, scoreboard: Scoreboard, row: int) -> None:
+        self._fd, self._permits = table.fd, table.permits
+        self._bells = table.bells
+        self._scoreboard, self._row = scoreboard, row
+        self._waiting, self._at = scoreboard.row(row).float_at("waiting_since")
+        self._free = list(range(table.permits))  # rule 1: not ours; perhaps another's
+
+    def fileno(self) -> int:
+        """Return the bell: readable when somebody thinks it is our turn."""
+        return self._bells[self._row]
+
+    def answer_bell(self) -> None:
+        """Make the bell silent again."""
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._bells[self._row], 8)
+
+    def waits_since(self, since: float) -> None:
+        """Publish since when our oldest job waits for a permit; 0.0: none does."""
+        self._waiting[self._at] = since
+
+    def take(self, since: float, patient: bool = True) -> int | None:
+        """Take a permit for a job that waits since `since`; None: not now.
+
+        Args:
+            since: monotonic seconds, to be compared with the other workers'.
+            patient: leave it to a worker whose job is older. The regular look
+                every RETRY is not patient: that worker may be hung.
+        """
+        if patient and self._is_older_elsewhere(since):
+            return None
+        for position in range(len(self._free) - 1, -1, -1):
+            permit = self._free[position]
+            try:
+                fcntl.lockf(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, permit)
+            except OSError:
+                continue
+            del self._free[position]
+            return permit
+        return None
+
+    def _is_older_elsewhere(self, since: float) -> bool:
+        oldest = self._scoreboard.oldest_waiting()
+        if oldest is None or oldest == self._row:
+            return False
+        if self._scoreboard.row(oldest).get("waiting_since") >= since:
+            return False
+        self._ring(oldest)
+        return True
+
+    def give_back(self, permit: int) -> None:
+        """Give a permit back and ring whoever has waited longest."""
+        fcntl.lockf(self._fd, fcntl.LOCK_UN, 1, permit)
+        self._free.append(permit)  # last: tried first next time, nobody else hurries for it
+        self.ring_next()
+
+    def ring_next(self) -> None:
+        """Ring the worker whose job has waited longest, unless it is ours."""
+        oldest = self._scoreboard.oldest_waiting()
+        if oldest is not None and oldest != self._row:
+            self._ring(oldest)
+
+    def _ring(self, row: int) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.write(self._bells[row], _ONE)
+
+
+_ONE = (1).to_bytes(8, "little")
+
+
+def _shared_file() -> int:
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("hybrid-permits", os.MFD_CLOEXEC)
+    fd, path = tempfile.mkstemp()  # record locks need a file; its name can go at once
+    os.unlink(path)
+    return fd
+
+
+def _bell() -> int:
+    if hasattr(os, "eventfd"):
+        return os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+    directory = tempfile.mkdtemp()
+    path = os.path.join(directory, "bell")
+    os.mkfifo(path)
+    try:
+        return os.open(path, os.O_RDWR | os.O_NONBLOCK)
+    finally:
+        os.unlink(path)
+        os.rmdir(directory)

@@ -1,0 +1,41 @@
+"""The documents say what the code does."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hybrid.core import lifecycle, ticket
+
+ROOT = Path(__file__).parent.parent
+MODULES = [*ROOT.glob("hybrid/**/*.py"), *ROOT.glob("workloads/**/*.py")]
+
+
+def test_the_diagrams_are_those_of_the_transition_tables() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text()
+    assert lifecycle.mermaid() in text
+    assert ticket.mermaid() in text
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_module_says_what_it_is(module: Path) -> None:
+    assert ast.get_docstring(ast.parse(module.read_text()))
+
+
+def test_the_command_line_does_not_import_numpy() -> None:
+    code = (
+        "import sys, hybrid.cli, hybrid.cli.serve, hybrid.pool.job; print('numpy' in sys.modules)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60
+    )
+    assert result.stdout.strip() == "False", result.stderr
+
+
+def test_only_one_module_forks() -> None:
+    forking = [path for path in MODULES if "os.fork(" in path.read_text()]
+    assert [path.name for path in forking] == ["fork.py"]
