@@ -138,18 +138,15 @@ class AdmissionQueue(Generic[T]):
         return sum(len(line) for line in self._lines[::2])
 
 
-def admit(
-    waiting: int, ahead: int, limit: int, rate: ServiceRate, patience: float, idle: bool
-) -> None:
+def admit(waiting: int, ahead: int, limit: int, rate: ServiceRate, patience: float) -> None:
     """Let a newcomer in, or tell it when to come back.
 
     Args:
-        waiting: jobs in line now.
+        waiting: jobs in line now for which no slot is free.
         ahead: those of them that would run before the newcomer.
         limit: places in line; 0: no limit.
         rate: how fast this pool works.
         patience: seconds until the newcomer's deadline; ``inf``: none.
-        idle: a slot is free; then nobody is told that the wait is too long.
 
     Raises:
         QueueFull: no place is free, or the deadline would pass before the end.
@@ -157,7 +154,7 @@ def admit(
     """
     if limit and waiting >= limit:
         raise QueueFull(waiting, limit, max(rate.wait(0), SHORTEST_RETRY))
-    if idle or not ahead or rate.samples < _TRUSTED:
+    if not ahead or rate.samples < _TRUSTED:
         return
     expected = rate.wait(ahead)
     if expected > patience:

@@ -16,14 +16,24 @@ from typing import Any
 
 
 def guarded(
-    args: tuple[Any, ...], kwargs: dict[str, Any], writable: bool
+    args: tuple[Any, ...], kwargs: dict[str, Any], writable: bool, private: bool
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Return the arguments with every array replaced as the module says."""
+    """Return the arguments with every array replaced as the module says.
+
+    Args:
+        args: positional arguments.
+        kwargs: keyword arguments.
+        writable: as declared by the job.
+        private: the arrays are nobody else's already (they came out of a frame);
+            then only those that were read-only at the caller need a copy.
+    """
     numpy = sys.modules.get("numpy")
     if numpy is None:  # then nobody can have passed an array
         return args, kwargs
     array: type = numpy.ndarray
-    treat: Callable[[Any], Any] = _copy if writable else _view
+    treat: Callable[[Any], Any] = _view
+    if writable:
+        treat = _thawed if private else _copy
     guarded_args = tuple(_walk(item, array, treat) for item in args)
     return guarded_args, {name: _walk(item, array, treat) for name, item in kwargs.items()}
 
@@ -48,3 +58,7 @@ def _view(array: Any) -> Any:
 
 def _copy(array: Any) -> Any:
     return array.copy()
+
+
+def _thawed(array: Any) -> Any:
+    return array if array.flags.writeable else array.copy()

@@ -33,11 +33,12 @@ class _Results:
         self.over: deque[int] = deque()  # offsets whose last view is gone; any thread appends
         self.unsaid: dict[int, int] = {}  # of those, what the process has not been told
 
-    def collect(self) -> None:
-        """Move what is over from `live` to `unsaid`."""
+    def collect(self) -> bool:
+        """Move what is over from `live` to `unsaid`; return whether anything is live."""
         while self.over:
             offset = self.over.popleft()
             self.unsaid[offset] = self.live.pop(offset)
+        return bool(self.live)
 
 
 class Blocks:
@@ -121,7 +122,7 @@ class Blocks:
         for offset, size in self._region.tidy():
             self._arena.give_back(offset, size)
         busy = [lease.tidy() for lease in self._leases]
-        orphans = [results.collect() or bool(results.live) for results in self._unused]
+        orphans = [results.collect() for results in self._unused]
         return self._region.spare or bool(self._region.taken) or any(busy) or any(orphans)
 
     def _collect(self) -> None:
@@ -180,11 +181,11 @@ class Lease:
 
     def tidy(self) -> bool:
         """Give the pages of finished results back; return whether there may be more."""
-        self._results.collect()
+        more = self._results.collect()
         # The process does not know yet that these are free, so nobody writes to them.
         for offset, size in self._results.unsaid.items():
             self._arena.give_back(offset, block_size(size))
-        return bool(self._results.live)
+        return more
 
     def end(self) -> None:
         """The process is dead: nothing of it can look at anything any more."""

@@ -14,17 +14,18 @@ def execute(
     fn: Callable[..., Any],
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
-    writable: bool | None,
+    writable: bool,
     report: inside.Report,
+    private: bool = False,
 ) -> tuple[Any, BaseException | None]:
     """Call `fn` as a job and return (result, None) or (None, what it raised).
 
-    `writable`: as declared by the job; None: the arguments are private already.
+    `writable` and `private` as for `guarded`.
     """
     inside.enter(report)
     try:
-        if writable is not None and (args or kwargs):
-            args, kwargs = guarded(args, kwargs, writable)
+        if args or kwargs:
+            args, kwargs = guarded(args, kwargs, writable, private)
         return fn(*args, **kwargs), None
     except BaseException as ex:
         # The traceback begins in the job's own code, as if it had been called directly.

@@ -22,6 +22,7 @@ class Gate:
     ) -> None:
         self._permits, self._loop, self._dispatch = permits, loop, dispatch
         self._retry: asyncio.TimerHandle | None = None
+        self._took = False  # a permit, since the bell was answered
         self._is_patient = True  # until the regular look; see Permits.take
         if permits is not None:
             loop.add_reader(permits.fileno(), self._on_bell)
@@ -30,7 +31,9 @@ class Gate:
         """Return a permit for a call that waits since `since`; -1: none is needed."""
         if self._permits is None:
             return -1
-        return self._permits.take(since, self._is_patient)
+        permit = self._permits.take(since, self._is_patient)
+        self._took = self._took or permit is not None
+        return permit
 
     def give_back(self, permit: int) -> None:
         """Give a permit back."""
@@ -48,11 +51,6 @@ class Gate:
             self._retry.cancel()
             self._retry = None
 
-    def ring_next(self) -> None:
-        """There may be more permits than we can use: let the next one look."""
-        if self._permits is not None:
-            self._permits.ring_next()
-
     def _look(self) -> None:
         self._retry = None
         self._is_patient = False
@@ -62,7 +60,10 @@ class Gate:
     def _on_bell(self) -> None:
         assert self._permits is not None
         self._permits.answer_bell()
+        self._took = False
         self._dispatch()
+        if self._took:  # there may be another one free, for whoever is oldest now
+            self._permits.ring_next()
 
     def close(self) -> None:
         """Stop waiting and listening; permits that are held stay held."""

@@ -202,7 +202,7 @@ def find_function(address: str) -> Callable[..., Any]:
     found: Any = importlib.import_module(module)
     for part in qualname.split("."):
         found = getattr(found, part)
-    return found.fn if isinstance(found, Job) else found  # type: ignore[no-any-return]
+    return found.fn if isinstance(found, Job) else found
 
 
 def find_job(address: str) -> Job:

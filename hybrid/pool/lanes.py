@@ -19,7 +19,7 @@ from hybrid.pool.execute import execute, presentable
 from hybrid.pool.job import LaneName
 
 
-class MemberGone(Exception):  # noqa: N818 - an answer to `start`, not an error of anybody
+class MemberGone(Exception):
     """The member that should have run the call is gone; the call has not run."""
 
 

@@ -182,7 +182,7 @@ class Member:
             return encode(Kind.FAILED, Failure(Reason.NOT_LOADABLE, said, traceback.format_exc()))
         if window is not None:
             window.reuse(freed)
-        result, raised = execute(fn, args, kwargs, None if private else False, self._report)
+        result, raised = execute(fn, args, kwargs, private, self._report, private)
         del args, kwargs
         if raised is not None:
             return self._answer_error(raised)

@@ -46,7 +46,6 @@ if TYPE_CHECKING:
 # A kind of call is what decides whether it can start: its lane, and whether it
 # takes a permit (odd kinds do). AdmissionQueue has two lines per kind.
 _KINDS = 2 * len(LANES)
-_ODD = tuple(range(1, _KINDS, 2))
 _FIRST_KIND: dict[LaneName, int] = {name: 2 * index for index, name in enumerate(LANES)}
 
 
@@ -137,7 +136,7 @@ class Pool:
             deadline = self._settings.deadline or math.inf
         kind = _FIRST_KIND[lane] if job.waits else _FIRST_KIND[lane] + 1
         low = priority is Priority.LOW
-        if len(self._running) >= self.slots or len(self._queue):
+        if len(self._running) + len(self._queue) >= self.slots:
             self._check_room(low, deadline)
         call = Call(
             job,
@@ -158,25 +157,26 @@ class Pool:
 
     def _choose_lane(self, job: Job, lane: LaneName | None) -> LaneName:
         """Return where `job` will run: the call decides, else the server, else the job."""
-        if lane is None:
-            wanted = self._settings.lane
-            lane = job.lane if wanted == "auto" else wanted  # type: ignore[assignment]
-        elif lane not in _FIRST_KIND:
-            raise JobRefused(f"there is no lane {lane!r}; there are {', '.join(LANES)}")
+        wanted = lane or self._settings.lane
+        chosen = next((name for name in LANES if name == wanted), None)
+        if chosen is None:
+            if wanted != "auto":
+                raise JobRefused(f"there is no lane {wanted!r}; there are {', '.join(LANES)}")
+            chosen = job.lane
         if not self._settings.slots:
             return "inline"
-        if lane == "process":
+        if chosen == "process":
             job.refuse_unless_importable()
             if self._processes is None:
                 raise JobRefused(f"job {job.name} wants a pool process, and none can be made here")
-        return lane
+        return chosen
 
     def _check_room(self, low: bool, deadline: float) -> None:
-        waiting = len(self._queue)
-        idle = len(self._running) < self.slots
+        # A slot that is free (its member is on its way, or a permit) is no place in line.
+        waiting = len(self._running) + len(self._queue) - self.slots
         ahead = self._queue.ahead_of(low)
         try:
-            admit(waiting, ahead, self._settings.queue, self._rate, deadline, idle)
+            admit(waiting, ahead, self._settings.queue, self._rate, deadline)
         except QueueFull:
             self._counters.outcomes[Outcome.SHED] += 1
             raise
@@ -193,15 +193,13 @@ class Pool:
             if call is None:
                 break
             kind = call.line >> 1
-            if kind & 1 and call.permit < 0:
+            if kind & 1:
                 permit = self._gate.take(call.submitted_at)
                 if permit is None:  # nobody who needs one can start now
                     kinds = [kind for kind in kinds if not kind & 1]
                     continue
                 call.permit = permit
-            if not self._start(call):
-                kinds = None
-            elif not self._lanes[call.lane].ready():
+            if not self._start(call) or not self._lanes[call.lane].ready():
                 kinds = None
         if len(self._queue):
             self._wait()
@@ -220,7 +218,8 @@ class Pool:
         """Start the waiting `call`; return whether it runs."""
         try:
             self._lanes[call.lane].start(call)
-        except MemberGone:  # it keeps its place and its permit, another member will come
+        except MemberGone:  # it keeps its place, another member will come
+            self._give_back_permit(call)
             return False
         except Exception as ex:  # its arguments cannot travel
             self._leave(call)
@@ -240,8 +239,9 @@ class Pool:
             waiting = self.waiting("process")
             if waiting:
                 self._processes.want(min(waiting, free))
-        # A call that waits for a slot of its own worker must not be rung for.
-        self._gate.waits_since(self._queue.oldest(_ODD) if free else 0.0)
+        # Who waits for a slot or a member as well must not be rung for a permit.
+        kinds = [kind for kind in self._startable() if kind & 1] if free else ()
+        self._gate.waits_since(self._queue.oldest(kinds))
 
     # -- from the lanes ----------------------------------------------------------
 
@@ -325,10 +325,13 @@ class Pool:
 
     def _release(self, call: Call) -> None:
         """Give back what `call` holds."""
+        self._give_back_permit(call)
+        call.forget()
+
+    def _give_back_permit(self, call: Call) -> None:
         if call.permit >= 0:
             permit, call.permit = call.permit, -1
             self._gate.give_back(permit)
-        call.forget()
 
     # -- deadlines ---------------------------------------------------------------
 

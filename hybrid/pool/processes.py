@@ -44,7 +44,7 @@ _QUARANTINE = 256 * 1024 * 1024  # bytes kept by a process's jobs before it is r
 _JITTER = 0.2  # share of max_jobs added at random, so that processes leave at different times
 
 
-class RemoteTraceback(Exception):  # noqa: N818 - a cause to be shown, never raised
+class RemoteTraceback(Exception):
     """The traceback of an exception, as the pool process saw it."""
 
     def __init__(self, text: str) -> None:

@@ -76,17 +76,6 @@ async def submit(
     )
 
 
-async def broadcast(fn: Callable[..., Any], /, *args: Any, deadline: float | None = None) -> Any:
-    """Run ``fn(*args)`` once in every process that runs this worker's jobs.
-
-    Returns:
-        The results: first this worker's own, then one per pool process.
-    """
-    if is_inside_job():
-        raise JobRefused("broadcast() was called inside a job")
-    return await current_pool().broadcast(as_job(fn), args, deadline=deadline)
-
-
 def last_timing() -> JobTimes | None:
     """Return the times of the last job of this request, if it has run one."""
     times = job_times.get()

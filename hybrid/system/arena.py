@@ -82,7 +82,7 @@ class Arena:
         # weak reference. (A numpy view of `exporter` would point past it, at
         # `_bytes`: never hand `exporter` itself out.)
         exporter = self._bytes[offset : offset + size]
-        return memoryview(exporter).cast("B"), exporter
+        return exporter.data, exporter
 
     def find(self, raw: memoryview) -> int | None:
         """Return the offset of memory that lies in the arena already, else None."""

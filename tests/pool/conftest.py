@@ -1,0 +1,153 @@
+"""Pools for tests, with pool processes forked by the test process itself."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+import sys
+import time
+import warnings
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from hybrid.config import CpuConfig
+from hybrid.errors import PoolBroken
+from hybrid.http.loops import new_event_loop
+from hybrid.pool.hatchery import Hatched
+from hybrid.pool.member import member_main
+from hybrid.pool.pool import Pool
+from hybrid.pool.resources import WorkerResources, make_worker_resources
+from hybrid.system.fork import fork_child
+
+LANES = ("inline", "thread", "process")
+
+
+@dataclass
+class LocalHatchery:
+    """Forks pool processes from the test process: a verified stand-in for the primary."""
+
+    settings: CpuConfig
+    resources: WorkerResources
+    pids: list[int] = field(default_factory=list)
+    refuse: str = ""
+
+    async def hatch(self) -> Hatched:
+        if self.refuse:
+            raise PoolBroken(self.refuse)
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        ours.setblocking(False)
+        with warnings.catch_warnings():  # 3.12: "fork in a process with threads"
+            warnings.simplefilter("ignore", DeprecationWarning)
+            child = fork_child(
+                lambda: member_main(
+                    theirs, self.settings, arena_fd=self.resources.arena_fd, sys_path=sys.path
+                ),
+                [theirs.fileno(), *self.resources.fds],
+                detach=[ours],
+            )
+        theirs.close()
+        self.pids.append(child.pid)
+        return Hatched(ours, child.pid, child.pidfd)
+
+    def reap(self) -> None:
+        """Wait until every process is gone; they leave at EOF."""
+        end = time.monotonic() + 10
+        for pid in self.pids:
+            while True:
+                with contextlib.suppress(ChildProcessError):
+                    if os.waitpid(pid, os.WNOHANG)[0] == 0:
+                        assert time.monotonic() < end, f"pool process {pid} is still there"
+                        time.sleep(0.001)
+                        continue
+                break
+
+
+@dataclass
+class Recorder:
+    """An observer that remembers."""
+
+    events: list[tuple[str, dict[str, object]]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    replacements: list[str] = field(default_factory=list)
+
+    def happened(self, event: str, **facts: object) -> None:
+        self.events.append((event, facts))
+
+    def warned(self, text: str) -> None:
+        self.warnings.append(text)
+
+    def wants_replacement(self, reason: str) -> None:
+        self.replacements.append(reason)
+
+    def count(self, event: str) -> int:
+        return sum(name == event for name, _ in self.events)
+
+
+class Harness:
+    """Makes pools, runs a test's coroutine, and ends everything."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.recorder = Recorder()
+        self._pools: list[Pool] = []
+        self._hatcheries: list[LocalHatchery] = []
+
+    def pool(self, *, arena: bool = True, permits: Any = None, **settings: Any) -> Pool:
+        cpu = CpuConfig(**{"slots": 2, "kill_grace": 0.05, "nice": 0, **settings})
+        resources = make_worker_resources() if arena else WorkerResources(None)
+        hatchery = LocalHatchery(cpu, resources)
+        self._hatcheries.append(hatchery)
+        pool = Pool(
+            cpu,
+            loop=self.loop,
+            permits=permits,
+            hatchery=hatchery,
+            resources=resources,
+            observer=self.recorder,
+        )
+        self._pools.append(pool)
+        return pool
+
+    @property
+    def hatchery(self) -> LocalHatchery:
+        return self._hatcheries[-1]
+
+    def run(self, test: Awaitable[Any], seconds: float = 30.0) -> Any:
+        return self.loop.run_until_complete(asyncio.wait_for(test, seconds))
+
+    def close(self) -> None:
+        for pool in self._pools:
+            self.loop.run_until_complete(pool.close(0.0))
+        for hatchery in self._hatcheries:
+            hatchery.reap()
+            hatchery.resources.close()
+
+
+@pytest.fixture(params=["uvloop", "asyncio"])
+def harness(request: pytest.FixtureRequest) -> Any:
+    logging.getLogger("hybrid.error").setLevel(logging.ERROR)
+    loop = new_event_loop(request.param)
+    asyncio.set_event_loop(loop)
+    fds = len(os.listdir("/proc/self/fd"))
+    made = Harness(loop)
+    try:
+        yield made
+        made.close()
+        assert len(os.listdir("/proc/self/fd")) <= fds + 3  # the loop's own pipes
+    finally:
+        asyncio.set_event_loop(None)
+        loop.close()
+
+
+async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+    """Let the loop run until `condition` holds."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        await asyncio.sleep(0.001)

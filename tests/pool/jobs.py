@@ -1,0 +1,235 @@
+"""Jobs of the pool's tests; imported under this name by pool processes, too."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import hybrid
+from hybrid.pool.inside import progress
+
+memo: list[Any] = []
+opened_at = os.getpid()
+
+
+def add(a, b=1):
+    return a + b
+
+
+def pid():
+    return os.getpid()
+
+
+def thread_name():
+    return threading.current_thread().name
+
+
+def fail(message):
+    raise KeyError(message)
+
+
+class Awkward(Exception):
+    """Cannot be unpickled: its constructor wants two arguments, args holds one."""
+
+    def __init__(self, a, b):
+        super().__init__(a)
+        self.b = b
+
+
+def fail_awkwardly():
+    raise Awkward(1, 2)
+
+
+def fail_with_lock():
+    raise ValueError(threading.Lock())
+
+
+def leave(code):
+    raise SystemExit(code)
+
+
+def stop_iteration():
+    raise StopIteration
+
+
+def chain():
+    try:
+        raise OSError("first")
+    except OSError as ex:
+        raise LookupError("second") from ex
+
+
+def returns_lock():
+    return threading.Lock()
+
+
+def is_writeable(array):
+    return array.flags.writeable
+
+
+def flags_of(*arrays, **named):
+    return [a.flags.writeable for a in arrays], {k: a.flags.writeable for k, a in named.items()}
+
+
+def nested_flags(items):
+    return [items["a"][0].flags.writeable, items["b"].flags.writeable]
+
+
+def increment(array):
+    array += 1
+    return array
+
+
+def echo(value):
+    return value
+
+
+def total(array):
+    return float(array.sum())
+
+
+def address_of(array):
+    return array.__array_interface__["data"][0] % 64
+
+
+def keep(array):
+    memo.append(array)
+    return float(array[0])
+
+
+def kept_value():
+    return float(memo[-1][0]) if memo else None
+
+
+def wait_for(path, seconds=20.0):
+    """Wait until the file exists, then return the process."""
+    end = time.monotonic() + seconds
+    while not Path(path).exists():
+        if time.monotonic() > end:
+            raise TimeoutError(path)
+        time.sleep(0.002)
+    return os.getpid()
+
+
+def started_then_wait(mark, path, seconds=20.0):
+    Path(mark).touch()
+    return wait_for(path, seconds)
+
+
+def sleep(seconds):
+    time.sleep(seconds)
+    return seconds
+
+
+def spin(seconds):
+    end = time.monotonic() + seconds
+    n = 0
+    while time.monotonic() < end:
+        n += 1
+    return n
+
+
+def exit_now(code=3):
+    os._exit(code)
+
+
+def segfault():
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def close_sockets():
+    for fd in range(3, 64):
+        try:
+            sock = socket.socket(fileno=os.dup(fd))
+        except OSError:
+            continue
+        if sock.family == socket.AF_UNIX:
+            os.close(fd)
+        sock.close()
+    time.sleep(20)
+
+
+def fork_and_exit():
+    """Leave a grandchild behind that keeps the socket open, and die."""
+    if os.fork() == 0:
+        time.sleep(3)
+    os._exit(0)
+
+
+def eat(megabytes):
+    return np.ones(megabytes * 2**17).sum()
+
+
+def signals_then(seconds):
+    """Send itself what a terminal or systemd sends to the whole group."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1):
+        os.kill(os.getpid(), number)
+    time.sleep(seconds)
+    return "alive"
+
+
+def run_subprocess():
+    return subprocess.run(["true"], timeout=10, check=True).returncode
+
+
+def nice():
+    return os.getpriority(os.PRIO_PROCESS, 0)
+
+
+def oom_score():
+    return int(Path("/proc/self/oom_score_adj").read_text())
+
+
+def blas():
+    from hybrid.system.blas import blas_threads
+
+    np.ones((2, 2)) @ np.ones((2, 2))
+    return blas_threads()
+
+
+def steps(n):
+    for k in range(n):
+        progress((k + 1) / n, f"step {k + 1}")
+    return n
+
+
+async def _submit_inside():
+    return await hybrid.submit(add, 1)
+
+
+def submit_inside():
+    coroutine = _submit_inside()
+    try:
+        coroutine.send(None)
+    finally:
+        coroutine.close()
+
+
+@hybrid.job(releases_gil=True)
+def threaded(a):
+    return a * 2
+
+
+@hybrid.job(name="renamed", waits=True)
+def processed(a):
+    return a * 3
+
+
+@hybrid.job(writable=True)
+def doubled_in_place(array):
+    array *= 2
+    return array
+
+
+@hybrid.job(releases_gil=True, writable=True)
+def doubled_in_place_thread(array):
+    array *= 2
+    return array
