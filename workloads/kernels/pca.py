@@ -38,7 +38,8 @@ def pca(data: NDArray[Any], k: int = 3) -> Principal:
     Cost: O(n m²) time for the covariances and O(m³) for their eigenvectors; 8 n m bytes for
     the centred copy and 24 m² bytes of work space at peak.
 
-    GIL: @GIL@
+    GIL: released in the product and the eigenvectors. Longest hold by one call, of its time: 67 %
+    at 50 × 5 (0.1 ms), 1 % at 344 × 403; two threads do 1.95 × the work of one.
 
     Source: H. Hotelling, "Analysis of a complex of statistical variables into principal
     components", J. Educational Psychology 24, 1933, pp. 417-441 and 498-520.
