@@ -52,7 +52,7 @@ def time_job(target: str, seconds: float) -> dict[str, float]:
 
 
 def _repeat(function: Callable[[], Any], seconds: float) -> list[float]:
-    times = []
+    times: list[float] = []
     end = time.perf_counter() + seconds
     while not times or time.perf_counter() < end:
         at = time.perf_counter()

@@ -1,0 +1,137 @@
+"""`hybrid advise`: measure an application, simulate topologies, say which fits."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from hybrid.bench.advise import Advice, Verified
+    from hybrid.bench.advise_measure import Endpoint
+
+
+@click.command(
+    epilog=(
+        "\b\nhybrid advise workloads.app:app --get '/io/wait?ms=20' --get '/cpu/matmul?n=600' --rate 60\n"
+        "hybrid advise app:app --get /x --post /y=@body.npy --verify\n"
+        "hybrid advise --job mymodule:function\n"
+    )
+)
+@click.argument("target", required=False)
+@click.option("--get", "gets", multiple=True, metavar="PATH", help="Endpoint (repeatable).")
+@click.option("--post", "posts", multiple=True, metavar="PATH=@FILE", help="Endpoint with a body.")
+@click.option("--job", "jobs", multiple=True, metavar="MODULE:FUNCTION", help="Without a server.")
+@click.option("--rate", type=float, default=0.0, help="Requests/s in all; 0: half the CPUs busy.")
+@click.option("--objective", type=float, default=0.02, show_default=True, help="I/O delay, s, p99.")
+@click.option("--seconds", type=float, default=1.0, show_default=True, help="Per measurement.")
+@click.option("--verify", "check", is_flag=True, help="Measure the best two and the rule of thumb.")
+def advise(
+    target: str | None,
+    gets: tuple[str, ...],
+    posts: tuple[str, ...],
+    jobs: tuple[str, ...],
+    rate: float,
+    objective: float,
+    seconds: float,
+    check: bool,
+) -> None:
+    """Say which topology fits your endpoints or jobs, and why."""
+    from rich.console import Console
+
+    from hybrid.bench import advise as advising
+    from hybrid.bench.advise_measure import measure_app, measure_job
+    from hybrid.errors import HybridError
+
+    endpoints = _endpoints(gets, posts)
+    if bool(jobs) == bool(target and endpoints):
+        raise click.UsageError("name an application and its endpoints (--get, --post), or --job")
+    try:
+        if jobs:
+            timed = [measure_job(each, seconds) for each in jobs]
+            measured = advising.functions_only(timed)
+        else:
+            measured = measure_app(str(target), endpoints, seconds)
+        advice = advising.advise(measured, rate, objective)
+        console = Console()
+        _print(console, advice, target or "your.app:app")
+        if check and target:
+            _print_verified(console, advising.verify(advice, target, endpoints))
+    except HybridError as ex:
+        raise click.ClickException(str(ex)) from None
+
+
+def _endpoints(gets: tuple[str, ...], posts: tuple[str, ...]) -> tuple[Endpoint, ...]:
+    from pathlib import Path
+
+    from hybrid.bench.advise_measure import Endpoint
+
+    found = [Endpoint("GET", path) for path in gets]
+    for each in posts:
+        path, at, file = each.rpartition("=@")
+        if not at or not Path(file).is_file():
+            raise click.UsageError(f"--post is PATH=@FILE with a file that exists, got {each!r}")
+        found.append(Endpoint("POST", path, str(Path(file).resolve())))
+    return tuple(found)
+
+
+def _print(console: Console, advice: Advice, target: str) -> None:
+    from rich.table import Table
+
+    from hybrid.bench.advise import sentences
+
+    costs = Table(title="Measured, one request at a time")
+    for name in ("endpoint", "rate/s", "loop ms", "job ms", "job C²", "two threads", "bytes"):
+        costs.add_column(name, justify="left" if name == "endpoint" else "right")
+    for cost, rate in zip(advice.measured.costs, advice.rates, strict=True):
+        job = (f"{1e3 * cost.job:.2f}", f"{cost.scv:.2f}", f"{cost.speedup:.2f} ×")
+        costs.add_row(
+            cost.name,
+            f"{rate:.1f}",
+            f"{1e3 * cost.loop:.3f}",
+            *(job if cost.has_job else ("–", "–", "–")),
+            str(cost.sent + cost.answered),
+        )
+    console.print(costs)
+    table = Table(title="Simulated, best first")
+    for name in ("topology", "I/O delay p99", "job p99", "a loop", "CPUs", "memory"):
+        table.add_column(name, justify="left" if name == "topology" else "right")
+    for each in (*advice.ranked[:5], advice.thumb):
+        table.add_row(
+            " ".join(each.candidate.flags),
+            _ms(each.io_p99),
+            _ms(each.job_p99),
+            f"{each.loop_load:.0%}",
+            f"{each.cpu_load:.0%}",
+            f"{each.memory / 1e6:.0f} MB",
+        )
+    console.print(table)
+    for line in sentences(advice, target):
+        console.print(line, markup=False, emoji=False, highlight=False, soft_wrap=True)
+
+
+def _print_verified(console: Console, found: list[Verified]) -> None:
+    from rich.table import Table
+
+    table = Table(title="Predicted against measured (p99, or the highest the samples allow)")
+    for name in ("topology", "I/O predicted", "measured", "job predicted", "measured", "failed"):
+        table.add_column(name, justify="left" if name == "topology" else "right")
+    for each in found:
+        table.add_row(
+            " ".join(each.forecast.candidate.flags),
+            _ms(each.forecast.io_p99),
+            _ms(each.io_p99),
+            _ms(each.forecast.job_p99),
+            _ms(each.job_p99),
+            str(each.failed),
+        )
+    console.print(table)
+
+
+def _ms(seconds: float) -> str:
+    if math.isnan(seconds):
+        return "–"
+    return "∞" if math.isinf(seconds) else f"{1e3 * seconds:.1f} ms"
