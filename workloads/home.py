@@ -41,9 +41,11 @@ _PAGE = """<!doctype html><html lang="en"><meta charset="utf-8">
 <style>
 :root{{color-scheme:light dark}}
 body{{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:3rem auto;padding:0 1.2rem}}
-h1{{font-size:1.9rem;margin:0}} p{{margin:.4rem 0 1.4rem;opacity:.8}}
+h1{{font-size:1.9rem;margin:0}}
+p{{margin:.4rem 0 1.4rem;opacity:.8}}
 table{{border-collapse:collapse;width:100%}}
-th,td{{text-align:left;vertical-align:top;padding:.7rem .8rem .7rem 0;border-bottom:1px solid #8884}}
+th,td{{text-align:left;vertical-align:top}}
+th,td{{padding:.7rem .8rem .7rem 0;border-bottom:1px solid #8884}}
 th{{font-weight:600}} code{{font:.88em ui-monospace,monospace}} a{{display:block}}
 </style>
 <h1>hybrid</h1><p>{topology}</p>

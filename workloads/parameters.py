@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import falcon
 
-_LANES = ("thread", "process", "inline")
+LaneName = Literal["inline", "thread", "process"]
+_LANES: dict[str, LaneName] = {"thread": "thread", "process": "process", "inline": "inline"}
 
 
 def number(req: falcon.Request, name: str, default: float, least: float, most: float) -> float:
@@ -35,14 +37,14 @@ def whole(req: falcon.Request, name: str, default: int, least: int, most: int) -
     return int(value)
 
 
-def lane(req: falcon.Request) -> str | None:
+def lane(req: falcon.Request) -> LaneName | None:
     """Return the lane that the query asks for, None when it leaves the choice to the job."""
     text = req.get_param("lane")
     if text is None or text == "auto":
         return None
     if text not in _LANES:
         raise falcon.HTTPInvalidParam(f"one of auto, {', '.join(_LANES)} is possible", "lane")
-    return text
+    return _LANES[text]
 
 
 def deadline(req: falcon.Request) -> float | None:

@@ -12,7 +12,8 @@ import struct
 import numpy as np
 from numpy.typing import NDArray
 
-_PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
+_EXTENSIBLE = 0xFFFE
+_SILENCE = np.float32(128)  # the middle of unsigned 8-bit samples
 
 
 def samples_from_wav(body: bytes) -> tuple[NDArray[np.float32], int]:
@@ -63,15 +64,15 @@ def _decode(data: bytes, coding: int, bits: int, block: int) -> NDArray[np.float
     data = data[:usable]
     match coding, bits:
         case (1, 8):  # the only unsigned one
-            return (np.frombuffer(data, np.uint8).astype(np.float32) - 128) / 128
+            return (np.frombuffer(data, np.uint8).astype(np.float32) - _SILENCE) / _SILENCE
         case (1, 16):
-            return np.frombuffer(data, "<i2").astype(np.float32) / 2**15
+            return np.frombuffer(data, "<i2").astype(np.float32) / np.float32(2**15)
         case (1, 24):
             wide = np.zeros((len(data) // 3, 4), np.uint8)
             wide[:, 1:] = np.frombuffer(data, np.uint8).reshape(-1, 3)
-            return wide.view("<i4")[:, 0].astype(np.float32) / 2**31
+            return wide.view("<i4")[:, 0].astype(np.float32) / np.float32(2**31)
         case (1, 32):
-            return np.frombuffer(data, "<i4").astype(np.float32) / 2**31
+            return np.frombuffer(data, "<i4").astype(np.float32) / np.float32(2**31)
         case (3, 32 | 64):
             floats = np.frombuffer(data, f"<f{bits // 8}").astype(np.float32)
             return np.nan_to_num(floats, posinf=1.0, neginf=-1.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -82,6 +83,7 @@ def serve(ctx: click.Context, /, **values: Any) -> None:
     except ConfigError as ex:
         logger.error("%s", ex)
         code = 1
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # one more Ctrl-C must not become a traceback
     sys.exit(code)
 
 

@@ -25,6 +25,7 @@ from hybrid.core.restart import YOUNG, RestartPolicy
 EXIT_GAVE_UP = 1
 EXIT_NEVER_READY = 3
 EXIT_APP_LOAD = 4
+SAME_STOP = 0.3  # s; timeout(1) and `kill` to pid and group deliver one wish twice
 KILL_MARGIN = 2.0  # s beyond the grace period: a worker ends by itself, unless it is stuck
 
 
@@ -69,6 +70,7 @@ class Supervisor:
         self.target = workers
         self.generation = 1
         self.stopping = False
+        self._stop_asked_at = now
         self._quick = False  # stopping, and everybody has been killed
         self.workers: dict[int, Worker] = {}
         self._most = most
@@ -184,11 +186,14 @@ class Supervisor:
             actions.append(e.CloseListeners(worker_id))
 
     def _stop(self, quick: bool, now: float, actions: list[e.Action]) -> None:
+        if self.stopping and not quick and now - self._stop_asked_at < SAME_STOP:
+            return
         if quick or self.stopping:
             actions.append(e.Log("info", f"stopping at once, {len(self.workers)} workers"))
             self._give_up(self._exit_code, actions)
             return
         self.stopping = True
+        self._stop_asked_at = now
         actions.append(
             e.Log("info", f"stopping: {len(self.workers)} workers drain, at most {self._grace:g} s")
         )
@@ -269,9 +274,12 @@ class Supervisor:
                 self._drain(worker, now, actions, final=self._becomes_final(worker))
         if self._listening and self._final is None:
             # The last acceptor died, or the workers were draining before the stop.
-            for worker in self.workers.values():
-                if worker.state is State.DRAINING and self._becomes_final(worker):
-                    actions.append(e.DrainWorker(worker.id, self._grace, final=True))
+            draining = [w for w in self.workers.values() if w.state is State.DRAINING]
+            actions += [
+                e.DrainWorker(worker.id, self._grace, final=True)
+                for worker in draining
+                if self._becomes_final(worker)
+            ]
 
     def _becomes_final(self, worker: Worker) -> bool:
         if self._final is None and self._listening:

@@ -144,6 +144,8 @@ class Primary:
             self._feed(e.WorkerExited(handle.id, f"pid {pid}, {describe_exit(status)}"))
 
     def _on_link(self, handle: WorkerHandle) -> None:
+        if handle.id not in self.children.workers:
+            return  # reaped earlier in this round of the loop
         try:
             if handle.channel.wants_write and handle.channel.flush():
                 self._watch(handle)

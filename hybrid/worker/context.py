@@ -25,7 +25,7 @@ class Terminated:
 
     def __init__(self) -> None:
         self.happened = False
-        self.on_signal: Callable[[], None] | None = None
+        self.on_signal: Callable[[], object] | None = None
 
     def __call__(self, number: int, frame: object) -> None:
         """Take the signal."""

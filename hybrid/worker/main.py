@@ -158,7 +158,7 @@ class Worker:
     def _watch_for_term(self) -> None:
         term = self._context.terminated
         # A signal handler may run between any two bytecodes: only wake the loop.
-        term.on_signal = lambda: self._loop.call_soon_threadsafe(self._on_term) and None
+        term.on_signal = lambda: self._loop.call_soon_threadsafe(self._on_term)
         if term.happened:
             self._on_term()
 

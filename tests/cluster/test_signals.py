@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import time
 from collections.abc import Callable
 
 import pytest
 
+from hybrid.core.supervision import SAME_STOP
 from tests.cluster.conftest import Server, wait_until
 
 Serve = Callable[..., Server]
@@ -52,6 +54,8 @@ def test_a_second_signal_stops_at_once(serve: Serve) -> None:
 
     server.signal(signal.SIGINT)
     server.wait_for_log("stopping:")
+    asked = time.monotonic()
+    wait_until(lambda: time.monotonic() - asked > 2 * SAME_STOP, what="a second wish, not an echo")
     server.signal(signal.SIGINT)
 
     assert server.wait_exit(5) == 0

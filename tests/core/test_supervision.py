@@ -153,7 +153,7 @@ def test_a_second_stop_kills_everybody_at_once() -> None:
     workers = story.boot()
     story.tell(e.StopAsked(quick=False))
 
-    actions = story.tell(e.StopAsked(quick=False), after=0.1)
+    actions = story.tell(e.StopAsked(quick=False), after=1.0)
 
     assert {kill.worker for kill in of(e.KillWorker, actions)} == set(workers)
 
@@ -251,3 +251,13 @@ def test_a_worker_that_wants_to_leave_gets_its_replacement_first() -> None:
     (drain,) = of(e.DrainWorker, story.tell(e.WorkerReady(start.worker)))
 
     assert (start.slot, drain.worker) == (2, workers[1])
+
+
+def test_one_wish_that_arrives_twice_is_not_a_second_one() -> None:
+    story = Story(2)
+    story.boot()
+    story.tell(e.StopAsked(quick=False))
+
+    actions = story.tell(e.StopAsked(quick=False), after=0.01)
+
+    assert not of(e.KillWorker, actions)
