@@ -19,7 +19,7 @@ test: check  ## everything: check, then the whole suite
 check: $(STAMP)  ## format, lint, layers, types
 	@$(BIN)/ruff format --check --quiet . || { echo "not formatted: make fmt"; exit 1; }
 	@$(BIN)/ruff check --quiet .
-	@$(BIN)/lint-imports --no-cache | tail -n 3
+	@layers=$$($(BIN)/lint-imports --no-cache) || { echo "$$layers"; exit 1; }
 	@$(BIN)/mypy
 
 fmt: $(STAMP)  ## format and mend what can be mended

@@ -94,6 +94,13 @@ class AdmissionQueue(Generic[T]):
         self._lines[ticket.line][ticket.number] = ticket
         self._length += 1
 
+    def enter_again(self, ticket: T) -> None:
+        """Give `ticket`, which was taken out before, the first place of its line."""
+        line = self._lines[ticket.line]
+        line[ticket.number] = ticket
+        line.move_to_end(ticket.number, last=False)
+        self._length += 1
+
     def leave(self, ticket: T) -> None:
         """Take `ticket` out, wherever it stands.
 

@@ -30,6 +30,7 @@ class JobEvent(Enum):
 
     START = "start"  # a slot, a permit and a member are free
     WITHDRAW = "withdraw"  # deadline, cancellation, or its client is gone
+    RETURN = "return"  # its member died before it had begun: the next one will run it
     END = "end"  # the work is over: result, exception, or its process is dead
 
 
@@ -39,6 +40,7 @@ TRANSITIONS: dict[JobState, dict[JobEvent, JobState]] = {
         JobEvent.WITHDRAW: JobState.ENDED,  # it never ran: nothing to stop
     },
     JobState.RUNNING: {
+        JobEvent.RETURN: JobState.WAITING,
         JobEvent.END: JobState.ENDED,
         JobEvent.WITHDRAW: JobState.ABANDONED,
     },

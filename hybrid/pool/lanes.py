@@ -24,10 +24,13 @@ class MemberGone(Exception):
 
 
 class LaneOwner(Protocol):
-    """What a lane tells its pool."""
+    """What a lane tells its pool; `ended` or `returned` once for every call started."""
 
     def ended(self, call: Call, outcome: Outcome, value: Any) -> None:
         """The work of `call` is over; `value` is its result or exception."""
+
+    def returned(self, call: Call) -> None:
+        """The member of `call` died before the work had begun."""
 
     def member_free(self) -> None:
         """The lane can start a call again."""

@@ -71,8 +71,8 @@ class LinkOwner(Protocol):
     def link_failed(self, link: Link, frame: Frame) -> None:
         """The process could not get ready."""
 
-    def link_lost(self, link: Link, call: Call | None) -> None:
-        """The process is dead or useless; `call` was on it."""
+    def link_lost(self, link: Link, call: Call | None, has_begun: bool) -> None:
+        """The process is dead or useless; `call` was on it, and perhaps it has begun."""
 
 
 class Link:
@@ -174,8 +174,8 @@ class Link:
             frames = self._reader.read()
         except BlockingIOError:
             return
-        except (EOFError, OSError):
-            self._lose()
+        except (EOFError, OSError) as ex:
+            self._lose(ex)
             return
         for frame in frames:
             self._handle(frame)
@@ -232,13 +232,13 @@ class Link:
         while self.state is not LinkState.GONE:
             try:
                 frames = self._reader.read()
-            except (EOFError, OSError):  # BlockingIOError, too: nothing more will come
-                self._lose()
+            except (EOFError, OSError) as ex:  # BlockingIOError, too: nothing more will come
+                self._lose(ex)
                 return
             for frame in frames:
                 self._handle(frame)
 
-    def _lose(self) -> None:
+    def _lose(self, reason: Exception | None = None) -> None:
         if self.state is LinkState.GONE:
             return
         self._advance(LinkEvent.LOSE)
@@ -247,7 +247,11 @@ class Link:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
         self._close()
-        self._owner.link_lost(self, call)
+        # Teacher: an AF_UNIX socket reports ECONNRESET, not EOF, when the other end
+        # was closed with data in it that nobody had read: the job never began.
+        # (unix_release_sock in net/unix/af_unix.c)
+        has_begun = not isinstance(reason, ConnectionResetError)
+        self._owner.link_lost(self, call, has_begun)
 
     def _close(self) -> None:
         self._loop.remove_reader(self._fd)

@@ -264,6 +264,19 @@ class Pool:
         self._dispatch()
         self._check_over()
 
+    def returned(self, call: Call) -> None:
+        """The member of `call` died before the work had begun: it is next in line again."""
+        if call.state is JobState.ABANDONED:
+            self.ended(call, Outcome.CANCELLED, None)
+            return
+        call.advance(JobEvent.RETURN)
+        self._running.remove(call)
+        self._counters.queue_wait_total -= call.started_at - call.submitted_at
+        call.started_at = 0.0
+        self._give_back_permit(call)
+        self._queue.enter_again(call)
+        self._dispatch()
+
     def member_free(self) -> None:
         """A lane can start a call again."""
         self._dispatch()

@@ -259,13 +259,15 @@ class ProcessLane:
         self._target = min(self._target, len(self._links))  # until somebody asks again
         self._owner.fail_waiting("process", error)
 
-    def link_lost(self, link: Link, call: Call | None) -> None:
+    def link_lost(self, link: Link, call: Call | None, has_begun: bool) -> None:
         """A process is dead."""
         self._drop(link)
         facts = {"pid": link.pid, "job": call.job.name if call is not None else "-"}
         self._observer.happened("pool process died", **facts)
         self._grow()
-        if call is not None:
+        if call is not None and not has_begun:
+            self._owner.returned(call)
+        elif call is not None:
             text = f"pool process {link.pid} died while it ran job {call.job.name}"
             self._owner.ended(call, Outcome.BROKEN, PoolBroken(text))
 

@@ -144,7 +144,7 @@ def test_a_row_of_the_resident_matrix_is_nearest_to_itself():
         (lambda: spectrogram(np.zeros(0, np.float32)), "one axis"),
         (lambda: spectrogram(np.zeros(9, np.float32), 7), "even"),
         (lambda: pca(np.zeros((1, 4))), "at least two rows"),
-        (lambda: pca(np.full((3, 2), np.nan)), "NaN"),
+        (lambda: pca(np.full((3, 3), np.nan)), "NaN"),
         (lambda: pca(np.zeros((3, 2)), 3), "k must be"),
         (lambda: nearest(np.zeros((1, 3))), "64"),
         (lambda: nearest(np.full((1, WIDTH), np.inf)), "infinity"),
