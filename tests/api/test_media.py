@@ -85,7 +85,7 @@ def test_a_hostile_array_is_refused_without_believing_it(body):
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert caught.value.status_code in (400, 415, 422)
+    assert caught.value.status_code == 422
     assert peak < 4_000_000
     assert not Trap.sprung
 
@@ -119,7 +119,6 @@ def test_damage_anywhere_is_refused_or_read_never_a_crash(at, damage):
     body = GOOD[:at] + damage + GOOD[at + len(damage) :]
     try:
         array = array_from_bytes(body)
-    except falcon.HTTPError as ex:
-        assert ex.status_code in (400, 415, 422)
-    else:
-        assert array.nbytes <= len(body)
+    except falcon.HTTPUnprocessableEntity:
+        return
+    assert array.nbytes <= len(body)

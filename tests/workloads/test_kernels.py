@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import sys
 import threading
 import time
@@ -188,7 +189,7 @@ def longest_hold(call):
         stamps.append(time.perf_counter())
         thread.join(2e-5)
     inside = [span[0], *(s for s in stamps if span[0] < s < span[1]), span[1]]
-    return max(b - a for a, b in zip(inside, inside[1:], strict=False)) / (span[1] - span[0])
+    return max(b - a for a, b in itertools.pairwise(inside)) / (span[1] - span[0])
 
 
 @pytest.fixture
