@@ -62,7 +62,7 @@ class JsonHandler(falcon.media.BaseHandler):
 
     def serialize(self, media: Any, content_type: str) -> bytes:
         """Return a value as JSON."""
-        return orjson.dumps(media, option=orjson.OPT_SERIALIZE_NUMPY)
+        return orjson.dumps(media, default=_plain, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
 def array_from_bytes(body: bytes) -> np.ndarray[Any, np.dtype[Any]]:
@@ -136,6 +136,13 @@ def array_to_bytes(array: np.ndarray[Any, np.dtype[Any]]) -> bytes:
     buffer = io.BytesIO()
     npy.write_array(buffer, array, allow_pickle=False)
     return buffer.getvalue()
+
+
+def _plain(value: Any) -> Any:
+    """Return what orjson does not write by itself: arrays in another memory order."""
+    if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
+        return np.ascontiguousarray(value)
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
 
 
 def _loads(body: bytes) -> Any:
