@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @click.command(
     epilog=(
-        "\b\nhybrid advise workloads.app:app --get '/io/wait?ms=20' --get '/cpu/matmul?n=600' --rate 60\n"
+        "\b\nhybrid advise workloads.app:app --get '/io/wait?ms=20' --get /cpu/matmul --rate 60\n"
         "hybrid advise app:app --get /x --post /y=@body.npy --verify\n"
         "hybrid advise --job mymodule:function\n"
     )
@@ -101,7 +101,7 @@ def _print(console: Console, advice: Advice, target: str) -> None:
         table.add_column(name, justify="left" if name == "topology" else "right")
     for each in (*advice.ranked[:5], advice.thumb):
         table.add_row(
-            " ".join(each.candidate.flags),
+            each.candidate.short,
             _ms(each.io_p99),
             _ms(each.job_p99),
             f"{each.loop_load:.0%}",
@@ -121,7 +121,7 @@ def _print_verified(console: Console, found: list[Verified]) -> None:
         table.add_column(name, justify="left" if name == "topology" else "right")
     for each in found:
         table.add_row(
-            " ".join(each.forecast.candidate.flags),
+            each.forecast.candidate.short,
             _ms(each.forecast.io_p99),
             _ms(each.io_p99),
             _ms(each.forecast.job_p99),

@@ -21,7 +21,7 @@ from hybrid.bench.advise_measure import Cost
 
 Floats = NDArray[np.float64]
 
-ARRIVALS = 20_000  # simulated requests; half a second of computing per topology
+ARRIVALS = 10_000  # simulated requests: 100 beyond the p99; 50 ms of computing per topology
 HOP = 0.2e-3  # s for a job to reach a pool process and come back
 COPY = 1.0 / 2e9  # s/byte across the process boundary
 MEMBER_BYTES = 8_000_000  # PSS of a pool process
@@ -41,6 +41,12 @@ class Candidate:
         """The options of `hybrid serve` that make it."""
         shape = ("--io-workers", str(self.workers), "--cpu-pool", str(self.slots))
         return shape if self.lane == "inline" else (*shape, "--cpu-lane", self.lane)
+
+    @property
+    def short(self) -> str:
+        """Its shape in a table."""
+        slots = f" × {self.slots} {self.lane}" if self.slots else " inline"
+        return f"{self.workers}{slots}"
 
     @property
     def approach(self) -> str:

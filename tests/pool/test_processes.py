@@ -18,7 +18,7 @@ from hybrid.errors import (
     ResultNotPicklable,
 )
 from hybrid.pool.client import Departure
-from hybrid.pool.job import as_job, job
+from hybrid.pool.job import Job, as_job
 from hybrid.pool.processes import RemoteTraceback
 from tests.pool import jobs
 from tests.pool.conftest import until
@@ -227,7 +227,7 @@ async def submit_it(pool):
 def test_arguments_that_cannot_travel_are_refused_and_the_slot_is_free(harness):
     pool = harness.pool(slots=1)
 
-    with pytest.raises(JobRefused, match=r"arguments of job echo .* lock"):
+    with pytest.raises(JobRefused, match=r"arguments of job echo .*lock"):
         harness.run(pool.run(as_job(jobs.echo), (threading.Lock(),), {}, lane="process"))
 
     assert pool.statistics().busy == 0
@@ -241,8 +241,7 @@ def test_an_answer_that_cannot_travel_names_the_type(harness, fn):
 
 
 def test_a_missing_function_is_a_refusal_not_a_broken_pool(harness):
-    ghost = job(jobs.add, name="ghost")
-    object.__setattr__(ghost, "address", "tests.pool.jobs:nowhere")
+    ghost = Job(jobs.add, "ghost", "tests.pool.jobs", "nowhere")
     pool = harness.pool(slots=1)
 
     with pytest.raises(JobRefused, match="nowhere"):
