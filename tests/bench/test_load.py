@@ -36,8 +36,8 @@ def test_an_open_loop_sees_the_stall_that_a_closed_loop_hides(
     # One stall of 200 ms in every 100 requests. One closed-loop client meets each stall once
     # (1 % of its requests); in an open loop everybody due meanwhile waits as well.
     stream = Stream("a", "/?stall=200", 500.0, arrivals="constant")
-    closed = generator.run(plan(null_server, stream, concurrency=1, duration=1.0))
-    opened = generator.run(plan(null_server, stream, duration=1.0))
+    closed = generator.run(plan(null_server, stream, concurrency=1, duration=0.6))
+    opened = generator.run(plan(null_server, stream, duration=0.6))
 
     hidden = np.mean(closed.records.latency() > 0.05)
     seen = np.mean(opened.records.latency() > 0.05)

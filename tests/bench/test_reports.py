@@ -91,7 +91,7 @@ def test_an_impossible_load_is_a_usage_error(options: list[str]) -> None:
 
 
 def test_calibrate_prints_the_ceiling() -> None:
-    done = CliRunner().invoke(bench, ["calibrate", "--seconds", "0.2"])
+    done = CliRunner().invoke(bench, ["calibrate", "--seconds", "0.1"])
 
     assert done.exit_code == 0, done.output
     assert "ceiling" in done.output
