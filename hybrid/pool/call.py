@@ -57,7 +57,7 @@ class Call(Ticket):
         self.job, self.args, self.kwargs = job, args, kwargs
         self.lane = lane
         self.deadline = deadline  # seconds given; math.inf: none
-        self.future = future
+        self.future: asyncio.Future[Any] | None = future  # None: answered
         self.on_progress = on_progress
         self.ended_at = 0.0  # monotonic s; 0: its work is not over
         self.slot = -1  # number of the slot it runs in; -1: it has not run

@@ -31,13 +31,21 @@ from hybrid.pool.call import Call, JobTimes, Progress
 from hybrid.pool.client import Departure
 from hybrid.pool.gate import Gate
 from hybrid.pool.hatchery import Hatchery
-from hybrid.pool.job import LANES, Job, LaneName, declared_jobs
+from hybrid.pool.job import (
+    LANES,
+    Job,
+    LaneName,
+    declared_initializers,
+    declared_jobs,
+    find_function,
+)
 from hybrid.pool.lanes import InlineLane, Lane, MemberGone
 from hybrid.pool.observer import LoggingObserver, PoolObserver
 from hybrid.pool.processes import ProcessLane
 from hybrid.pool.resources import WorkerResources
 from hybrid.pool.statistics import Counters, PoolStatistics
 from hybrid.pool.threads import ThreadLane
+from hybrid.system.blas import set_blas_threads
 from hybrid.system.permits import Permits
 
 if TYPE_CHECKING:
@@ -76,7 +84,7 @@ class Pool:
         self._abandoned = 0
         self._over: asyncio.Event | None = None  # exists: closing. Set: nothing to do any more
         self._arrays = ArrayHouse(resources if settings.slots else None, loop)
-        self._threads = ThreadLane(self, loop)
+        self._threads = ThreadLane(self, loop, self._prepare_threads)
         self._processes: ProcessLane | None = None
         self._lanes: dict[LaneName, Lane] = {"inline": InlineLane(self, loop)}
         if settings.slots:
@@ -104,12 +112,13 @@ class Pool:
         times: list[JobTimes] | None = None,
     ) -> Any:
         """Run `job` and return its result; the contract is that of `hybrid.submit`."""
-        call = self._admit(job, args, kwargs, deadline, lane, priority, on_progress)
+        future = self.loop.create_future()
+        call = self._admit(job, args, kwargs, deadline, lane, priority, on_progress, future)
         take_back = None
         if departure is not None:
             take_back = departure.on(partial(self._withdraw, call, Outcome.CANCELLED))
         try:
-            return await call.future
+            return await future
         except asyncio.CancelledError:
             self._withdraw(call, Outcome.CANCELLED)
             raise
@@ -128,6 +137,7 @@ class Pool:
         lane: LaneName | None,
         priority: Priority,
         on_progress: Progress | None,
+        future: asyncio.Future[Any],
     ) -> Call:
         if self._over is not None:
             raise PoolClosed(f"job {job.name} was not started: this worker is leaving")
@@ -146,7 +156,7 @@ class Pool:
             line=2 * kind + low,
             now=monotonic(),
             deadline=deadline,
-            future=self.loop.create_future(),
+            future=future,
             on_progress=on_progress,
         )
         self._queue.enter(call)
@@ -304,8 +314,9 @@ class Pool:
     def _answer(self, call: Call, outcome: Outcome, value: Any) -> None:
         """Tell the submitter (rule 4)."""
         self._counters.outcomes[outcome] += 1
-        future = call.future
-        if future.done():  # its submitter was cancelled and needs no answer
+        # Why: the heap of deadlines may hold the call for long, and so its result.
+        future, call.future = call.future, None
+        if future is None or future.done():  # its submitter was cancelled: no answer needed
             return
         if outcome is Outcome.OK:
             future.set_result(value)
@@ -366,6 +377,12 @@ class Pool:
         for call in self._deadlines.due(monotonic()):
             self._withdraw(call, Outcome.TIMEOUT)
         self._set_alarm(self._deadlines.next_at())
+
+    def _prepare_threads(self) -> None:
+        """Make this process fit for thread jobs; runs on the first pool thread."""
+        set_blas_threads(self._settings.blas_threads)
+        for address in declared_initializers():
+            find_function(address)()
 
     # -- life --------------------------------------------------------------------
 

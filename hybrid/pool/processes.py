@@ -230,7 +230,7 @@ class ProcessLane:
         outcome, value = self._read(link, call, frame)
         self._settle(link)
         self._idle.append(link)
-        if self._leaving is link and len(self._links) > self._target:
+        if self._leaving is link and self.ready_processes > self._target:
             self._let_go()
         self._owner.ended(call, outcome, value)
 

@@ -20,6 +20,7 @@ import contextlib
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any
 
@@ -61,8 +62,16 @@ class PoolThread:
 class ThreadLane:
     """Threads of one pool."""
 
-    def __init__(self, owner: LaneOwner, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        owner: LaneOwner,
+        loop: asyncio.AbstractEventLoop,
+        prepare: Callable[[], None] = lambda: None,
+    ) -> None:
         self._owner, self._loop = owner, loop
+        self._prepare = prepare  # once in this process, before its first job
+        self._preparing = threading.Lock()
+        self._is_prepared = False
         self._threads: list[PoolThread] = []
         self._idle: list[PoolThread] = []
         self._over: deque[tuple[PoolThread, Outcome, Any]] = deque()
@@ -97,10 +106,21 @@ class ThreadLane:
         """Run `call`; called by its pool thread."""
         report = self._reporter(call) if call.on_progress is not None else _nobody
         job = call.job
+        try:
+            self._prepare_once()
+        except Exception as ex:
+            return Outcome.ERROR, ex
         result, raised = execute(job.fn, call.args, call.kwargs, job.writable, report)
         if raised is not None:
             return Outcome.ERROR, presentable(raised, job.name)
         return Outcome.OK, result
+
+    def _prepare_once(self) -> None:
+        if not self._is_prepared:
+            with self._preparing:
+                if not self._is_prepared:
+                    self._prepare()
+                    self._is_prepared = True
 
     def _reporter(self, call: Call) -> Any:
         def report(fraction: float, note: str) -> None:
