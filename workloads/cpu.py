@@ -5,18 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import falcon
+import numpy as np
 
 import hybrid
 from hybrid.api.media import NPY, array_to_bytes
 from hybrid.api.view import current_view
-from workloads.jobs import REAL, SYNTHETIC, picture_job
+from workloads.jobs import REAL, SYNTHETIC
 from workloads.parameters import deadline, lane
 from workloads.synthetic import KERNELS, lane_taken, run_synthetic, unknown
-from workloads.wav import samples_from_wav
 
 _WAV = ("audio/wav", "audio/x-wav", "audio/wave", "audio/vnd.wave")
 _PNG = "image/png"
-_RANGES = {"spectrogram": (-100.0, 0.0, True), "hillshade": (0.0, 1.0, False)}  # of a picture
 
 
 class Kernels:
@@ -44,20 +43,29 @@ class Kernel:
             )
         kind = _preferred(req, kernel)
         array = await _input(req, kernel)
-        chosen, seconds = lane(req), deadline(req)
+        chosen, real = lane(req), REAL[kernel]
+        job = real.picture if kind == _PNG and real.picture else real.job
         try:
-            result = await hybrid.submit(REAL[kernel], array, deadline=seconds, lane=chosen)
+            result = await hybrid.submit(job, array, deadline=deadline(req), lane=chosen)
         except ValueError as ex:  # the kernel says what is wrong with its input
             raise falcon.HTTPUnprocessableEntity(
                 title="Unusable input", description=str(ex)
             ) from ex
-        await _answer(resp, kernel, kind, result, chosen)
+        if kind == _PNG:
+            resp.data, resp.content_type = result, _PNG
+        elif kind == NPY:
+            resp.data = array_to_bytes(result if real.array is None else result[real.array])
+            resp.content_type = NPY
+        else:
+            worker = current_view().topology().get("worker")
+            taken = lane_taken(chosen)
+            resp.media = {"kernel": kernel, "lane": taken, "worker": worker, "result": result}
 
 
 def _preferred(req: falcon.Request, kernel: str) -> str:
-    kinds = [falcon.MEDIA_JSON]
-    if kernel in _RANGES:
-        kinds += [_PNG, NPY]
+    kinds = [falcon.MEDIA_JSON, NPY]
+    if REAL[kernel].picture:
+        kinds.append(_PNG)
     kind = req.client_prefers(kinds)
     if kind is None:
         raise falcon.HTTPNotAcceptable(description=f"{kernel} answers {', '.join(kinds)}")
@@ -65,30 +73,11 @@ def _preferred(req: falcon.Request, kernel: str) -> str:
 
 
 async def _input(req: Any, kernel: str) -> Any:
+    """Return the body as an array; a recording as its bytes, which the job decodes."""
     accepted = _WAV if kernel == "spectrogram" else (NPY,)
     got = (req.content_type or "").split(";")[0].strip().lower()
     if got not in accepted:
         raise falcon.HTTPUnsupportedMediaType(description=f"{kernel} takes {accepted[0]}")
-    if kernel != "spectrogram":
-        return await req.get_media()
-    try:
-        return samples_from_wav(await req.stream.read())[0]
-    except ValueError as ex:
-        raise falcon.HTTPUnprocessableEntity(
-            title="Unusable recording", description=str(ex)
-        ) from ex
-
-
-async def _answer(
-    resp: falcon.Response, kernel: str, kind: str, result: Any, chosen: str | None
-) -> None:
-    taken = lane_taken(chosen)
-    if kind == _PNG:
-        low, high, flip = _RANGES[kernel]
-        resp.data = await hybrid.submit(picture_job, result, low, high, flip)
-        resp.content_type = _PNG
-    elif kind == NPY:
-        resp.data, resp.content_type = array_to_bytes(result), NPY
-    else:
-        worker = current_view().topology().get("worker")
-        resp.media = {"kernel": kernel, "lane": taken, "worker": worker, "result": result}
+    if kernel == "spectrogram":
+        return np.frombuffer(await req.stream.read(), np.uint8)
+    return await req.get_media()

@@ -10,7 +10,7 @@ from typing import Any
 import falcon
 
 from hybrid.api.view import current_view
-from workloads.parameters import number
+from workloads.parameters import number, whole
 from workloads.synthetic import run_synthetic
 
 Request = falcon.Request
@@ -43,7 +43,7 @@ class FanOut:
 
     async def on_get(self, req: Request, resp: Response) -> None:
         """Wait `n` times `ms`, all at once."""
-        n, ms = int(number(req, "n", 5, 1, 1000)), number(req, "ms", 20.0, 0, _LONGEST)
+        n, ms = whole(req, "n", 5, 1, 1000), number(req, "ms", 20.0, 0, _LONGEST)
         began = time.perf_counter()
         await asyncio.gather(*(asyncio.sleep(ms / 1e3) for _ in range(n)))
         resp.media = {

@@ -16,7 +16,7 @@ _EXTENSIBLE = 0xFFFE
 _SILENCE = np.float32(128)  # the middle of unsigned 8-bit samples
 
 
-def samples_from_wav(body: bytes) -> tuple[NDArray[np.float32], int]:
+def samples_from_wav(body: bytes | memoryview) -> tuple[NDArray[np.float32], int]:
     """Return one channel (the mean of all) and the sampling rate in hertz.
 
     Returns:
@@ -29,7 +29,8 @@ def samples_from_wav(body: bytes) -> tuple[NDArray[np.float32], int]:
 
     Cost: O(n); at most 16 bytes of scratch memory per byte of the body.
     """
-    if len(body) < 12 or body[:4] != b"RIFF" or body[8:12] != b"WAVE":
+    body = memoryview(body)
+    if len(body) < 12 or bytes(body[:4]) != b"RIFF" or bytes(body[8:12]) != b"WAVE":
         raise ValueError("the body is no RIFF/WAVE file")
     chunks = _chunks(body)
     if b"fmt " not in chunks or len(chunks[b"fmt "]) < 16:
@@ -45,19 +46,19 @@ def samples_from_wav(body: bytes) -> tuple[NDArray[np.float32], int]:
     return flat.reshape(-1, channels).mean(axis=1, dtype=np.float32), rate
 
 
-def _chunks(body: bytes) -> dict[bytes, bytes]:
+def _chunks(body: memoryview) -> dict[bytes, memoryview]:
     """Return the first chunk of each name; a size beyond the end is cut to what is there."""
-    found: dict[bytes, bytes] = {}
+    found: dict[bytes, memoryview] = {}
     at = 12
     while at + 8 <= len(body):
-        name = body[at : at + 4]
+        name = bytes(body[at : at + 4])
         (size,) = struct.unpack_from("<I", body, at + 4)
         found.setdefault(name, body[at + 8 : at + 8 + size])
         at += 8 + size + size % 2
     return found
 
 
-def _decode(data: bytes, coding: int, bits: int, block: int) -> NDArray[np.float32]:
+def _decode(data: memoryview, coding: int, bits: int, block: int) -> NDArray[np.float32]:
     usable = len(data) - len(data) % block
     if usable == 0:
         raise ValueError("the WAVE file holds no complete sample")
@@ -74,6 +75,7 @@ def _decode(data: bytes, coding: int, bits: int, block: int) -> NDArray[np.float
         case (1, 32):
             return np.frombuffer(data, "<i4").astype(np.float32) / np.float32(2**31)
         case (3, 32 | 64):
-            floats = np.frombuffer(data, f"<f{bits // 8}").astype(np.float32)
+            with np.errstate(over="ignore"):  # too large for float32: infinite, so full scale
+                floats = np.frombuffer(data, f"<f{bits // 8}").astype(np.float32)
             return np.nan_to_num(floats, posinf=1.0, neginf=-1.0)
     raise ValueError(f"coding {coding} with {bits} bits is not supported; send PCM or float")

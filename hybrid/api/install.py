@@ -37,6 +37,11 @@ def install(app: falcon.asgi.App[Any, Any]) -> None:
 class ServerTiming:
     """Falcon middleware: where the time of a request's jobs went, in milliseconds."""
 
+    async def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Begin the list of job times, where no server of ours has begun one."""
+        if job_times.get() is None:
+            job_times.set([])
+
     async def process_response(
         self, req: falcon.Request, resp: falcon.Response, resource: object, req_succeeded: bool
     ) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
+import re
+import uuid
 from typing import Any
 
 import falcon
@@ -21,6 +23,7 @@ from hybrid.errors import (
 
 logger = logging.getLogger("hybrid.error")
 
+_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")  # what may go into a log line unescaped
 _PROBLEM = "application/problem+json"
 _STATUS: dict[type[JobError], tuple[int, str]] = {
     QueueFull: (503, "Pool is full"),
@@ -31,10 +34,17 @@ _STATUS: dict[type[JobError], tuple[int, str]] = {
 }
 
 
-def request_id(req: falcon.Request) -> str | None:
-    """Return the id of a request: of hybrid's server, or the one that came with it."""
-    state: dict[str, Any] = req.scope.get("state") or {}  # type: ignore[attr-defined]
-    return state.get("request_id") or req.get_header("X-Request-ID")
+def request_id(req: falcon.Request) -> str:
+    """Return the id of a request: from hybrid's server, from the client, or a new one.
+
+    Under hybrid's server it is always there. Under another it is kept in the request's
+    state, so that the log and the answer say the same.
+    """
+    state: dict[str, Any] = req.scope.setdefault("state", {})  # type: ignore[attr-defined]
+    if "request_id" not in state:
+        sent = req.get_header("X-Request-ID") or ""
+        state["request_id"] = sent if _ID.fullmatch(sent) else uuid.uuid4().hex
+    return str(state["request_id"])
 
 
 def write_problem(

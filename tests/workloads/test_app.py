@@ -287,16 +287,16 @@ def test_a_body_that_is_not_what_it_says_is_unprocessable(client, kernel, body):
         ("pca", np.full((4, 4), np.nan)),
         ("nearest", np.zeros((3, 5))),
         ("nearest", np.full((3, 64), 1e300)),
-        ("nearest", np.zeros((0, 64))),
     ],
 )
 def test_an_array_that_the_kernel_cannot_use_is_unprocessable(client, kernel, array):
     assert_problem(post(client, kernel, array_to_bytes(array)), 422)
 
 
-def test_not_a_number_among_the_heights_is_a_dark_cell_not_an_error(client):
+@pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf, 1e308])
+def test_an_impossible_height_is_a_dark_cell_not_an_error(client, odd):
     hills = np.full((4, 4), 9.0)
-    hills[1, 1] = np.nan
+    hills[1, 1] = odd
     for accept in ("application/json", "image/png", NPY):
         answer = post(client, "hillshade", array_to_bytes(hills), accept=accept)
         assert answer.status_code == 200

@@ -56,7 +56,8 @@ def nearest(queries: NDArray[Any], k: int = 5) -> tuple[NDArray[np.int64], NDArr
         )
     if not 1 <= k <= ROWS:
         raise ValueError(f"k must be from 1 to {ROWS}, got {k}")
-    wanted = queries.astype(np.float32)
+    with np.errstate(over="ignore"):  # infinity is refused right below
+        wanted = queries.astype(np.float32)
     if not np.isfinite(wanted).all():
         raise ValueError("the queries hold NaN, infinity or a number too large for float32")
 
