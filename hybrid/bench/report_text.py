@@ -42,7 +42,7 @@ def _matrix_table(results: Results, found: list[Row]) -> Table:
     table.add_column("measured")
     for row in found:
         cells = [_cell(row, topology.key) for topology in results.profile.topologies]
-        unit = f" [{row.metric.unit}]" if row.metric.unit else ""
+        unit = f", {row.metric.unit}" if row.metric.unit else ""
         name = Text(f"{row.scenario.title}\n{row.metric.title}{unit}")
         table.add_row(name, *cells, row.scenario.article, row.agreement)
     return table
@@ -69,7 +69,7 @@ def _detail_table(results: Results, metric: str) -> Table | None:
     if not keys:
         return None
     by = METRICS[metric]
-    table = Table(title=f"{by.title} [{by.unit}]")
+    table = Table(title=f"{by.title}, {by.unit}")
     table.add_column("scenario")
     for topology in results.profile.topologies:
         table.add_column(topology.key, justify="right")
