@@ -105,3 +105,19 @@ def test_help_shows_examples_and_the_signals() -> None:
     assert "TTIN, TTOU" in text
     assert "hybrid serve --io-workers 8 --cpu-pool 4" in text
     assert "Examples:" in run("serve", "--help").stdout
+
+
+def test_a_body_over_the_limit_is_413_whether_declared_or_not(serve: Serve) -> None:
+    server = serve("--io-workers", "1", "--cpu-pool", "0", "--max-body", "1k")
+    assert server.request("POST", "/io/echo", b"x" * 1024)[0] == 200
+    assert server.request("POST", "/io/echo", b"x" * 1025)[0] == 413
+    connection = server.connection()
+    connection.request(
+        "POST",
+        "/io/echo",
+        iter([b"x" * 600] * 4),
+        encode_chunked=True,
+        headers={"Transfer-Encoding": "chunked"},
+    )
+    assert connection.getresponse().status == 413
+    connection.close()
