@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 WIDEST = 2400  # pixels; a longer recording keeps the loudest of the frames that share one
-RANGE = 90.0  # dB between the loudest moment and black
+NARROWEST = 600  # pixels; the frames of a shorter one are drawn wider
+RANGE = 72.0  # dB between the loudest moment and black
 GAMMA = 0.7  # lifts the shadows, so that valleys keep their colour
 
 # Colours at even distances, low to high, red green blue. The first from valley green over
@@ -51,6 +52,7 @@ def sound_picture(decibels: NDArray[np.float32]) -> bytes:
     if frames > WIDEST:
         starts = np.linspace(0, frames, WIDEST, endpoint=False).astype(np.intp)
         decibels = np.maximum.reduceat(decibels, starts, axis=1)
+    decibels = decibels.repeat(max(1, -(-NARROWEST // decibels.shape[1])), axis=1)
     loudest = float(decibels.max())
     return _png(_coloured(decibels[::-1], loudest - RANGE, loudest, SOUND))
 

@@ -2,11 +2,14 @@
 
     python -m workloads.samples elevation | curl --data-binary @- …
 
-* ``elevation``: a digital elevation model of the Jacksboro fault in Tennessee, a
-  344 × 403 cut of NASA's Shuttle Radar Topography Mission (public domain), which
-  matplotlib ships as sample data. Written as ``.npy``, metres above the sea.
-* ``recording``: ``house_lo.wav``, the background music of pygame-ce's examples,
-  released by the pygame project with them (public domain / LGPL 2.1). Written as it is.
+* ``elevation``: a digital elevation model of the Jacksboro fault in Tennessee, 344 × 403
+  cells 3 arc seconds apart, which matplotlib ships as sample data. Its spacing is that of
+  NASA's Shuttle Radar Topography Mission, whose data are in the public domain; matplotlib
+  (licence: PSF-like) does not name the origin itself. Written as ``.npy``, in metres.
+* ``recording``: ``house_lo.wav``, the music of pygame-ce's examples: 8 bit, 11,025 Hz, 7 s.
+  pygame-ce is under the LGPL 2.1; its notes name no other author or licence for this file
+  (they put the examples' source code, not their data, in the public domain). So it is read
+  where it is installed, and never part of this project. Written as it is.
 """
 
 from __future__ import annotations

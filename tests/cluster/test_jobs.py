@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import struct
+import time
 from collections.abc import Callable
 
 import psutil
@@ -73,18 +74,15 @@ def test_a_client_that_only_stops_sending_still_gets_its_answer(serve: Serve) ->
 
 def test_no_more_jobs_run_than_the_cluster_may(serve: Serve) -> None:
     server = serve("--io-workers", "3", "--cpu-pool", "3", "--cpu-limit", "2")
+    began = time.monotonic()
     jobs = [server.in_background("GET", "/cpu/sleep?ms=300&permit=1") for _ in range(6)]
-    most = 0
 
-    def all_done() -> bool:
-        nonlocal most
-        workers = server.workers()
-        most = max(most, sum(w["pool"]["busy"] for w in workers))
-        return totals(server)["jobs_ok"] == 6
+    assert [job.join().result[0] for job in jobs] == [200] * 6
 
-    wait_until(all_done, what="all six are done")
-    assert most <= 2
-    assert all(job.join().result[0] == 200 for job in jobs if job.join().result)
+    # Nine slots would do all six at once. (The rows of the scoreboard cannot be added up
+    # for this: each shows another moment of the last 0.1 s.)
+    assert time.monotonic() - began >= 3 * 0.3
+    wait_until(lambda: totals(server)["jobs_ok"] == 6, what="all are counted")
 
 
 def test_the_same_seed_gives_the_same_result_on_every_lane(serve: Serve) -> None:
