@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 from dataclasses import asdict, dataclass
+from itertools import takewhile
 from typing import Any
 
 from hybrid.bench.gates import problems
@@ -18,8 +19,7 @@ from hybrid.bench.plan import LoadPlan, Stream
 from hybrid.bench.server import NULL_SERVER, Server
 
 SHARES = (0.05, 0.1, 0.25, 0.5)  # of the ceiling, offered in an open loop
-HONEST = 0.5  # offering more than this share of the ceiling is not advised
-WRK_PATH = "/?ms=5"  # the server's answer time, not the client, sets this rate
+WRK_PATH = "/?ms=20"  # the server's answer time, not the client, sets this rate
 CONNECTIONS = 64
 
 
@@ -46,9 +46,9 @@ class Calibration:
 
     @property
     def honest_rate(self) -> float:
-        """The highest rate that is advised, in requests/s."""
-        passed = [step.rate for step in self.steps if not step.problems]
-        return max(passed, default=0.0)
+        """The highest rate below the first that failed a gate, in requests/s."""
+        passed = takewhile(lambda step: not step.problems, self.steps)
+        return max((step.rate for step in passed), default=0.0)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the calibration as JSON."""

@@ -13,15 +13,17 @@ from typing import Any
 
 import numpy as np
 
-from hybrid.bench.gates import problems
+from hybrid.bench.gates import crowded, problems
 from hybrid.bench.generator import LoadGenerator, LoadResult
 from hybrid.bench.plan import LoadPlan, Stream
+from hybrid.bench.procfs import busy_seconds
 from hybrid.bench.records import Floats, Records
 from hybrid.bench.scenarios import IO_WAIT, JOB_LOAD, Objective, Scenario
 from hybrid.bench.server import Server
 from hybrid.bench.statistics import quantile, samples_needed
 
 GRID_TOP, GRID_SPAN = 0.95, 12.0  # highest rate of the search, over the capacity and the lowest
+CLIMB, CLIMBS = 1.3, 6  # factor, and how often: to five times the capacity
 CLOSED_CLIENTS = 12  # enough for the fixed load's I/O while nothing stalls
 CURVE = tuple(float(q) for q in 1.0 - np.logspace(0, -3, 31))  # 0 ... 0.999
 
@@ -106,9 +108,9 @@ def _fixed_load(bench: Bench, scenario: Scenario, job_rate: float, cell: Cell) -
     effort = bench.effort
     streams = scenario.streams(job_rate)
     plan = bench.plan(*streams, duration=effort.fixed, warmup=effort.warmup)
-    before = bench.server.usage()
+    before, busy = bench.server.usage().cpu, busy_seconds()
     result = bench.generator.run(plan)
-    cpu = bench.server.usage().cpu - before.cpu
+    busy, cpu = busy_seconds() - busy, bench.server.usage().cpu - before
     io = result.stream("io")
     added = 1e3 * (io.latency() - IO_WAIT)
     for q, name in ((0.5, "io_p50"), (0.95, "io_p95"), (0.99, "io_p99")):
@@ -121,7 +123,10 @@ def _fixed_load(bench: Bench, scenario: Scenario, job_rate: float, cell: Cell) -
     cell.values["failed"] = float(result.summary["all"]["failed"])
     if scenario.job:
         _job_values(result, cell)
-    cell.problems.extend(problems(result.summary))
+    seconds, own = result.summary["seconds"], result.summary["generator"]["cpu_share"]
+    neighbours = (busy - cpu) / seconds - own
+    cell.problems.extend(problems(result.summary) + crowded(neighbours))
+    cell.detail["neighbours"] = round(neighbours, 3)
     cell.detail["curve"] = _curve(io.latency())
     cell.detail["workers"] = result.summary["workers"]
     cell.detail["job_rate"] = job_rate
@@ -205,7 +210,16 @@ def search(holds: Callable[[float], bool], capacity: float, steps: int) -> tuple
             low = middle + 1
     if low == len(grid):
         return grid[-1] / step, True
-    return grid[low], False
+    return (grid[low] if low else _climb(holds, grid[0])), False
+
+
+def _climb(holds: Callable[[float], bool], rate: float) -> float:
+    """Go on above a capacity that was measured too low; a busy moment can do that."""
+    for _ in range(CLIMBS):
+        if not holds(CLIMB * rate):
+            break
+        rate *= CLIMB
+    return rate
 
 
 def _probe_row(result: LoadResult, rate: float, held: bool) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 SEND_LAG = 1.0  # ms at p99; or a tenth of the median latency where that is more
 GENERATOR_CPU = 0.8  # share of its core
 SENT_IN_TIME = 0.99
+NEIGHBOURS = 0.25  # CPUs used by programs that are no part of the measurement
 
 
 def problems(summary: dict[str, Any], *, failures_allowed: bool = False) -> list[str]:
@@ -40,3 +41,14 @@ def _open_loop(generator: dict[str, Any], everything: dict[str, Any]) -> list[st
     if generator["sent_in_time"] < SENT_IN_TIME and not generator["held"]:
         found.append(f"only {generator['sent_in_time']:.1%} of the offered requests were sent")
     return found
+
+
+def crowded(neighbours: float) -> list[str]:
+    """Return the complaint about other programs on the machine, if there is one.
+
+    Args:
+        neighbours: CPUs they kept busy during the run.
+    """
+    if neighbours <= NEIGHBOURS:
+        return []
+    return [f"other programs kept {neighbours:.2f} CPUs busy"]

@@ -68,7 +68,7 @@ def profile(name: str, workers: int = 0, slots: int = 0) -> Profile:
             wide = (*columns, *unlimited(workers, slots))
             return Profile(name, wide, blocks=5, effort=effort, repeated="NxT")
         case "quick":
-            effort = Effort(fixed=2.4, saturation=0.4, probe=(0.4, 1.0), restart=1.8)
+            effort = Effort(fixed=2.4, saturation=0.8, probe=(0.4, 1.0), restart=1.8)
             return Profile(name, columns, effort=effort, repeated="NxT")
         case "ci":
             some = tuple(t for t in columns if t.key in ("1x0", "Nx0", "NxP"))

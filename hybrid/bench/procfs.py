@@ -46,6 +46,21 @@ def usage(session: int, *, memory: bool = False) -> Usage:
     return Usage(cpu, sum(_pss(pid) for pid in members) if memory else 0, len(members))
 
 
+def busy_seconds() -> float:
+    """Return CPU seconds that anybody has used on the CPUs this process may use.
+
+    Steal counts as used: a neighbour on the host is a neighbour.
+    """
+    mine = {f"cpu{number}" for number in os.sched_getaffinity(0)}
+    ticks = 0
+    for line in Path("/proc/stat").read_text().splitlines():
+        name, *fields = line.split()
+        if name in mine:
+            user, nice, system, _idle, _iowait, *rest = map(int, fields[:8])
+            ticks += user + nice + system + sum(rest)
+    return ticks / _TICK
+
+
 def _stat(pid: int) -> list[str] | None:
     """Return /proc/pid/stat from the state field on; the name before it may hold anything."""
     try:

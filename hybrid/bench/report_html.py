@@ -62,18 +62,18 @@ def page(results: Results) -> str:
 def heat_map(results: Results) -> str:
     """Return the matrix as a picture: colour is value over the best of its row."""
     found, columns = rows(results), results.profile.topologies
-    left, top, cell_w, cell_h, right = 190, 46, 104, 46, 230
+    left, top, cell_w, cell_h, right = 250, 46, 112, 46, 280
     width, height = left + cell_w * len(columns) + right, top + cell_h * len(found) + 12
     parts = []
     for index, topology in enumerate(columns):
         middle = left + (index + 0.5) * cell_w
         parts.append(text(middle, 18, topology.key, anchor="middle", bold=True))
-        parts.append(text(middle, 34, topology.title[:19], anchor="middle", fill="#666"))
+        parts.append(text(middle, 34, topology.title[:22], anchor="middle", fill="#666"))
     for number, row in enumerate(found):
         y = top + number * cell_h
         parts.append(text(8, y + 20, row.scenario.title))
         unit = f", {row.metric.unit}" if row.metric.unit else ""
-        parts.append(text(8, y + 36, f"{row.metric.title}{unit}"[:34], fill="#666"))
+        parts.append(text(8, y + 36, f"{row.metric.title}{unit}"[:40], fill="#666"))
         for index, topology in enumerate(columns):
             parts += _heat_cell(row, topology.key, left + index * cell_w, y, cell_w, cell_h)
         x = left + cell_w * len(columns) + 10
@@ -212,12 +212,7 @@ def _cells(results: Results, scenario: str, topology: str, detail: str) -> list[
 
 
 def _excluded(found: list[Row]) -> str:
-    items = [
-        f"<li>{escape(f'{row.scenario.key}, {key}: {reason}')}</li>"
-        for row in found
-        for key, figure in row.figures.items()
-        for reason in figure.problems
-    ]
+    items = [f"<li>{escape(reason)}</li>" for row in found for reason in row.excluded]
     return "<h2>Excluded blocks</h2><ul>" + "".join(items) + "</ul>" if items else ""
 
 

@@ -86,9 +86,8 @@ def _measured(results: Results, scenario: str, metric: str) -> bool:
 
 def _print_excluded(console: Console, found: list[Row]) -> None:
     for row in found:
-        for key, figure in row.figures.items():
-            for reason in figure.problems:
-                console.print(Text(f"⚠ {row.scenario.key} / {key}: {reason}", style="yellow"))
+        for reason in row.excluded:
+            console.print(Text(f"⚠ excluded: {reason}", style="yellow"))
 
 
 def print_load(console: Console, summary: dict[str, Any]) -> None:

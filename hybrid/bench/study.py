@@ -129,7 +129,8 @@ def matrix_table(results: Results) -> str:
             figure = row.figures.get(each.key)
             value = "⚠" if figure is None else f"{figure.value:.3g}"
             cells.append(f"**{value}**" if each.key in row.best else value)
-        name = f"{row.scenario.title} ({row.metric.title} {row.metric.unit})"
+        unit = f", {row.metric.unit}" if row.metric.unit else ""
+        name = f"{row.scenario.title} ({row.metric.title}{unit})"
         shown = " | ".join(cells)
         lines.append(f"| {name} | {shown} | {row.scenario.article} | {row.agreement} |")
     return "\n".join(lines)
@@ -157,10 +158,5 @@ def verdict(results: Results) -> str:
     """Return the verdicts as Markdown, the whole matrix first."""
     named = titles(results)
     said = [f"- {sentence(row, named)}" for row in rows(results)]
-    excluded = [
-        f"- excluded: {row.scenario.key}, {key}: {reason}"
-        for row in rows(results)
-        for key, figure in row.figures.items()
-        for reason in figure.problems
-    ]
+    excluded = [f"- excluded: {reason}" for row in rows(results) for reason in row.excluded]
     return "\n".join([f"**{headline(results)}**", "", *said, *excluded])

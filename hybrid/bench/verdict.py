@@ -38,6 +38,7 @@ class Row:
     figures: dict[str, Figure]  # by topology
     best: tuple[str, ...]  # the winner, or all that tie with the best
     chance: float  # the factor of the A/A row; 1 without one
+    excluded: tuple[str, ...]  # what failed a gate, and why
     agreement: str  # "agrees", "not contradicted", "disagrees" or "undecided"
 
     @property
@@ -62,7 +63,9 @@ def judge(results: Results, scenario: str, metric: str | None = None) -> Row:
     }
     chance = _chance(series, results.profile.repeated)
     best = _best({k: v for k, v in series.items() if k != AGAIN}, by, chance)
-    return Row(row, by, figures, best, chance, _agreement(best, figures, row.recommended))
+    excluded = tuple(f"{scenario}, {k}: {why}" for k, reasons in flaws.items() for why in reasons)
+    agreement = _agreement(best, figures, row.recommended)
+    return Row(row, by, figures, best, chance, excluded, agreement)
 
 
 def rows(results: Results) -> list[Row]:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hybrid.bench.gates import problems
+from hybrid.bench.gates import crowded, problems
 
 
 def summary(**generator: float | None) -> dict[str, Any]:
@@ -38,3 +38,8 @@ def test_failures_exclude_a_row_unless_it_is_measured_by_them() -> None:
 
     assert "3 of 100" in problems(failed)[0]
     assert problems(failed, failures_allowed=True) == []
+
+
+def test_other_busy_programs_are_told() -> None:
+    assert crowded(0.1) == []
+    assert crowded(0.8) == ["other programs kept 0.80 CPUs busy"]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import warnings
 from pathlib import Path
 
@@ -17,25 +15,28 @@ with warnings.catch_warnings():
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 
 
-def execute(path: Path) -> nbformat.NotebookNode:
-    notebook = nbformat.read(path, as_version=4)
-    client = NotebookClient(notebook, timeout=100, resources={"metadata": {"path": str(NOTEBOOKS)}})
-    return client.execute()
-
-
 @pytest.mark.filterwarnings("ignore")  # of the kernel's own machinery
-def test_the_decision_matrix_runs_and_its_orderings_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("name", "figures"),
+    [("01_decision_matrix", 2), ("02_blocked_loop", 1), ("03_threads_and_the_lock", 1)],
+)
+def test_a_notebook_runs_and_its_orderings_hold(
+    name: str, figures: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HYBRID_NB_PROFILE", "ci")
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(NOTEBOOKS.parent), *sys.path[:1]]))
+    monkeypatch.setenv("PYTHONPATH", str(NOTEBOOKS.parent))
+    notebook = nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)
+    client = NotebookClient(notebook, timeout=100, resources={"metadata": {"path": str(NOTEBOOKS)}})
 
     # The last code cell asserts the orderings: an AssertionError would end up here.
-    notebook = execute(NOTEBOOKS / "01_decision_matrix.ipynb")
+    client.execute()
 
     outputs = [each for cell in notebook.cells for each in cell.get("outputs", [])]
     assert not [each for each in outputs if each.output_type == "error"]
-    assert sum("image/png" in each.get("data", {}) for each in outputs) == 2
+    assert sum("image/png" in each.get("data", {}) for each in outputs) == figures
     said = "\n".join(str(each.get("data", {}).get("text/markdown", "")) for each in outputs)
-    assert "Best per row" in said
+    assert "numpy" in said  # the fingerprint
+    assert "| yes |" in said
     assert "**no**" not in said
 
 
