@@ -1,113 +1,109 @@
-"""A job's way from the event loop to a lane and back: `make bench`."""
+"""A job's way from the event loop to a lane and back, beside its peers: `make bench`.
+
+Every group holds our lanes and the standard library's pools in the same run,
+each driven from an event loop. Ratios of medians are what counts; for a table
+of them from interleaved rounds, with an A/A row: ``python -m benchmarks.pool_peers``.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
-import os
-import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import pytest
 
-from hybrid.config import CpuConfig
-from hybrid.core.ticket import Priority
-from hybrid.pool.hatchery import Hatched
-from hybrid.pool.job import Job, job
-from hybrid.pool.member import member_main
-from hybrid.pool.pool import Pool
-from hybrid.pool.resources import make_worker_resources
-from hybrid.system.fork import fork_child
-from workloads.kernels.rounding import significant
+from benchmarks.local_pool import NOTHING, PLUS_ONE, LocalPool, nothing, plus_one
+from hybrid.core.admission import AdmissionQueue
+from hybrid.core.ticket import Ticket
+from hybrid.pool.job import LaneName
 
-NOTHING = job(significant, releases_gil=True)  # a job that does next to nothing
-PLUS_ONE = job(np.negative, releases_gil=True, name="negative")
+BATCH = 50  # jobs per sample, so that starting the loop counts for nothing
 
 
-class LocalHatchery:
-    """Forks pool processes from this process, which has one thread when it does."""
-
-    def __init__(self, settings: CpuConfig, arena_fd: int | None) -> None:
-        self._settings, self._arena_fd = settings, arena_fd
-        self.pids: list[int] = []
-
-    async def hatch(self) -> Hatched:
-        """Return a new pool process."""
-        ours, theirs = socket.socketpair()
-        keep = [theirs.fileno()] + ([self._arena_fd] if self._arena_fd is not None else [])
-        child = fork_child(
-            lambda: member_main(theirs, self._settings, arena_fd=self._arena_fd),
-            keep,
-            detach=[ours],
-        )
-        theirs.close()
-        ours.setblocking(False)
-        self.pids.append(child.pid)
-        return Hatched(ours, child.pid, child.pidfd)
+@pytest.fixture(scope="module")
+def local() -> Iterator[LocalPool]:
+    made = LocalPool(slots=2)
+    yield made
+    made.close()
 
 
-@pytest.fixture
-def run() -> Iterator[Callable[[Job, str, Any], Any]]:
-    """Give a function of (job, lane, argument): one job, there and back."""
-    settings = CpuConfig(slots=1, nice=0)
-    resources = make_worker_resources()
-    hatchery = LocalHatchery(settings, resources.arena_fd)
-    loop = asyncio.new_event_loop()
-
-    async def make() -> Pool:
-        return Pool(settings, loop=loop, hatchery=hatchery, resources=resources)
-
-    pool = loop.run_until_complete(make())
-
-    def once(what: Job, lane: Any, argument: Any) -> Any:
-        return loop.run_until_complete(
-            pool.run(
-                what,
-                (argument,),
-                {},
-                deadline=30.0,
-                lane=lane,
-                priority=Priority.NORMAL,
-                departure=None,
-            )
-        )
-
-    once(NOTHING, "process", 1.0)  # forks it before any pool thread exists
-    yield once
-    loop.run_until_complete(pool.close(5.0))
-    loop.close()
-    for pid in hatchery.pids:
-        os.waitpid(pid, 0)
-    resources.close()
+@pytest.fixture(scope="module")
+def executors(local: LocalPool) -> Iterator[dict[str, Executor]]:
+    # After `local`: its processes are forked while there is no thread yet.
+    made: dict[str, Executor] = {
+        "ProcessPoolExecutor": ProcessPoolExecutor(2),
+        "ThreadPoolExecutor": ThreadPoolExecutor(2),
+    }
+    yield made
+    for executor in made.values():
+        executor.shutdown()
 
 
+def in_turn(local: LocalPool, once: Callable[[], Awaitable[Any]], times: int) -> None:
+    async def all_of_them() -> None:
+        for _ in range(times):
+            await once()
+
+    local.wait(all_of_them())
+
+
+@pytest.mark.benchmark(group=f"no-op × {BATCH}, one after the other")
 @pytest.mark.parametrize("lane", ["inline", "thread", "process"])
-def test_hop(benchmark: Any, run: Any, lane: str) -> None:
-    """Time a job that does nothing."""
-    benchmark.group = "hop"
-    assert benchmark(run, NOTHING, lane, 1.0) == 1.0
+def test_hop_of_hybrid(benchmark: Any, local: LocalPool, lane: LaneName) -> None:
+    benchmark(in_turn, local, lambda: local.once(NOTHING, lane, 1), BATCH)
 
 
-@pytest.mark.parametrize("lane", ["thread", "process"])
-def test_hop_of_8_megabytes(benchmark: Any, run: Any, lane: str) -> None:
-    """Time a job that gets 8 MB of float64 and returns as much."""
-    benchmark.group = "8 MB"
+@pytest.mark.benchmark(group=f"no-op × {BATCH}, one after the other")
+@pytest.mark.parametrize("name", ["ProcessPoolExecutor", "ThreadPoolExecutor"])
+def test_hop_of_peer(
+    benchmark: Any, local: LocalPool, executors: dict[str, Executor], name: str
+) -> None:
+    executor = executors[name]
+    benchmark(in_turn, local, lambda: local.loop.run_in_executor(executor, nothing, 1), BATCH)
+
+
+@pytest.mark.benchmark(group="8 MB of float64, + 1")
+@pytest.mark.parametrize("lane", ["inline", "thread", "process"])
+def test_array_of_hybrid(benchmark: Any, local: LocalPool, lane: LaneName) -> None:
     array = np.ones(1_000_000)
-    assert benchmark(run, PLUS_ONE, lane, array)[0] == -1.0
+    benchmark(lambda: local.wait(local.once(PLUS_ONE, lane, array)))
 
 
-def test_hop_of_the_standard_library(benchmark: Any) -> None:
-    """Time the same job in concurrent.futures' process pool."""
-    benchmark.group = "hop"
-    with concurrent.futures.ProcessPoolExecutor(1) as pool:
-        assert benchmark(lambda: pool.submit(significant, 1.0).result()) == 1.0
+@pytest.mark.benchmark(group="8 MB of float64, + 1")
+def test_array_of_hybrid_in_a_block(benchmark: Any, local: LocalPool) -> None:
+    array = local.pool.array((1_000_000,), "f8")  # where a request body would lie
+    array[:] = 1.0
+    benchmark(lambda: local.wait(local.once(PLUS_ONE, "process", array)))
 
 
-def test_8_megabytes_in_the_standard_library(benchmark: Any) -> None:
-    """Time 8 MB through concurrent.futures' process pool."""
-    benchmark.group = "8 MB"
-    array = np.ones(1_000_000)
-    with concurrent.futures.ProcessPoolExecutor(1) as pool:
-        assert benchmark(lambda: pool.submit(np.negative, array).result())[0] == -1.0
+@pytest.mark.benchmark(group="8 MB of float64, + 1")
+@pytest.mark.parametrize("name", ["ProcessPoolExecutor", "ThreadPoolExecutor"])
+def test_array_of_peer(
+    benchmark: Any, local: LocalPool, executors: dict[str, Executor], name: str
+) -> None:
+    array, executor = np.ones(1_000_000), executors[name]
+    benchmark(lambda: local.wait(local.loop.run_in_executor(executor, plus_one, array)))
+
+
+@pytest.mark.benchmark(group="one job enters and leaves the queue, by its length")
+@pytest.mark.parametrize("waiting", [1, 100, 10_000])
+def test_queue(benchmark: Any, waiting: int) -> None:
+    queue: AdmissionQueue[Ticket] = AdmissionQueue(6, 0)
+    for n in range(waiting):
+        queue.enter(Ticket(n % 12, 0.0, 1.0))
+
+    def turn() -> None:
+        queue.enter(Ticket(8, 0.0, 1.0))
+        head = queue.next(range(6))
+        assert head is not None
+        queue.leave(head)
+
+    benchmark(turn)
+
+
+def test_the_benchmarks_measure_what_they_say(local: LocalPool) -> None:
+    results = local.wait(asyncio.wait_for(local.once(PLUS_ONE, "process", np.zeros(100_000)), 30.0))
+    assert (results == 1).all()

@@ -19,6 +19,8 @@ from hybrid.errors import IllegalTransition
 class JobState(Enum):
     """Where a job is in its life, and the collection it lives in."""
 
+    __hash__ = object.__hash__  # by identity: Enum's own hashes the name, in Python
+
     WAITING = "waiting"  # in the AdmissionQueue; holds a place in line
     RUNNING = "running"  # on a member of a lane; holds a slot, perhaps a permit
     ABANDONED = "abandoned"  # answered without a result; its work still holds the slot
@@ -27,6 +29,8 @@ class JobState(Enum):
 
 class JobEvent(Enum):
     """What can happen to a job."""
+
+    __hash__ = object.__hash__  # by identity: Enum's own hashes the name, in Python
 
     START = "start"  # a slot, a permit and a member are free
     WITHDRAW = "withdraw"  # deadline, cancellation, or its client is gone
@@ -56,6 +60,8 @@ TRANSITIONS: dict[JobState, dict[JobEvent, JobState]] = {
 
 class Outcome(Enum):
     """How a job was answered; the label of the job counters."""
+
+    __hash__ = object.__hash__  # by identity: Enum's own hashes the name, in Python
 
     OK = "ok"
     ERROR = "error"  # its own code raised

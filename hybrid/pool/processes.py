@@ -19,7 +19,7 @@ Rule 3: an abandoned call has `kill_grace` seconds to end by itself.
 from __future__ import annotations
 
 import asyncio
-import pickle
+import math
 import random
 import time
 from typing import Any
@@ -27,32 +27,22 @@ from typing import Any
 from hybrid.config import CpuConfig
 from hybrid.core.replacement import ReplacementRate
 from hybrid.core.ticket import Outcome
-from hybrid.errors import JobError, JobOutOfMemory, JobRefused, PoolBroken, ResultNotPicklable
+from hybrid.errors import JobError, PoolBroken
+from hybrid.pool.answers import read_answer
 from hybrid.pool.blocks import Blocks
 from hybrid.pool.call import Call
-from hybrid.pool.execute import presentable
+from hybrid.pool.errands import Errands
 from hybrid.pool.hatchery import Hatchery
-from hybrid.pool.job import declared_initializers, declared_jobs
+from hybrid.pool.job import Job, declared_initializers, declared_jobs
 from hybrid.pool.lanes import LaneOwner, MemberGone
 from hybrid.pool.link import Link, LinkState
-from hybrid.pool.messages import Failure, Hello, Note, Raised, Reason
+from hybrid.pool.messages import Failure, Hello, Note
 from hybrid.pool.observer import PoolObserver
-from hybrid.pool.wire import Frame, Kind, decode
+from hybrid.pool.wire import Frame, decode
 
 _REFILL = 2.0  # replacements per second, in the long run
 _QUARANTINE = 256 * 1024 * 1024  # bytes kept by a process's jobs before it is replaced
 _JITTER = 0.2  # share of max_jobs added at random, so that processes leave at different times
-
-
-class RemoteTraceback(Exception):
-    """The traceback of an exception, as the pool process saw it."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(text)
-        self.text = text
-
-    def __str__(self) -> str:
-        return f"\n\n{self.text}"
 
 
 class ProcessLane:
@@ -69,6 +59,7 @@ class ProcessLane:
     ) -> None:
         self._owner, self._loop, self._settings = owner, loop, settings
         self._hatchery, self._blocks, self._observer = hatchery, blocks, observer
+        self._errands = Errands()
         self._links: list[Link] = []  # every link that is not gone
         self._idle: list[Link] = []  # the last one used is the next one used
         self._target = 0  # processes wanted (rule 1)
@@ -200,7 +191,7 @@ class ProcessLane:
             hatched = await self._hatchery.hatch()
         except PoolBroken as ex:
             self._check_warm(ex)
-            self._owner.fail_waiting("process", ex)
+            self._despair(ex)
             self._grow_later(1 / _REFILL)
             return
         lease = self._blocks.lease() if self._blocks is not None else None
@@ -213,6 +204,11 @@ class ProcessLane:
         share += int(share * _JITTER * random.random())
         region = lease.info() if lease is not None else None
         link.greet(Hello(jobs, declared_initializers(), share, region))
+
+    def _despair(self, error: PoolBroken) -> None:
+        """Let waiting calls fail if no process is there or on its way to serve them."""
+        if not self._links:
+            self._owner.fail_waiting("process", error)
 
     # -- from the links ----------------------------------------------------------
 
@@ -227,12 +223,46 @@ class ProcessLane:
 
     def link_answered(self, link: Link, call: Call, frame: Frame) -> None:
         """A call is over."""
-        outcome, value = self._read(link, call, frame)
+        outcome, value = read_answer(link, call, frame)
         self._settle(link)
-        self._idle.append(link)
+        self._make_idle(link)
         if self._leaving is link and self.ready_processes > self._target:
             self._let_go()
-        self._owner.ended(call, outcome, value)
+        if not self._errands.answered(call, outcome, value):
+            self._owner.ended(call, outcome, value)
+
+    def _make_idle(self, link: Link) -> None:
+        """Give an idle process its errand, or put it where the pool finds it."""
+        errand = self._errands.next(link)
+        if errand is None:
+            self._idle.append(link)
+            return
+        try:
+            link.run(errand)
+        except JobError as ex:
+            self._errands.answered(errand, Outcome.ERROR, ex)
+            self._make_idle(link)
+        except MemberGone as ex:
+            self._errands.answered(errand, Outcome.BROKEN, PoolBroken(str(ex)))
+
+    def broadcast(self, job: Job, args: tuple[Any, ...]) -> list[asyncio.Future[Any]]:
+        """Run `job` once in every process that is ready; return the answers to come."""
+        answers = []
+        for link in self._links:
+            if link.state is LinkState.STARTING:
+                continue
+            answer: asyncio.Future[Any] = self._loop.create_future()
+            now = time.monotonic()
+            call = Call(
+                job, args, {}, lane="process", line=0, now=now, deadline=math.inf,
+                future=answer, on_progress=None,
+            )  # fmt: skip
+            self._errands.add(link, call, answer)
+            answers.append(answer)
+        idle, self._idle = self._idle, []
+        for link in idle:
+            self._make_idle(link)
+        return answers
 
     def link_noted(self, link: Link, note: Note) -> None:
         """A process has something to say about itself, before its answer."""
@@ -257,7 +287,7 @@ class ProcessLane:
         self._observer.warned(str(error))
         self._check_warm(error)
         self._target = min(self._target, len(self._links))  # until somebody asks again
-        self._owner.fail_waiting("process", error)
+        self._despair(error)
 
     def link_lost(self, link: Link, call: Call | None, has_begun: bool) -> None:
         """A process is dead."""
@@ -265,11 +295,16 @@ class ProcessLane:
         facts = {"pid": link.pid, "job": call.job.name if call is not None else "-"}
         self._observer.happened("pool process died", **facts)
         self._grow()
-        if call is not None and not has_begun:
+        self._errands.lost(link)
+        if call is None:
+            return
+        error = PoolBroken(f"pool process {link.pid} died while it ran job {call.job.name}")
+        if self._errands.answered(call, Outcome.BROKEN, error):
+            return
+        if has_begun:
+            self._owner.ended(call, Outcome.BROKEN, error)
+        else:
             self._owner.returned(call)
-        elif call is not None:
-            text = f"pool process {link.pid} died while it ran job {call.job.name}"
-            self._owner.ended(call, Outcome.BROKEN, PoolBroken(text))
 
     def _drop(self, link: Link) -> None:
         self._links.remove(link)
@@ -292,49 +327,3 @@ class ProcessLane:
     def _settle(link: Link) -> None:
         if link.lease is not None:
             link.lease.settle()
-
-    # -- answers -----------------------------------------------------------------
-
-    def _read(self, link: Link, call: Call, frame: Frame) -> tuple[Outcome, Any]:
-        """Return what an answer means."""
-        name = call.job.name
-        if frame.kind == Kind.RESULT:
-            try:
-                return Outcome.OK, link.load(frame)
-            except Exception as ex:
-                said = f"the result of job {name} cannot be unpickled: {ex!r}"
-                return Outcome.ERROR, ResultNotPicklable(said)
-        message = decode(frame)
-        if isinstance(message, Raised):
-            return Outcome.ERROR, _rebuild(message, name)
-        return Outcome.ERROR, _explain(message, name)
-
-
-def _rebuild(raised: Raised, name: str) -> Exception:
-    """Return the job's exception with the remote traceback as its cause."""
-    try:
-        exception = pickle.loads(raised.pickled)  # noqa: S301 - from our own pool process
-    except Exception as ex:
-        said = f"job {name} raised {raised.name}, which cannot be unpickled: {ex!r}"
-        exception = ResultNotPicklable(said)
-    exception.__cause__ = RemoteTraceback(raised.traceback)
-    return presentable(exception, name)
-
-
-def _explain(failure: Failure, name: str) -> JobError:
-    kinds: dict[Reason, type[JobError]] = {
-        Reason.NOT_LOADABLE: JobRefused,
-        Reason.NOT_PICKLABLE: ResultNotPicklable,
-        Reason.OUT_OF_MEMORY: JobOutOfMemory,
-        Reason.NOT_READY: PoolBroken,
-    }
-    words = {
-        Reason.NOT_LOADABLE: "cannot be loaded in a pool process",
-        Reason.NOT_PICKLABLE: "has no answer",
-        Reason.OUT_OF_MEMORY: "needed more memory than a pool process may have",
-        Reason.NOT_READY: "has no process",
-    }
-    error = kinds[failure.reason](f"job {name} {words[failure.reason]}: {failure.message}")
-    if failure.traceback:
-        error.__cause__ = RemoteTraceback(failure.traceback)
-    return error

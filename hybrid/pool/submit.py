@@ -76,6 +76,17 @@ async def submit(
     )
 
 
+async def broadcast(fn: Callable[..., Any], /, *args: Any, deadline: float | None = None) -> Any:
+    """Run ``fn(*args)`` once in this worker and once in each of its pool processes.
+
+    Returns:
+        The results, this worker's first.
+    """
+    if is_inside_job():
+        raise JobRefused("broadcast() was called inside a job: call the function directly")
+    return await current_pool().broadcast(as_job(fn), args, deadline=deadline)
+
+
 def last_timing() -> JobTimes | None:
     """Return the times of the last job of this request, if it has run one."""
     times = job_times.get()

@@ -18,7 +18,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
 from queue import SimpleQueue
@@ -27,6 +26,7 @@ from typing import Any
 from hybrid.core.ticket import Outcome
 from hybrid.pool.call import Call
 from hybrid.pool.execute import execute, presentable
+from hybrid.pool.gilwatch import GilWatch
 from hybrid.pool.lanes import LaneOwner, _nobody
 
 
@@ -51,13 +51,6 @@ class PoolThread:
             # Why: an idle thread must not keep the last result alive.
             del call, value
 
-    def cpu_seconds(self) -> float:
-        """Return the CPU time of this thread so far; 0.0 where the system does not say."""
-        ident = self.thread.ident
-        if ident is None or not hasattr(time, "pthread_getcpuclockid"):
-            return 0.0
-        return time.clock_gettime(time.pthread_getcpuclockid(ident))
-
 
 class ThreadLane:
     """Threads of one pool."""
@@ -66,10 +59,20 @@ class ThreadLane:
         self,
         owner: LaneOwner,
         loop: asyncio.AbstractEventLoop,
-        prepare: Callable[[], None] = lambda: None,
+        prepare: Callable[[], None],
+        warn: Callable[[str], None],
     ) -> None:
+        """Make a lane without threads.
+
+        Args:
+            owner: the pool.
+            loop: its event loop.
+            prepare: called once in this process, on a pool thread, before the first job.
+            warn: is given advice for the application's author.
+        """
         self._owner, self._loop = owner, loop
-        self._prepare = prepare  # once in this process, before its first job
+        self._prepare = prepare
+        self._gil = GilWatch(loop, self.running_jobs, warn)
         self._preparing = threading.Lock()
         self._is_prepared = False
         self._threads: list[PoolThread] = []
@@ -81,10 +84,9 @@ class ThreadLane:
         """Threads that were started."""
         return len(self._threads)
 
-    @property
-    def running(self) -> list[PoolThread]:
-        """The threads that have a call now, abandoned ones included."""
-        return [thread for thread in self._threads if thread.call is not None]
+    def running_jobs(self) -> set[str]:
+        """Return the addresses of the jobs that run now, abandoned ones included."""
+        return {thread.call.job.address for thread in self._threads if thread.call is not None}
 
     def ready(self) -> bool:
         """Return True: a missing thread is started in some 50 µs."""
@@ -95,6 +97,7 @@ class ThreadLane:
         thread = self._idle.pop() if self._idle else self._new_thread()
         thread.call = call
         call.slot = thread.number
+        self._gil.job_started()
         thread.inbox.put(call)
 
     def _new_thread(self) -> PoolThread:
@@ -154,6 +157,7 @@ class ThreadLane:
 
     async def close(self) -> None:
         """End the idle threads; one with an abandoned call ends with the process."""
+        self._gil.close()
         for thread in self._threads:
             thread.inbox.put(None)
         for thread in self._idle:

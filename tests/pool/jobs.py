@@ -239,3 +239,36 @@ def doubled_in_place(array):
 def doubled_in_place_thread(array):
     array *= 2
     return array
+
+
+def multiply(n):
+    a = np.random.default_rng(0).normal(size=(n, n))
+    end = time.monotonic() + 0.4
+    while time.monotonic() < end:
+        a @ a
+    return n
+
+
+prepared: list[int] = []
+
+
+def prepare():
+    prepared.append(os.getpid())
+
+
+def prepared_here():
+    return prepared == [os.getpid()]
+
+
+def remember(value):
+    memo.append(value)
+    return os.getpid()
+
+
+def remembered():
+    return memo[-1]
+
+
+def exit_unless(pid):
+    if os.getpid() != pid:
+        os._exit(1)

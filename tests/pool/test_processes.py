@@ -17,9 +17,9 @@ from hybrid.errors import (
     PoolBroken,
     ResultNotPicklable,
 )
+from hybrid.pool.answers import RemoteTraceback
 from hybrid.pool.client import Departure
 from hybrid.pool.job import Job, as_job
-from hybrid.pool.processes import RemoteTraceback
 from tests.pool import jobs
 from tests.pool.conftest import until
 

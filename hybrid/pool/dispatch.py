@@ -1,0 +1,271 @@
+"""Which call runs next, and what becomes of it. The heart of a pool.
+
+     enter() --> AdmissionQueue --> dispatch() --> Lane.start --> a member
+                                       ^                            |
+                                       |   slot, permit             v
+     withdraw() --> answered           +----------------------- ended()
+
+Rule 1: one queue and `slots` slots, shared by all lanes. A call holds its slot
+        and its permit from START to END, also when nobody waits for it any more.
+Rule 2: no call waits while a slot, a permit and a member for it are free.
+Rule 3: only the event-loop thread is in here; there is no lock.
+Rule 4: a call is answered exactly once, by `_answer`; afterwards whatever
+        happens to its work concerns the slot only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from time import monotonic
+from typing import Any
+
+from hybrid.core.admission import AdmissionQueue, ServiceRate
+from hybrid.core.ticket import JobEvent, JobState, Outcome
+from hybrid.errors import JobCancelled, JobTimeout, PoolBroken
+from hybrid.pool.call import Call
+from hybrid.pool.gate import Gate
+from hybrid.pool.job import LANES, LaneName
+from hybrid.pool.lanes import Lane, MemberGone
+from hybrid.pool.observer import PoolObserver
+from hybrid.pool.statistics import Counters
+from hybrid.system.permits import Permits
+
+# A kind of call is what decides whether it can start: its lane, and whether it
+# takes a permit (odd kinds do). AdmissionQueue has two lines per kind.
+KINDS = 2 * len(LANES)
+FIRST_KIND: dict[LaneName, int] = {name: 2 * index for index, name in enumerate(LANES)}
+_ALL = tuple(range(KINDS))
+_ALL_BUT_PROCESS = _ALL[: FIRST_KIND["process"]]  # the one lane that may have no member
+_LOST_SHARE = 0.5  # of the slots: more abandoned thread jobs, and the worker should go
+
+
+def line_of(lane: LaneName, needs_permit: bool, low: bool) -> int:
+    """Return the AdmissionQueue line of a call."""
+    return 2 * (FIRST_KIND[lane] + needs_permit) + low
+
+
+class Dispatcher:
+    """Queue, slots and permits of one pool; the `LaneOwner` of its lanes."""
+
+    def __init__(
+        self,
+        slots: int,
+        places: int,
+        loop: asyncio.AbstractEventLoop,
+        permits: Permits | None,
+        observer: PoolObserver,
+    ) -> None:
+        """Make a dispatcher without lanes.
+
+        Args:
+            slots: calls at once.
+            places: calls in line; 0: no limit.
+            loop: the worker's.
+            permits: of the cluster; None: no limit there.
+            observer: is told when too many slots are lost.
+        """
+        self.slots = slots
+        self.lanes: dict[LaneName, Lane] = {}  # filled by the pool before the first call
+        self.queue: AdmissionQueue[Call] = AdmissionQueue(KINDS, places)
+        self.running: set[Call] = set()  # RUNNING or ABANDONED; at most `slots`
+        self.abandoned = 0  # of them, ABANDONED
+        self.rate = ServiceRate(slots)
+        self.counters = Counters()
+        self.idle_callback: Callable[[], None] | None = None  # called when nothing is left to do
+        self._observer = observer
+        self._has_asked = False  # ... for this worker to be replaced
+        self._gate = Gate(permits, loop, self.dispatch)
+
+    @property
+    def open_calls(self) -> int:
+        """Calls that wait or run."""
+        return len(self.running) + len(self.queue)
+
+    @property
+    def oldest(self) -> float:
+        """When the oldest waiting call was submitted; 0.0: none waits."""
+        return self.queue.oldest(_ALL)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing waits and nothing runs."""
+        return not self.running and not len(self.queue)
+
+    def enter(self, call: Call) -> None:
+        """Give `call` its place in line; it starts at once if it can."""
+        self.queue.enter(call)
+        self.dispatch()
+
+    def close(self) -> None:
+        """Let the permits alone from now on."""
+        self._gate.close()
+
+    def dispatch(self) -> None:
+        """Start whatever can start (rule 2)."""
+        queue, kinds = self.queue, self._startable()
+        while len(queue) and len(self.running) < self.slots:
+            call = queue.next(kinds)
+            if call is None:
+                break
+            kind = call.line >> 1
+            if kind & 1:
+                permit = self._gate.take(call.submitted_at)
+                if permit is None:  # nobody who needs one can start now
+                    kinds = [kind for kind in kinds if not kind & 1]
+                    continue
+                call.permit = permit
+            self._start(call)
+            if not self.lanes[call.lane].ready():
+                kinds = [kind for kind in kinds if kind in _ALL_BUT_PROCESS]
+        if len(queue):
+            self._wait()
+        else:
+            self._gate.waits_since(0.0)
+
+    def _startable(self) -> Sequence[int]:
+        lane = self.lanes.get("process")
+        return _ALL if lane is not None and lane.ready() else _ALL_BUT_PROCESS
+
+    def _start(self, call: Call) -> None:
+        """Start the waiting `call`, if a member takes it."""
+        try:
+            self.lanes[call.lane].start(call)
+        except MemberGone:  # it keeps its place, another member will come
+            self._give_back_permit(call)
+            return
+        except Exception as ex:  # its arguments cannot travel
+            self._leave(call)
+            self._answer(call, Outcome.ERROR, ex)
+            return
+        self.queue.leave(call)
+        call.advance(JobEvent.START)
+        call.started_at = monotonic()
+        self.counters.queue_wait_total += call.started_at - call.submitted_at
+        self.running.add(call)
+
+    def _wait(self) -> None:
+        """Some calls have to wait: for a slot, a permit, or a member that is to come."""
+        free = self.slots - len(self.running)
+        waiting = self.waiting("process")
+        if waiting and free:
+            self.lanes["process"].want(min(waiting, free))
+        # Who waits for a slot or a member as well must not be rung for a permit.
+        kinds = [kind for kind in self._startable() if kind & 1] if free else ()
+        self._gate.waits_since(self.queue.oldest(kinds))
+
+    # -- from the lanes ----------------------------------------------------------
+
+    def ended(self, call: Call, outcome: Outcome, value: Any) -> None:
+        """The work of `call` is over: its slot is free, and perhaps it is answered."""
+        now = monotonic()
+        is_awaited = call.state is JobState.RUNNING
+        call.advance(JobEvent.END)
+        self.running.remove(call)
+        call.ended_at = now
+        run = now - call.started_at
+        self.counters.run_total += run
+        self.rate.ended(now, run, saturated=bool(len(self.queue)))
+        if is_awaited:
+            late = now > call.deadline_at  # the alarm has not rung yet: an inline job
+            self._answer(call, Outcome.TIMEOUT if late else outcome, value)
+        else:
+            self.abandoned -= 1
+        self._release(call)
+        self.dispatch()
+        self._check_idle()
+
+    def returned(self, call: Call) -> None:
+        """The member of `call` died before the work had begun: it is next in line again."""
+        if call.state is JobState.ABANDONED:
+            self.ended(call, Outcome.CANCELLED, None)
+            return
+        call.advance(JobEvent.RETURN)
+        self.running.remove(call)
+        self.counters.queue_wait_total -= call.started_at - call.submitted_at
+        call.started_at = 0.0
+        self._give_back_permit(call)
+        self.queue.enter_again(call)
+        self.dispatch()
+
+    def member_free(self) -> None:
+        """A lane can start a call again."""
+        self.dispatch()
+
+    def killed(self, call: Call) -> None:
+        """The process of `call` was killed because of it."""
+        self.counters.killed += 1
+
+    def waiting(self, lane: LaneName) -> int:
+        """Return how many calls of that lane wait."""
+        kind = FIRST_KIND[lane]
+        return self.queue.waiting(kind) + self.queue.waiting(kind + 1)
+
+    def fail_waiting(self, lane: LaneName, error: PoolBroken) -> None:
+        """The lane gets no members: answer its waiting calls."""
+        for call in [call for call in self.queue if call.lane == lane]:
+            self._leave(call)
+            self._answer(call, Outcome.BROKEN, error)
+        self._check_idle()
+
+    # -- ends --------------------------------------------------------------------
+
+    def _answer(self, call: Call, outcome: Outcome, value: Any) -> None:
+        """Tell the submitter (rule 4)."""
+        self.counters.outcomes[outcome] += 1
+        # Why: the heap of deadlines may hold the call for long, and so its result.
+        future, call.future = call.future, None
+        if future is None or future.done():  # its submitter was cancelled: no answer needed
+            return
+        if outcome is Outcome.OK:
+            future.set_result(value)
+        elif outcome is Outcome.TIMEOUT:
+            where = "running" if call.started_at else "waiting in the queue"
+            future.set_exception(JobTimeout(call.job.name, call.deadline, where))
+        else:
+            future.set_exception(value)
+
+    def withdraw(self, call: Call, outcome: Outcome) -> None:
+        """Answer `call` without its result: deadline, cancellation, client gone."""
+        reason = JobCancelled(f"job {call.job.name} was withdrawn: nobody waits for it any more")
+        if call.state is JobState.WAITING:
+            self._leave(call)
+            self._answer(call, outcome, reason)
+            self._check_idle()
+        elif call.state is JobState.RUNNING:
+            call.advance(JobEvent.WITHDRAW)
+            self.abandoned += 1
+            self._answer(call, outcome, reason)
+            self.lanes[call.lane].abandon(call)
+            self._count_lost_threads()
+
+    def _count_lost_threads(self) -> None:
+        """Ask for a new worker when abandoned thread jobs hold too many slots."""
+        lost = sum(c.lane == "thread" and c.state is JobState.ABANDONED for c in self.running)
+        if lost > self.slots * _LOST_SHARE and not self._has_asked:
+            self._has_asked = True
+            self._observer.wants_replacement(
+                f"{lost} of {self.slots} slots are held by thread jobs that nobody waits for"
+            )
+
+    def _leave(self, call: Call) -> None:
+        """Take a waiting call out of the line; it never runs."""
+        self.queue.leave(call)
+        call.advance(JobEvent.WITHDRAW)
+        self._release(call)
+        if not len(self.queue):
+            self._gate.waits_since(0.0)
+
+    def _release(self, call: Call) -> None:
+        """Give back what `call` holds."""
+        self._give_back_permit(call)
+        call.forget()
+
+    def _give_back_permit(self, call: Call) -> None:
+        if call.permit >= 0:
+            permit, call.permit = call.permit, -1
+            self._gate.give_back(permit)
+
+    def _check_idle(self) -> None:
+        if self.idle_callback is not None and self.is_idle:
+            self.idle_callback()

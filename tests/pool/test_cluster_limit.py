@@ -1,0 +1,161 @@
+"""A pool that shares its permits with other workers."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+
+import pytest
+
+from hybrid.errors import JobTimeout
+from hybrid.pool.job import as_job, job
+from hybrid.system.permits import Permits, PermitTable
+from hybrid.system.scoreboard import Scoreboard
+from tests.pool import jobs
+from tests.pool.conftest import until
+
+members = pytest.mark.parametrize("lane", ["inline", "thread", "process"])
+
+
+class Cluster:
+    """The primary's part: a table of two permits, and other workers."""
+
+    def __init__(self) -> None:
+        self.table, self.scoreboard = PermitTable(2, 4), Scoreboard(4)
+        self.pids: list[int] = []
+
+    def permits(self) -> Permits:
+        return Permits(self.table, self.scoreboard, 0)
+
+    def other_worker(self, permits: int) -> None:
+        """Fork a worker that holds permits; it gives one back at each SIGUSR1."""
+        reader, writer = os.pipe()
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+        pid = os.fork()
+        if pid == 0:
+            try:
+                mine = Permits(self.table, self.scoreboard, 1 + len(self.pids))
+                held = [mine.take(1.0) for _ in range(permits)]
+                os.write(writer, b"!")
+                while held:
+                    signal.sigwait([signal.SIGUSR1])
+                    mine.give_back(held.pop())
+                signal.pause()
+            finally:
+                os._exit(0)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGUSR1])
+        self.pids.append(pid)
+        os.read(reader, 1)
+        os.close(reader)
+        os.close(writer)
+
+    def close(self) -> None:
+        for pid in self.pids:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+        self.table.close()
+
+
+@pytest.fixture
+def cluster():
+    made = Cluster()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def late_cluster(cluster, harness):
+    """The harness must close its pools before the table is closed."""
+    yield cluster
+    harness.close()
+    harness._pools.clear()
+    harness._hatcheries.clear()
+
+
+@members
+def test_no_more_jobs_run_than_the_cluster_permits(harness, late_cluster, lane, tmp_path):
+    late_cluster.other_worker(1)
+    pool = harness.pool(slots=4, permits=late_cluster.permits())
+    go = tmp_path / "go"
+
+    async def test():
+        first = [
+            asyncio.ensure_future(pool.run(as_job(jobs.wait_for), (str(go),), {}, lane="thread"))
+            for _ in range(2)
+        ]
+        await until(lambda: pool.statistics().busy == 1)
+        behind = asyncio.ensure_future(pool.run(as_job(jobs.add), (1,), {}, lane=lane))
+        await asyncio.sleep(0.05)
+        statistics = pool.statistics()
+        assert (statistics.busy, statistics.queued) == (1, 2)
+        go.touch()
+        await asyncio.gather(*first)
+        return await behind
+
+    assert harness.run(test()) == 2
+
+
+def test_a_job_that_waits_takes_no_permit(harness, late_cluster):
+    late_cluster.other_worker(2)
+    pool = harness.pool(slots=4, permits=late_cluster.permits())
+    waits = job(jobs.sleep, releases_gil=True, waits=True)
+
+    assert harness.run(pool.run(waits, (0.01,), {})) == 0.01
+
+
+def test_a_permit_that_is_given_back_elsewhere_starts_the_waiting_job(harness, late_cluster):
+    late_cluster.other_worker(2)
+    pool = harness.pool(slots=1, permits=late_cluster.permits())
+
+    async def test():
+        waiting = asyncio.ensure_future(pool.run(as_job(jobs.add), (1,), {}, lane="thread"))
+        await asyncio.sleep(0.03)
+        assert pool.statistics().queued == 1
+        assert late_cluster.scoreboard.oldest_waiting() == 0
+        os.kill(late_cluster.pids[0], signal.SIGUSR1)
+        assert await waiting == 2
+        assert late_cluster.scoreboard.oldest_waiting() is None
+
+    harness.run(test())
+
+
+def test_the_permits_of_a_killed_worker_are_not_lost(harness, late_cluster):
+    late_cluster.other_worker(2)
+    pool = harness.pool(slots=1, permits=late_cluster.permits())
+
+    async def test():
+        waiting = asyncio.ensure_future(pool.run(as_job(jobs.add), (1,), {}, lane="process"))
+        await until(lambda: pool.statistics().processes == 1)
+        os.kill(late_cluster.pids[0], signal.SIGKILL)
+        assert await waiting == 2
+
+    harness.run(test())
+
+
+def test_a_withdrawn_job_no_longer_asks_for_a_permit(harness, late_cluster):
+    late_cluster.other_worker(2)
+    pool = harness.pool(slots=1, permits=late_cluster.permits())
+
+    async def test():
+        waiting = asyncio.ensure_future(pool.run(as_job(jobs.add), (1,), {}, lane="thread"))
+        await until(lambda: late_cluster.scoreboard.oldest_waiting() == 0)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        assert late_cluster.scoreboard.oldest_waiting() is None
+
+    harness.run(test())
+
+
+def test_a_killed_job_gives_its_permit_back(harness, late_cluster):
+    late_cluster.other_worker(1)
+    pool = harness.pool(slots=2, permits=late_cluster.permits())
+
+    async def test():
+        await pool.warm()
+        with pytest.raises(JobTimeout):
+            await pool.run(as_job(jobs.spin), (60.0,), {}, lane="process", deadline=0.1)
+        assert await pool.run(as_job(jobs.add), (1,), {}, lane="process") == 2
+
+    harness.run(test())

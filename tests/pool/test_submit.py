@@ -1,0 +1,243 @@
+"""What users declare and call."""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+
+import numpy as np
+import pytest
+
+import hybrid
+from hybrid.config import CpuConfig
+from hybrid.errors import JobCancelled, JobRefused
+from hybrid.pool import job as declarations
+from hybrid.pool import submit as submitting
+from hybrid.pool.client import Departure, current_departure
+from hybrid.pool.job import Job, as_job, find_function, find_job, initializer, job
+from hybrid.pool.pool import Pool
+from hybrid.pool.submit import arena_alloc, broadcast, job_times, last_timing, set_current_pool
+from tests.pool import jobs
+
+
+@pytest.fixture
+def installed(harness):
+    pool = harness.pool()
+    set_current_pool(pool)
+    yield pool
+    set_current_pool(None)
+
+
+def test_a_job_is_still_a_function():
+    assert jobs.threaded(2) == 4
+    assert jobs.threaded.name == "threaded"
+    assert jobs.processed.name == "renamed"
+
+
+def test_the_lane_follows_from_the_declaration():
+    assert jobs.threaded.lane == "thread"
+    assert jobs.processed.lane == "process"
+    assert as_job(jobs.add).lane == "process"
+
+
+def test_a_job_travels_by_its_name():
+    assert jobs.threaded.address == "tests.pool.jobs:threaded"
+    assert pickle.loads(pickle.dumps(jobs.threaded)) is jobs.threaded
+    assert find_function("tests.pool.jobs:threaded") is jobs.threaded.fn
+    assert find_job("tests.pool.jobs:add").fn is jobs.add
+
+
+def test_declaring_twice_is_declaring_again():
+    again = job(jobs.threaded, releases_gil=True, waits=True)
+
+    assert again.fn is jobs.threaded.fn
+    assert again.waits
+    job(jobs.threaded, releases_gil=True)
+
+
+def test_a_lambda_is_refused_when_declared_with_the_remedy():
+    with pytest.raises(JobRefused, match=r"lambda.*def"):
+        job(lambda: 1)
+
+
+def test_a_closure_is_refused_when_declared_with_the_remedy():
+    def inner():
+        return None
+
+    with pytest.raises(JobRefused, match=r"inside a function.*top level"):
+        job(inner)
+    assert job(inner, releases_gil=True).lane == "thread"
+
+
+def test_main_is_refused_when_declared_with_the_remedy(monkeypatch):
+    monkeypatch.setattr(jobs.add, "__module__", "__main__")
+
+    with pytest.raises(JobRefused, match=r"__main__.*module"):
+        job(jobs.add)
+
+
+def test_what_is_no_function_is_refused():
+    with pytest.raises(JobRefused, match="no function"):
+        as_job(3)  # type: ignore[arg-type]
+
+
+def test_submit_works_without_a_server():
+    assert asyncio.run(hybrid.submit(jobs.add, 1, b=4)) == 5
+    assert asyncio.run(hybrid.submit(lambda: "inline")) == "inline"
+
+
+def test_without_a_pool_everything_runs_inline_whatever_is_asked_for():
+    assert asyncio.run(hybrid.submit(jobs.pid, lane="process")) == jobs.opened_at
+
+
+def test_submit_uses_the_workers_pool(harness, installed):
+    assert harness.run(hybrid.submit(jobs.processed, 2)) == 6
+    assert installed.statistics().processes == 1
+
+
+def test_an_unknown_lane_is_refused(harness, installed):
+    with pytest.raises(JobRefused, match="inline, thread, process"):
+        harness.run(hybrid.submit(jobs.add, 1, lane="fiber"))
+
+
+def test_an_unknown_priority_is_a_value_error(harness, installed):
+    with pytest.raises(ValueError, match="urgent"):
+        harness.run(hybrid.submit(jobs.add, 1, priority="urgent"))
+
+
+def test_the_server_may_decide_the_lane_for_all(harness):
+    pool = harness.pool(lane="process")
+
+    assert harness.run(pool.run(jobs.threaded, (2,), {})) == 4
+    assert pool.statistics().processes == 1
+
+
+def test_times_are_kept_for_the_request(harness, installed):
+    async def request():
+        job_times.set([])
+        await hybrid.submit(jobs.threaded, 1)
+        await hybrid.submit(jobs.processed, 1)
+        return job_times.get(), last_timing()
+
+    times, last = harness.run(request())
+    assert [t.kernel for t in times] == ["threaded", "renamed"]
+    assert last is times[-1]
+
+
+def test_the_departure_of_the_current_request_counts(harness, installed):
+    client = Departure()
+
+    async def request():
+        current_departure.set(client)
+        asyncio.get_running_loop().call_later(0.05, client.trigger)
+        await hybrid.submit(jobs.spin, 60.0)
+
+    with pytest.raises(JobCancelled):
+        harness.run(request())
+
+
+def test_arena_alloc_is_a_plain_array_without_a_server():
+    async def test():
+        return arena_alloc((3, 4), "f4")
+
+    array = asyncio.run(test())
+    assert array.shape == (3, 4)
+    assert array.flags.writeable
+
+
+def test_broadcast_reaches_this_worker_and_every_process(harness, installed):
+    async def test():
+        await installed.warm()
+        pids = await broadcast(jobs.remember, "everywhere")
+        values = await broadcast(jobs.remembered)
+        return pids, values
+
+    pids, values = harness.run(test())
+    assert len(set(pids)) == 3
+    assert values == ["everywhere"] * 3
+
+
+def test_broadcast_waits_for_a_busy_process_and_disturbs_nobody(harness, installed):
+    async def test():
+        await installed.warm()
+        busy = asyncio.ensure_future(installed.run(as_job(jobs.sleep), (0.1,), {}, lane="process"))
+        await asyncio.sleep(0)
+        pids = await broadcast(jobs.pid)
+        assert await busy == 0.1
+        return pids
+
+    assert len(set(harness.run(test()))) == 3
+
+
+def test_broadcast_survives_a_death(harness, installed):
+    async def test():
+        await installed.warm()
+        with pytest.raises(hybrid.PoolBroken):
+            await broadcast(jobs.exit_unless, jobs.opened_at)
+        return await hybrid.submit(jobs.processed, 1)
+
+    assert harness.run(test()) == 3
+
+
+@pytest.fixture
+def declared_initializer(monkeypatch):
+    monkeypatch.setattr(declarations, "_initializers", {})
+    jobs.prepared.clear()
+    initializer(jobs.prepare)
+
+
+@pytest.mark.parametrize("lane", ["thread", "process"])
+def test_an_initialiser_runs_once_before_the_first_job(harness, declared_initializer, lane):
+    pool = harness.pool(slots=2)
+
+    async def test():
+        calls = (pool.run(as_job(jobs.prepared_here), (), {}, lane=lane) for _ in range(4))
+        return await asyncio.gather(*calls)
+
+    assert harness.run(test()) == [True] * 4
+
+
+def test_a_pool_process_that_cannot_get_ready_is_an_error_with_its_reason(harness, monkeypatch):
+    monkeypatch.setattr(declarations, "_initializers", {"no.such.module:f": None})
+    pool = harness.pool()
+
+    with pytest.raises(hybrid.PoolBroken, match=r"no\.such|No module named 'no'"):
+        harness.run(pool.warm())
+    with pytest.raises(hybrid.PoolBroken, match="could not get ready"):
+        harness.run(pool.run(as_job(jobs.add), (1,), {}, lane="process"))
+
+
+def test_departure_calls_back_once_and_can_be_taken_back():
+    heard: list[str] = []
+    client = Departure()
+    take_back = client.on(lambda: heard.append("a"))
+    client.on(lambda: heard.append("b"))
+    take_back()
+
+    client.trigger()
+    client.trigger()
+    client.on(lambda: heard.append("late"))
+
+    assert heard == ["b", "late"]
+    assert client.happened
+
+
+def test_the_inline_pool_of_a_script_belongs_to_its_loop():
+    asyncio.run(hybrid.submit(jobs.add, 1))
+    first = submitting._inline
+    asyncio.run(hybrid.submit(jobs.add, 1))
+
+    assert submitting._inline is not first
+
+
+def test_a_pool_without_hatchery_refuses_the_process_lane_only(harness):
+    pool = Pool(CpuConfig(slots=1), loop=harness.loop)
+
+    with pytest.raises(JobRefused, match="none can be made here"):
+        harness.run(pool.run(as_job(jobs.add), (1,), {}))
+    assert harness.run(pool.run(jobs.threaded, (np.ones(2),), {})).tolist() == [2, 2]
+    harness.run(pool.close(0.0))
+
+
+def test_job_is_a_value():
+    assert Job(jobs.add, "add", "m", "q") == Job(jobs.add, "add", "m", "q")
