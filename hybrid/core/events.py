@@ -47,6 +47,13 @@ class BacklogEmptied:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkerLeftDistribution:
+    """A draining worker confirms that it accepts nothing more."""
+
+    worker: int
+
+
+@dataclass(frozen=True, slots=True)
 class StopAsked:
     """Somebody wants the cluster to end; `quick` without finishing anything."""
 
@@ -60,9 +67,10 @@ class ReloadAsked:
 
 @dataclass(frozen=True, slots=True)
 class ScaleAsked:
-    """Somebody wants another number of workers."""
+    """Somebody wants another number of workers: so many more (or less), or exactly `to`."""
 
-    by: int
+    by: int = 0
+    to: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +84,7 @@ Event = (
     | WorkerExited
     | WorkerWantsToLeave
     | BacklogEmptied
+    | WorkerLeftDistribution
     | StopAsked
     | ReloadAsked
     | ScaleAsked
@@ -125,6 +134,13 @@ class AllReady:
 
 
 @dataclass(frozen=True, slots=True)
+class ReloadAborted:
+    """A worker of the new generation could not boot: the settings before it are in force."""
+
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
 class Log:
     """Write one line."""
 
@@ -139,4 +155,6 @@ class Exit:
     code: int
 
 
-Action = StartWorker | DrainWorker | KillWorker | CloseListeners | AllReady | Log | Exit
+Action = (
+    StartWorker | DrainWorker | KillWorker | CloseListeners | AllReady | ReloadAborted | Log | Exit
+)

@@ -37,6 +37,11 @@ class Leave:
 
 
 @dataclass(frozen=True, slots=True)
+class LeftDistribution:
+    """The worker accepts nothing more; what it has accepted it will finish."""
+
+
+@dataclass(frozen=True, slots=True)
 class QueueEmptied:
     """The last acceptor found no more connection in the backlog."""
 
@@ -84,6 +89,7 @@ Message = (
     Ready
     | BootFailed
     | Leave
+    | LeftDistribution
     | QueueEmptied
     | Hatch
     | Drain
@@ -96,6 +102,7 @@ _BY_NAME: dict[str, type[Message]] = {
     "ready": Ready,
     "boot-failed": BootFailed,
     "leave": Leave,
+    "left-distribution": LeftDistribution,
     "queue-emptied": QueueEmptied,
     "hatch": Hatch,
     "drain": Drain,

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 
 from hybrid.core import events as e
 from hybrid.core.lifecycle import Happening, State, advance
+from hybrid.core.reloading import REASON, Generations
 from hybrid.core.restart import YOUNG, RestartPolicy
 
 EXIT_GAVE_UP = 1
@@ -42,6 +43,7 @@ class Worker:
     leaving: str | None = None  # why it shall be replaced; None: it shall stay
     cut_at: float | None = None  # when it is killed; set when it drains
     failure: str | None = None  # what it said about its failed boot
+    accepting: bool = True  # False: it has confirmed that it takes no more connections
 
 
 @dataclass(slots=True)
@@ -49,6 +51,7 @@ class Slot:
     """A place for a worker. It survives the workers in it."""
 
     failures: int = 0  # young deaths in a row
+    restarts: int = 0  # workers that died here without having been asked to leave
     start_at: float = 0.0  # monotonic s; not filled before
 
 
@@ -68,17 +71,17 @@ class Supervisor:
     ) -> None:
         """Want `workers` of them, at most `most` after scaling; time starts at `now`."""
         self.target = workers
-        self.generation = 1
+        self.generations = Generations()
         self.stopping = False
         self._stop_asked_at = now
         self._quick = False  # stopping, and everybody has been killed
         self.workers: dict[int, Worker] = {}
-        self._most = most
+        self.most = most
         self._grace = grace
         self._policy = policy
         self._surge = max_surge
         self._jitter = jitter
-        self._slots: dict[int, Slot] = {}
+        self.slots: dict[int, Slot] = {}
         self._next_id = 1
         self._ever_ready = False
         self._last_ready = now
@@ -94,6 +97,12 @@ class Supervisor:
     def handle(self, event: e.Event, now: float) -> list[e.Action]:
         """Take one event; return what follows, in order."""
         actions: list[e.Action] = []
+        self._hear_worker(event, now, actions)
+        self._hear_wish(event, now, actions)
+        self._converge(now, actions)
+        return actions
+
+    def _hear_worker(self, event: e.Event, now: float, actions: list[e.Action]) -> None:
         match event:
             case e.WorkerReady(worker):
                 self._ready(worker, now, actions)
@@ -103,18 +112,23 @@ class Supervisor:
                 self._exited(worker, how, now, actions)
             case e.WorkerWantsToLeave(worker, reason):
                 self._wants_to_leave(worker, reason, actions)
+            case e.WorkerLeftDistribution(worker):
+                self.workers[worker].accepting = False
             case e.BacklogEmptied(worker):
                 self._emptied(worker, actions)
+
+    def _hear_wish(self, event: e.Event, now: float, actions: list[e.Action]) -> None:
+        match event:
             case e.StopAsked(quick):
                 self._stop(quick, now, actions)
             case e.ReloadAsked():
-                self._reload(actions)
-            case e.ScaleAsked(by):
-                self._scale(by, actions)
-            case e.Tick():
-                pass
-        self._converge(now, actions)
-        return actions
+                self._reload(now, actions)
+            case e.ScaleAsked(by, to):
+                self._scale(self.target + by if to is None else to, actions)
+
+    def adopt(self, *, grace: float, policy: RestartPolicy, max_surge: int) -> None:
+        """Follow other settings from now on; a configuration was read again."""
+        self._grace, self._policy, self._surge = grace, policy, max_surge
 
     def next_timer(self) -> float | None:
         """Return the monotonic time of the next thing that only time brings about."""
@@ -122,7 +136,7 @@ class Supervisor:
         if not self.stopping:
             times += [
                 slot.start_at
-                for number, slot in self._slots.items()
+                for number, slot in self.slots.items()
                 if number <= self.target and not self._serving(number)
             ]
             if self._deaths >= self._policy.intensity:
@@ -144,7 +158,10 @@ class Supervisor:
 
     def _failed(self, worker_id: int, kind: str, text: str, actions: list[e.Action]) -> None:
         """Show why, once: eight workers fail for the same reason."""
-        self.workers[worker_id].failure = text
+        worker = self.workers[worker_id]
+        if worker.state is State.DRAINING:
+            return  # discarded: nobody waits for it any more
+        worker.failure = text
         if text != self._shown and not self.stopping:
             actions.append(e.Log("error", text))
             self._shown = text
@@ -160,19 +177,22 @@ class Supervisor:
         if self.stopping:
             return
         if before is State.DRAINING:
-            actions.append(e.Log("info", f"{_name(worker)} drained: {how}"))
+            ended = "discarded" if worker.ready_at is None else "drained"
+            actions.append(e.Log("info", f"{_name(worker)} {ended}: {how}"))
             return
-        slot = self._slots[worker.slot]
+        slot = self.slots[worker.slot]
         young = worker.ready_at is None or now - worker.ready_at < YOUNG
         slot.failures = slot.failures + 1 if young else 0
+        slot.restarts += 1
         self._deaths += young
         delay = self._policy.delay(slot.failures, self._jitter)
         slot.start_at = now + delay
         again = f"next try in {delay:.1f} s" if delay else "replacing it"
         stage = "died before it was ready" if worker.ready_at is None else "died"
         actions.append(e.Log("error", f"{_name(worker)} {stage}: {how}; {again}"))
-        if worker.ready_at is None and any(w.leaving for w in self._in_slot(worker.slot)):
-            self._abort_reload(actions)
+        new = self.generations.reloading and worker.generation == self.generations.wanted
+        if new and worker.ready_at is None:
+            self._abort_reload(worker.failure or f"{_name(worker)}: {how}", actions)
 
     def _wants_to_leave(self, worker_id: int, reason: str, actions: list[e.Action]) -> None:
         worker = self.workers[worker_id]
@@ -200,34 +220,44 @@ class Supervisor:
         starting = [w for w in self.workers.values() if w.state is State.STARTING]
         actions += [e.KillWorker(worker.id) for worker in starting]  # they have nothing to finish
 
-    def _reload(self, actions: list[e.Action]) -> None:
+    def _reload(self, now: float, actions: list[e.Action]) -> None:
         if self.stopping:
             return
-        self.generation += 1
+        for slot in self.slots.values():
+            slot.failures, slot.start_at = 0, now  # whatever failed may have been mended
+        generation = self.generations.begin()
         self._announce = True
         self._shown = ""
+        self._discard_starting(actions)  # they may have read what has changed since
         for worker in self.workers.values():
-            if worker.state is not State.DRAINING:
-                worker.leaving = "reload"
-        actions.append(e.Log("info", f"reload: generation {self.generation} replaces the workers"))
+            if worker.state is State.READY:
+                worker.leaving = worker.leaving or REASON
+        actions.append(e.Log("info", f"reload: generation {generation} replaces the workers"))
 
-    def _abort_reload(self, actions: list[e.Action]) -> None:
+    def _abort_reload(self, why: str, actions: list[e.Action]) -> None:
         """Keep the workers that still serve: they are better than the new ones."""
-        kept = [w for w in self.workers.values() if w.leaving == "reload"]
+        failed = self.generations.abort(why)
+        self._announce = False
+        self._discard_starting(actions)
+        kept = [w for w in self.workers.values() if w.leaving == REASON]
         for worker in kept:
             worker.leaving = None
-        if kept:
-            self._announce = False
-            actions.append(
-                e.Log("error", f"reload aborted: {len(kept)} workers of the old generation stay")
-            )
+        text = f"reload to generation {failed} aborted: {len(kept)} workers stay as they were"
+        actions += [e.Log("error", text), e.ReloadAborted(failed)]
 
-    def _scale(self, by: int, actions: list[e.Action]) -> None:
+    def _discard_starting(self, actions: list[e.Action]) -> None:
+        """Kill who has nothing to finish; the slot is free for another at once."""
+        for worker in self.workers.values():
+            if worker.state is State.STARTING:
+                worker.state = advance(worker.state, Happening.DRAIN)
+                actions.append(e.KillWorker(worker.id))
+
+    def _scale(self, to: int, actions: list[e.Action]) -> None:
         if self.stopping:
             return
-        target = min(max(1, self.target + by), self._most)
+        target = min(max(1, to), self.most)
         if target == self.target:
-            text = f"{self.target} workers stay: at least 1, at most {self._most} are possible"
+            text = f"{self.target} workers stay: at least 1, at most {self.most} are possible"
             actions.append(e.Log("warning", text))
         else:
             actions.append(e.Log("info", f"scaling from {self.target} to {target} workers"))
@@ -289,7 +319,7 @@ class Supervisor:
 
     def _fill_slots(self, now: float, actions: list[e.Action]) -> None:
         for number in range(1, self.target + 1):
-            slot = self._slots.setdefault(number, Slot(start_at=now))
+            slot = self.slots.setdefault(number, Slot(start_at=now))
             if not self._serving(number) and now >= slot.start_at:
                 self._start(number, now, actions)
 
@@ -299,7 +329,7 @@ class Supervisor:
             surge = len(self.workers) - self.target
             if surge >= self._surge:
                 return
-            slot = self._slots[worker.slot]
+            slot = self.slots[worker.slot]
             wanted = worker.leaving and worker.state is State.READY and worker.slot <= self.target
             if wanted and len(self._serving(worker.slot)) == 1 and now >= slot.start_at:
                 self._start(worker.slot, now, actions)
@@ -312,20 +342,25 @@ class Supervisor:
     def _announce_readiness(self, actions: list[e.Action]) -> None:
         if not self._announce:
             return
-        serving = [w for n in range(1, self.target + 1) for w in self._serving(n)]
-        if len(serving) == self.target and all(
-            w.state is State.READY and not w.leaving for w in serving
-        ):
+        wanted = self.generations.wanted
+        ready = {
+            w.slot
+            for w in self.workers.values()
+            if w.state is State.READY and w.generation == wanted
+        }
+        if ready.issuperset(range(1, self.target + 1)):
             self._announce = False
-            actions.append(e.AllReady(self.generation))
+            self.generations.finish()
+            actions.append(e.AllReady(wanted))
 
     # -- small steps -----------------------------------------------------------
 
     def _start(self, slot: int, now: float, actions: list[e.Action]) -> None:
-        worker = Worker(self._next_id, slot, self.generation, State.STARTING, now)
+        generation = self.generations.wanted
+        worker = Worker(self._next_id, slot, generation, State.STARTING, now)
         self._next_id += 1
         self.workers[worker.id] = worker
-        actions.append(e.StartWorker(worker.id, slot, self.generation))
+        actions.append(e.StartWorker(worker.id, slot, generation))
 
     def _drain(
         self, worker: Worker, now: float, actions: list[e.Action], final: bool = False

@@ -169,6 +169,8 @@ class Primary:
                 self._feed(e.WorkerFailedToBoot(handle.id, kind, text))
             case m.Leave(reason):
                 self._feed(e.WorkerWantsToLeave(handle.id, reason))
+            case m.LeftDistribution():
+                self._feed(e.WorkerLeftDistribution(handle.id))
             case m.QueueEmptied():
                 self._feed(e.BacklogEmptied(handle.id))
             case m.Hatch(request):

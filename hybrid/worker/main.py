@@ -180,6 +180,7 @@ class Worker:
         server.stop_accepting()
         for sock in self._context.listeners:
             sock.close()
+        self._link.send(m.LeftDistribution())
         if order.final:
             await self._empty_backlog(server, fds)
         # A later order can only be: become the last acceptor after all.
