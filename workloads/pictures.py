@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 WIDEST = 2400  # pixels; a longer recording keeps the loudest of the frames that share one
 NARROWEST = 600  # pixels; the frames of a shorter one are drawn wider
@@ -71,6 +70,9 @@ def _coloured(
 
 
 def _png(colours: NDArray[np.float32]) -> bytes:
+    # Why here: Pillow costs every process that imports it 8 MB and 25 ms, and few draw.
+    from PIL import Image
+
     buffer = io.BytesIO()
     Image.fromarray(np.clip(colours, 0, 255).astype(np.uint8), "RGB").save(buffer, "PNG")
     return buffer.getvalue()

@@ -7,6 +7,7 @@ import itertools
 import sys
 import threading
 import time
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -116,6 +117,27 @@ def test_pca_agrees_with_its_reference(seed, n):
     assert fast.total_variance == pytest.approx(slow.total_variance)
 
 
+@pytest.mark.parametrize("shape", [(5, 40), (2, 3), (12, 13)])
+def test_pca_of_more_variables_than_observations_agrees_too(shape):
+    data = np.random.default_rng(3).normal(size=shape) * np.arange(1, shape[1] + 1)
+    k = 1 if shape[0] == 2 else 2
+    fast, slow = pca(data, k), reference_pca(data, k)
+    np.testing.assert_allclose(fast.variance, slow.variance, rtol=1e-6)
+    np.testing.assert_allclose(fast.components, slow.components, atol=1e-4)
+    assert fast.total_variance == pytest.approx(slow.total_variance)
+
+
+def test_pca_of_a_very_wide_table_needs_memory_for_the_table_only():
+    tracemalloc.start()
+    try:
+        result = pca(np.random.default_rng(4).normal(size=(3, 200_000)), 2)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert result.components.shape == (2, 200_000)
+    assert peak < 8 * 8 * 3 * 200_000  # the covariances would be 320 GB
+
+
 def test_pca_of_a_constant_table_has_no_variance():
     result = pca(np.full((5, 3), 7.0), 2)
     assert result.variance.tolist() == [0.0, 0.0]
@@ -147,6 +169,7 @@ def test_a_row_of_the_resident_matrix_is_nearest_to_itself():
         (lambda: pca(np.zeros((1, 4))), "at least two rows"),
         (lambda: pca(np.full((3, 3), np.nan)), "NaN"),
         (lambda: pca(np.zeros((3, 2)), 3), "k must be"),
+        (lambda: pca(np.zeros((2001, 2001), np.int8)), "at most 2000"),
         (lambda: nearest(np.zeros((1, 3))), "64"),
         (lambda: nearest(np.full((1, WIDTH), np.inf)), "infinity"),
     ],
