@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from hybrid.core import lifecycle, ticket
+from hybrid.http import life
 
 ROOT = Path(__file__).parent.parent
 MODULES = [*ROOT.glob("hybrid/**/*.py"), *ROOT.glob("workloads/**/*.py")]
@@ -19,6 +20,7 @@ def test_the_diagrams_are_those_of_the_transition_tables() -> None:
     text = (ROOT / "ARCHITECTURE.md").read_text()
     assert lifecycle.mermaid() in text
     assert ticket.mermaid() in text
+    assert life.mermaid() in text
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(ROOT)))

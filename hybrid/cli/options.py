@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from hybrid.cli.types import DURATION, LIMIT, SIZE
+from hybrid.cli.types import DURATION, LIMIT, OCTAL, PATIENCE, PEERS, SIZE
 from hybrid.config import Config
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
@@ -151,14 +151,77 @@ OPTIONS = (
         _at_least(1),
         "connections the kernel holds until a worker accepts",
     ),
+    Option(("--certfile",), "bind", "certfile", _FILE, "PEM chain; TLS on every TCP address"),
+    Option(("--keyfile",), "bind", "keyfile", _FILE, "its key, if it is not in the same file"),
+    Option(("--unix-mode",), "bind", "unix_mode", OCTAL, "permissions of a Unix socket, octal"),
+    Option(("--max-request-line",), "http", "max_request_line", SIZE, "of a request, then 414"),
+    Option(("--max-header-bytes",), "http", "max_header_bytes", SIZE, "all lines, then 431"),
+    Option(("--max-headers",), "http", "max_headers", _at_least(1), "header lines, then 431"),
     Option(("--max-body",), "http", "max_body", SIZE, "of a request, then 413; 0: no limit"),
-    Option(("--keep-alive",), "http", "keep_alive", DURATION, "an idle connection is kept"),
+    Option(
+        ("--body-timeout",),
+        "http",
+        "body_timeout",
+        PATIENCE,
+        "without a byte of a body that is owed, then 408; or of an answer taken",
+    ),
+    Option(("--keep-alive",), "http", "keep_alive", PATIENCE, "an idle connection is kept"),
+    Option(
+        ("--keepalive-requests",),
+        "http",
+        "keepalive_requests",
+        _at_least(0),
+        "requests on one connection; 0: no limit",
+    ),
+    Option(
+        ("--linger",),
+        "http",
+        "linger",
+        DURATION,
+        "an idle connection may send one more request while its worker drains",
+    ),
+    Option(
+        ("--write-buffer",),
+        "http",
+        "write_buffer",
+        SIZE,
+        "kept for a slow reader before the application waits",
+    ),
+    Option(
+        ("--websocket-max-message",),
+        "http",
+        "websocket_max_message",
+        SIZE,
+        "then close code 1009",
+    ),
+    Option(("--websocket-ping",), "http", "websocket_ping", DURATION, "between two pings; 0: none"),
+    Option(
+        ("--proxy-headers/--no-proxy-headers",),
+        "http",
+        "proxy_headers",
+        bool,
+        "believe X-Forwarded-For and -Proto of the peers below",
+    ),
+    Option(
+        ("--forwarded-allow-ips",),
+        "http",
+        "forwarded_allow_ips",
+        PEERS,
+        "addresses and networks of trusted proxies, with commas; *: everybody",
+    ),
+    Option(
+        ("--server-header/--no-server-header",),
+        "http",
+        "server_header",
+        bool,
+        "say Server: hybrid in every answer",
+    ),
     Option(
         ("--header-timeout",),
         "http",
         "header_timeout",
-        DURATION,
-        "from the first byte of a request to the end of its headers",
+        PATIENCE,
+        "from the first byte of a request to the end of its headers, then 408",
     ),
     Option(
         ("--limit-concurrency",),
@@ -216,6 +279,10 @@ def add_options(command: Callable[..., Any]) -> Callable[..., Any]:
         default = option.default(_FIRST)
         if option.field == "limit":
             default = "auto"
+        elif option.field == "unix_mode":
+            default = f"{default:o}"
+        elif option.field == "forwarded_allow_ips":
+            default = ",".join(default)
         kwargs: dict[str, Any] = {"is_flag": True} if option.type is bool else {"type": option.type}
         command = click.option(
             *option.flags,

@@ -119,11 +119,14 @@ def run(config: Config) -> int:
             pid file belongs to another server.
     """
     began = time.monotonic()
+    from hybrid.http.tls import server_context
     from hybrid.primary.preload import preload
     from hybrid.system.listeners import close_all, open_listeners
 
     listeners = open_listeners(config.bind)
     try:
+        if config.bind.certfile is not None:
+            server_context(config.bind.certfile, config.bind.keyfile)  # or say at once why not
         preload(config.app.preload)
         from hybrid.primary.main import Primary
         from hybrid.primary.pidfile import PidFile
@@ -136,6 +139,8 @@ def run(config: Config) -> int:
         limit = config.cpu.limit
         permits = PermitTable(limit, len(scoreboard)) if limit is not None else None
         address = ", ".join(listener.address for listener in listeners)
+        if config.bind.certfile is not None:
+            address = address.replace("http://", "https://")
         facts: dict[str, object] = {
             "address": address,
             "pid": os.getpid(),

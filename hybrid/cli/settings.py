@@ -12,6 +12,7 @@ import click
 from click.core import ParameterSource
 
 from hybrid.cli.options import OPTIONS
+from hybrid.cli.types import PEERS
 from hybrid.config import BindConfig, Config
 from hybrid.system.cpu_budget import cpu_budget
 
@@ -90,7 +91,7 @@ def _addresses(ctx: click.Context, values: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _honour_common_variables(ctx: click.Context, values: dict[str, Any]) -> None:
-    """PORT and WEB_CONCURRENCY, which platforms set; weaker than our own names."""
+    """PORT, WEB_CONCURRENCY, FORWARDED_ALLOW_IPS, set by platforms; weaker than our own names."""
     for name, variable in (("port", "PORT"), ("io_workers", "WEB_CONCURRENCY")):
         text = os.environ.get(variable)
         if text is None or ctx.get_parameter_source(name) is not ParameterSource.DEFAULT:
@@ -100,6 +101,9 @@ def _honour_common_variables(ctx: click.Context, values: dict[str, Any]) -> None
         values[name] = int(text)
         if name == "io_workers" and int(text) < 1:
             raise click.UsageError("WEB_CONCURRENCY must be at least 1")
+    peers, name = os.environ.get("FORWARDED_ALLOW_IPS"), "forwarded_allow_ips"
+    if peers is not None and ctx.get_parameter_source(name) is ParameterSource.DEFAULT:
+        values[name] = PEERS.convert(peers, None, ctx)
 
 
 def _limit(text: str) -> int | None:

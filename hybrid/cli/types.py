@@ -7,6 +7,9 @@ from typing import Any
 
 import click
 
+from hybrid.errors import ConfigError
+from hybrid.http.forwarded import TrustedPeers
+
 _SECONDS = {"ms": 0.001, "": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _BYTES = {"": 1, "b": 1, "k": 2**10, "m": 2**20, "g": 2**30}
 
@@ -56,4 +59,52 @@ class Limit(click.ParamType[str]):
         self.fail(f"{value!r} is neither auto nor none nor a number from 1", param, ctx)
 
 
-DURATION, SIZE, LIMIT = Duration(), Size(), Limit()
+class Patience(Duration):
+    """A duration above zero: 0 would not mean "none", it would refuse everybody."""
+
+    name = "duration"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return seconds."""
+        seconds = super().convert(value, param, ctx)
+        if seconds <= 0:
+            self.fail("must be more than 0; 24h is as good as none", param, ctx)
+        return seconds
+
+
+class Octal(click.ParamType[int]):
+    """Permissions of a file: ``660``."""
+
+    name = "octal"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the mode as a number."""
+        if isinstance(value, int):
+            return value
+        if re.fullmatch(r"(0o)?[0-7]{3,4}", str(value)) is None:
+            self.fail(f"{value!r} is no mode; write 660 or 0660", param, ctx)
+        return int(str(value).removeprefix("0o"), 8)
+
+
+class Peers(click.ParamType[tuple[str, ...]]):
+    """Addresses and networks: ``127.0.0.1,10.0.0.0/8``, or ``*``."""
+
+    name = "addresses"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, ...]:
+        """Return the entries, each of which is one."""
+        entries = value if isinstance(value, tuple | list) else str(value).split(",")
+        peers = tuple(str(entry).strip() for entry in entries if str(entry).strip())
+        try:
+            TrustedPeers(peers)
+        except ConfigError as ex:
+            self.fail(str(ex), param, ctx)
+        return peers
+
+
+DURATION, PATIENCE, SIZE, LIMIT = Duration(), Patience(), Size(), Limit()
+OCTAL, PEERS = Octal(), Peers()

@@ -1,29 +1,27 @@
-"""A worker's connections: accepting them, counting them, letting them end.
+"""The HTTP server of one worker: what the worker holds, and the parts behind it.
 
-The listeners are inherited, so accepting is ``add_reader`` on them and
-``connect_accepted_socket``; ``create_server(sock=…)`` would call ``listen()``
-again and shrink the backlog to 100.
+    listeners --> Acceptor --> Connection --> Exchange --> the application
+                     |             |
+                     +-- Shared: settings, counts, connections --+-- Watch (times)
+                                                                 +-- draining
+
+Everything happens on the event loop's thread.
 """
 
 from __future__ import annotations
 
-import asyncio
-import errno
-import logging
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
+from ssl import SSLContext
 from typing import Any
 
 from hybrid.config import HttpConfig, LogConfig
-from hybrid.http.protocol import Connection, Shared
-from hybrid.http.request import Counts, RequestFrame
-
-logger = logging.getLogger("hybrid.error")
-
-_AT_ONCE = 16  # connections taken per wake-up: the others leave some to their siblings
-_BACK_OFF = 0.5  # s without accepting after the process ran out of descriptors
-_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+from hybrid.http.accepting import Acceptor
+from hybrid.http.access_log import AccessLog
+from hybrid.http.draining import DrainReport, announce, drain
+from hybrid.http.limits import Watch
+from hybrid.http.shared import ASGIApp, Shared
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,158 +31,100 @@ class HttpStatistics:
     connections: int
     accepted: int
     requests_active: int
-    requests_total: int
+    requests_total: int  # that the application answered, or whose client left
+    refused: int  # malformed, over a limit, too slow: the application has not seen them
+    responses_2xx: int
+    responses_3xx: int
     responses_4xx: int
     responses_5xx: int
-
-
-@dataclass(frozen=True, slots=True)
-class DrainReport:
-    """How a drain ended."""
-
-    finished: int  # connections that ended by themselves
-    cut: int  # connections cut with a request unanswered
+    latency: tuple[int, ...]  # requests per bucket of `hybrid.core.histogram`
 
 
 class HttpServer:
-    """Serves an ASGI application on sockets it is given. Event-loop thread only."""
+    """Serves an ASGI application on sockets it is given."""
 
     def __init__(
         self,
-        app: Any,
+        app: ASGIApp,
         settings: HttpConfig,
         *,
         state: dict[str, Any],
         headers: Sequence[tuple[bytes, bytes]] = (),
+        ssl: SSLContext | None = None,
         log: LogConfig,
     ) -> None:
-        self._counts = Counts()
-        self._settings = settings
-        framed = RequestFrame(app, settings, list(headers), log, self._counts)
-        self._shared = Shared(framed, settings, headers, state)
-        self._loop = asyncio.get_running_loop()
-        self._listeners: list[socket.socket] = []
-        self._watched: set[socket.socket] = set()
-        self._adopting: set[asyncio.Task[None]] = set()
-        self._accepted = 0
+        worker = next((v.decode() for n, v in headers if n.lower() == b"x-worker"), "-")
+        self._shared = Shared(
+            app,
+            settings,
+            state,
+            headers,
+            log=AccessLog(log.format, worker) if log.access else None,
+        )
+        self._acceptor = Acceptor(self._shared, ssl)
+        self._watch = Watch(self._shared)
 
     def start_accepting(self, listeners: Sequence[socket.socket]) -> None:
-        """Take connections from these listeners."""
-        self._listeners = list(listeners)
-        self._watch()
+        """Take connections from these listeners; never calls ``listen()``."""
+        self._watch.start()
+        self._acceptor.start(listeners)
 
     def stop_accepting(self) -> None:
         """Take no more; every answer from now on says ``Connection: close``."""
-        self._unwatch()
-        self._listeners = []
-        self._shared.draining = True
+        self._acceptor.stop()
+        announce(self._shared)
 
     def accept_remaining(self, listeners: Sequence[socket.socket]) -> int:
         """Take everything that waits in the backlog; return how many it was."""
-        return sum(self._accept(listener, most=1 << 30) for listener in listeners)
+        self._watch.start()
+        return self._acceptor.empty(listeners)
 
-    def adopt(self, sock: socket.socket) -> None:
-        """Serve a connection that was accepted elsewhere."""
-        sock.setblocking(False)
-        if sock.family in (socket.AF_INET, socket.AF_INET6):
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._accepted += 1
-        task = self._loop.create_task(self._connect(sock))
-        self._adopting.add(task)
-        task.add_done_callback(self._adopting.discard)
+    def adopt(self, sock: socket.socket, received: bytes = b"") -> None:
+        """Serve a connection that was accepted elsewhere. The socket is ours now.
+
+        Args:
+            sock: connected, of any family; it need not be non-blocking.
+            received: what was read from it already (not with TLS).
+        """
+        self._watch.start()
+        self._acceptor.adopt(sock, received)
+
+    def shed_keepalive(self, count: int) -> None:
+        """Let the next `count` keep-alive answers say ``Connection: close``.
+
+        Their clients connect anew, and the scheduling policy chooses a worker
+        for them. An idle connection is left alone: closing it could cross a
+        request on its way. The count replaces what is left of an earlier one,
+        so that the caller can repeat "so many above the mean" as often as it likes.
+        """
+        self._shared.shed = max(0, count)
 
     async def drain(self, grace: float) -> DrainReport:
-        """Wait until every connection is gone, at most `grace` seconds; then cut the rest."""
-        shared = self._shared
-        before = len(shared.server_state.connections)
-        deadline = self._loop.time() + grace
-        idle_at = self._loop.time() + min(self._settings.linger, grace)
-        while self._adopting or shared.server_state.connections:
-            now = self._loop.time()
-            if now >= deadline:
-                break
-            for connection in list(shared.server_state.connections):
-                if now >= idle_at or connection in shared.active:
-                    _let_end(connection)
-            await asyncio.sleep(0.02)
-        return self._cut(before)
+        """Wait until every connection is gone, at most `grace` seconds; then cut the rest.
 
-    def _cut(self, before: int) -> DrainReport:
-        left: list[Any] = list(self._shared.server_state.connections)
-        for connection in left:
-            logger.warning("grace period over: cutting %s", connection.client)
-            connection.transport.abort()
-        return DrainReport(before - len(left), len(left))
+        The server is over after that.
+        """
+        self._acceptor.stop()
+        self._watch.start()
+        report = await drain(self._shared, self._acceptor, grace)
+        self._watch.stop()
+        if self._shared.log is not None:
+            self._shared.log.flush()
+        return report
 
     def statistics(self) -> HttpStatistics:
         """Return a snapshot."""
-        counts = self._counts
+        shared = self._shared
+        counts = shared.counts
         return HttpStatistics(
-            connections=len(self._shared.server_state.connections),
-            accepted=self._accepted,
+            connections=len(shared.connections),
+            accepted=counts.accepted,
             requests_active=counts.active,
-            requests_total=counts.total,
-            responses_4xx=counts.responses_4xx,
-            responses_5xx=counts.responses_5xx,
+            requests_total=counts.requests,
+            refused=counts.refused,
+            responses_2xx=counts.responses[2],
+            responses_3xx=counts.responses[3],
+            responses_4xx=counts.responses[4],
+            responses_5xx=counts.responses[5],
+            latency=tuple(counts.latency.counts),
         )
-
-    # -- accepting -----------------------------------------------------------------
-
-    def _watch(self) -> None:
-        for listener in self._listeners:
-            self._loop.add_reader(listener.fileno(), self._accept, listener)
-            self._watched.add(listener)
-
-    def _unwatch(self) -> None:
-        for listener in self._watched:
-            self._loop.remove_reader(listener.fileno())
-        self._watched.clear()
-
-    def _accept(self, listener: socket.socket, most: int = _AT_ONCE) -> int:
-        for taken in range(most):
-            try:
-                sock, _ = listener.accept()
-            except (BlockingIOError, InterruptedError):
-                return taken
-            except ConnectionAbortedError:
-                continue  # it left before we came
-            except OSError as ex:
-                if ex.errno not in _EXHAUSTED:
-                    raise
-                logger.warning("not accepting for %g s: %s", _BACK_OFF, ex.strerror)
-                self._unwatch()
-                self._loop.call_later(_BACK_OFF, self._watch)
-                return taken
-            if len(self._shared.server_state.connections) + 1 >= self._settings.limit_connections:
-                self._pause_accepting()
-            self.adopt(sock)
-        return most
-
-    def _pause_accepting(self) -> None:
-        """Leave connections to the siblings, or in the backlog, while this worker is full."""
-        if not self._watched:
-            return
-        self._unwatch()
-        self._loop.call_later(0.05, self._resume_accepting)
-
-    def _resume_accepting(self) -> None:
-        if self._shared.draining or self._watched:
-            return
-        if len(self._shared.server_state.connections) < self._settings.limit_connections:
-            self._watch()
-        else:
-            self._loop.call_later(0.05, self._resume_accepting)
-
-    async def _connect(self, sock: socket.socket) -> None:
-        try:
-            await self._loop.connect_accepted_socket(self._shared.protocol, sock)
-        except OSError:
-            sock.close()
-
-
-def _let_end(connection: Any) -> None:
-    """Close a connection as soon as nothing is owed on it; a WebSocket is told to go."""
-    if isinstance(connection, Connection):
-        connection.close_when_idle()
-    else:
-        connection.shutdown()

@@ -31,8 +31,6 @@ _STACK = (
     "concurrent.futures.thread",
     "importlib.metadata",
     "numpy.typing",
-    "uvicorn.lifespan.off",
-    "uvicorn.protocols.websockets.websockets_sansio_impl",
     "hybrid.api.install",
     "hybrid.api.status",
     "hybrid.pool.member",

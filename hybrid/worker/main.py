@@ -17,6 +17,7 @@ import logging
 import os
 import socket
 import traceback
+from ssl import SSLContext
 from typing import Any
 
 from hybrid.api.view import set_view
@@ -27,6 +28,7 @@ from hybrid.errors import AppLoadError
 from hybrid.http.lifespan import Lifespan, LifespanFailed
 from hybrid.http.loops import new_event_loop
 from hybrid.http.server import HttpServer
+from hybrid.http.tls import server_context
 from hybrid.pool.observer import LoggingObserver
 from hybrid.pool.pool import Pool
 from hybrid.pool.submit import set_current_pool
@@ -129,10 +131,16 @@ class Worker:
             config.http,
             state=state,
             headers=((b"x-worker", str(context.slot).encode()),),
+            ssl=self._ssl(),
             log=config.log,
         )
         self._server.start_accepting(context.listeners)
         return lifespan
+
+    def _ssl(self) -> SSLContext | None:
+        """Read the certificate anew in every worker: a reload renews it."""
+        bind = self._context.config.bind
+        return None if bind.certfile is None else server_context(bind.certfile, bind.keyfile)
 
     def _permits(self) -> Permits | None:
         table = self._context.permits

@@ -1,0 +1,68 @@
+"""Letting connections end: what is owed is paid, then they go; at the limit they are cut."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+
+from hybrid.http.accepting import Acceptor
+from hybrid.http.life import State
+from hybrid.http.shared import Shared
+
+logger = logging.getLogger("hybrid.error")
+
+_CUTTING = 1.0  # s that cancelled applications have to clean up
+
+
+@dataclass(frozen=True, slots=True)
+class DrainReport:
+    """How a drain ended."""
+
+    finished: int  # connections that ended by themselves
+    cut: int  # connections that were cut, idle ones not counted
+
+
+def announce(shared: Shared) -> None:
+    """From now on every answer says ``Connection: close``, and idle connections linger."""
+    if shared.draining:
+        return
+    shared.draining = True
+    for connection in list(shared.connections):
+        connection.leave()
+
+
+async def drain(shared: Shared, acceptor: Acceptor, grace: float) -> DrainReport:
+    """Wait until connections and applications are done, at most `grace` seconds; cut the rest."""
+    announce(shared)
+    loop = shared.loop
+    deadline = loop.time() + grace
+    total = len(shared.connections) + acceptor.pending
+    while (shared.connections or shared.running or acceptor.pending) and loop.time() < deadline:
+        await shared.wait_for_an_end(deadline - loop.time())
+    cut = _cut(shared)
+    acceptor.cancel_pending()
+    await _cancel_applications(shared)
+    return DrainReport(finished=max(0, total - cut), cut=cut)
+
+
+def _cut(shared: Shared) -> int:
+    """End every connection now; return on how many something was owed."""
+    cut = 0
+    for connection in list(shared.connections):
+        if connection.state not in (State.NEW, State.IDLE):
+            cut += 1
+            logger.warning("grace period over: cut %s", connection.describe())
+        connection.abort()
+    return cut
+
+
+async def _cancel_applications(shared: Shared) -> None:
+    """Cancel what still runs; connection_lost of the cut comes first, so they hear of it."""
+    await asyncio.sleep(0)
+    deadline = shared.loop.time() + _CUTTING
+    for exchange in list(shared.running):
+        if exchange.task is not None:
+            exchange.task.cancel()
+    while (shared.running or shared.connections) and shared.loop.time() < deadline:
+        await shared.wait_for_an_end(deadline - shared.loop.time())

@@ -1,0 +1,106 @@
+"""The life of one connection.
+
+Rule 1: every change of a connection's state goes through `advance`.
+Rule 2: this module does no I/O and reads no clock.
+
+`mermaid()` draws the table; the document that shows it is compared with it.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from hybrid.errors import IllegalTransition
+
+
+class State(IntEnum):
+    """Where a connection is in its life.
+
+    Integers, because the table is asked twice per request: the hash of an
+    IntEnum is an int's, the hash of an Enum a Python call.
+    """
+
+    NEW = 0  # accepted; not a byte yet
+    HEAD = 1  # part of a request head has come
+    SERVING = 2  # at least one request has no complete answer
+    IDLE = 3  # every request is answered; the client may send another
+    UPGRADED = 4  # WebSocket frames, no HTTP any more
+    CLOSING = 5  # the last answer is written; what still comes is read and thrown away
+    CLOSED = 6  # the transport is gone
+
+
+class Event(IntEnum):
+    """What can happen to a connection."""
+
+    BYTES = 0  # the beginning of a head came, its end did not
+    REQUEST = 1  # a head is complete and waits for its answer
+    ANSWERED = 2  # the last answer owed is complete; the connection stays open
+    NEXT = 3  # the same, and part of the next head is there already
+    FAREWELL = 4  # an answer is complete that ends the connection
+    SWITCHED = 5  # 101 is written
+    LOST = 6  # the transport is gone, whoever closed it
+
+
+TRANSITIONS: dict[State, dict[Event, State]] = {
+    State.NEW: {
+        Event.BYTES: State.HEAD,
+        Event.REQUEST: State.SERVING,
+        Event.FAREWELL: State.CLOSING,  # malformed from the first bytes on
+        Event.LOST: State.CLOSED,
+    },
+    State.HEAD: {
+        Event.BYTES: State.HEAD,
+        Event.REQUEST: State.SERVING,
+        Event.FAREWELL: State.CLOSING,  # 400, 408, 414, 431
+        Event.LOST: State.CLOSED,
+    },
+    State.SERVING: {
+        Event.BYTES: State.SERVING,  # the head of a pipelined request
+        Event.REQUEST: State.SERVING,  # a pipelined request; it waits for its turn
+        Event.ANSWERED: State.IDLE,
+        Event.NEXT: State.HEAD,
+        Event.FAREWELL: State.CLOSING,
+        Event.SWITCHED: State.UPGRADED,
+        Event.LOST: State.CLOSED,  # the client left before its answer
+    },
+    State.IDLE: {
+        Event.BYTES: State.HEAD,
+        Event.REQUEST: State.SERVING,
+        Event.FAREWELL: State.CLOSING,
+        Event.LOST: State.CLOSED,
+    },
+    State.UPGRADED: {
+        Event.LOST: State.CLOSED,
+    },
+    State.CLOSING: {
+        Event.LOST: State.CLOSED,
+    },
+    State.CLOSED: {},
+}
+
+
+def advance(state: State, event: Event) -> State:
+    """Return the state that follows `state` on `event`.
+
+    Raises:
+        IllegalTransition: the table has no such entry. That is a bug in the
+            connection, never an operating condition, so nothing catches it.
+    """
+    try:
+        return TRANSITIONS[state][event]
+    except KeyError:
+        raise IllegalTransition(f"{event.name} while {state.name}") from None
+
+
+def mermaid() -> str:
+    """Return TRANSITIONS as a Mermaid state diagram."""
+    edges = [
+        f"    {state.name.lower()} --> {after.name.lower()}: {event.name.lower()}"
+        for state, row in TRANSITIONS.items()
+        for event, after in row.items()
+    ]
+    return "\n".join(["stateDiagram-v2", *edges])
+
+
+if __name__ == "__main__":
+    print(mermaid())

@@ -1,0 +1,104 @@
+"""What all connections of one server share. Written by the server, read by every connection."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import os
+import sys
+from collections.abc import Awaitable, Callable, Coroutine, MutableMapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from hybrid.config import HttpConfig
+from hybrid.core.histogram import Histogram
+from hybrid.http.answer import Heads
+from hybrid.http.forwarded import TrustedPeers
+
+if TYPE_CHECKING:
+    from hybrid.http.access_log import AccessLog
+    from hybrid.http.connection import Connection
+    from hybrid.http.exchange import Exchange
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+ASGIApp = Callable[[Any, Any, Any], Awaitable[None]]  # scope, Receive, Send
+
+
+class Counts:
+    """Totals of one server since its start."""
+
+    __slots__ = ("accepted", "active", "latency", "refused", "requests", "responses")
+
+    def __init__(self) -> None:
+        self.accepted = 0
+        self.active = 0  # requests without a complete answer, now
+        self.requests = 0
+        self.refused = 0  # answered before the application saw them
+        self.responses = [0] * 10  # by the status' first digit
+        self.latency = Histogram()  # of whole answers: from the end of the head to the last write
+
+
+class Shared:
+    """The application, the limits, and the books."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        settings: HttpConfig,
+        state: dict[str, Any],
+        headers: Sequence[tuple[bytes, bytes]],
+        *,
+        log: AccessLog | None = None,
+    ) -> None:
+        self.app = app
+        self.settings = settings
+        self.state = state
+        self.heads = Heads(headers, server_header=settings.server_header)
+        self.trusted = TrustedPeers(settings.forwarded_allow_ips if settings.proxy_headers else ())
+        self.log = log
+        self.loop = asyncio.get_running_loop()
+        self.counts = Counts()
+        self.draining = False
+        self.shed = 0  # so many answers more say close, to move connections to other workers
+        self.connections: set[Connection] = set()
+        self.running: set[Exchange] = set()  # whose application has not returned
+        self.on_room: Callable[[], None] | None = None  # a connection is gone: accept again?
+        self._an_end: asyncio.Event | None = None
+        # Unique by the prefix, which every worker draws for itself after its fork.
+        prefix = os.urandom(6).hex()
+        self._ids = map(f"{prefix}-%x".__mod__, itertools.count(1))
+
+    def ended(self) -> None:
+        """A connection or an application is over: somebody may wait for that."""
+        if self._an_end is not None:
+            self._an_end.set()
+
+    async def wait_for_an_end(self, timeout: float) -> None:
+        """Return when a connection or an application is over, or `timeout` seconds are."""
+        self._an_end = asyncio.Event()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._an_end.wait(), timeout)
+        self._an_end = None
+
+    def new_request_id(self) -> bytes:
+        """Return an id that no other request of the cluster has."""
+        return next(self._ids).encode()
+
+
+if sys.version_info >= (3, 12):
+
+    def start_task(
+        loop: asyncio.AbstractEventLoop, run: Coroutine[Any, Any, None]
+    ) -> asyncio.Task[None]:
+        """Run the first slice of `run` now, as the current task; the rest by the loop."""
+        return asyncio.Task(run, loop=loop, eager_start=True)
+
+else:
+
+    def start_task(
+        loop: asyncio.AbstractEventLoop, run: Coroutine[Any, Any, None]
+    ) -> asyncio.Task[None]:
+        """Run `run` from the loop's next turn on: before 3.12 there is no other correct way."""
+        return loop.create_task(run)

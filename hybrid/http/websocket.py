@@ -1,0 +1,281 @@
+"""WebSocket: frames on the wire, messages for the application.
+
+    data_received --> websockets' sans-I/O protocol --> inbox --> receive()
+    transport     <-- data_to_send() <-------------------------- send()
+
+The handshake arrives as an HTTP request, so this is an exchange whose answer
+is 101 (or, denied, an ordinary HTTP answer). Frames, masking, fragments, ping
+and the closing handshake are the library's (RFC 6455); flow control, the size
+of the inbox, liveness and the translation to ASGI are ours.
+
+It ends when the transport ends: until then the client may still be closing.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from websockets.datastructures import Headers
+from websockets.frames import Frame, Opcode
+from websockets.http11 import Request as Handshake
+from websockets.protocol import State as WireState
+from websockets.server import ServerProtocol
+
+from hybrid.http.answer import BadAnswer
+from hybrid.http.exchange import CLIENT_GONE, Exchange, Progress
+from hybrid.http.message import Request
+from hybrid.http.refusal import ClientGone
+from hybrid.http.shared import Message
+
+if TYPE_CHECKING:
+    from hybrid.http.connection import Connection
+
+_INBOX = 64 * 1024  # bytes of messages the application has not taken, then reading pauses
+_MESSAGE_COST = 256  # bytes that a message counts beside its payload
+_CLOSING = 5.0  # s the client has to answer our close frame
+_DENIAL = "websocket.http.response."
+
+
+class WebSocketExchange(Exchange):
+    """A WebSocket, from the handshake to the last frame."""
+
+    __slots__ = (
+        "_accept_key",
+        "_code",
+        "_inbox",
+        "_opened",
+        "_parts",
+        "_pinged",
+        "_waiting",
+        "_wire",
+    )
+
+    def __init__(self, connection: Connection, request: Request) -> None:
+        super().__init__(connection, request)
+        settings = connection.shared.settings
+        self._wire = ServerProtocol(state=WireState.OPEN, max_size=settings.websocket_max_message)
+        self._inbox: deque[tuple[int, Message]] = deque([(0, {"type": "websocket.connect"})])
+        self._waiting = 0  # bytes in the inbox
+        self._parts: list[Frame] = []  # of a message that came in fragments
+        self._opened = False
+        self._pinged = False
+        self._code: tuple[int, str] | None = None  # how it ended
+        self._accept_key = b""
+        scope = self.scope
+        offered = b",".join(v for n, v in request.headers if n == b"sec-websocket-protocol")
+        names = [name.strip() for name in offered.decode("latin-1").split(",")]
+        scope["type"] = "websocket"
+        scope["scheme"] = "wss" if scope["scheme"] == "https" else "ws"
+        scope["subprotocols"] = [name for name in names if name]
+        scope["extensions"] = {"websocket.http.response": {}, "hybrid.departure": self.departure}
+        del scope["method"]
+
+    # -- what a connection asks of its exchange --------------------------------------
+
+    def is_refused(self) -> bool:
+        """Check the handshake; answer a bad one without the application."""
+        headers = Headers()
+        for name, value in self.request.headers:
+            headers[name.decode("latin-1")] = value.decode("latin-1")
+        response = self._wire.accept(Handshake("/", headers))
+        if response.status_code != 101:
+            detail = (response.body or b"").decode("utf-8", "replace").strip()
+            self.answer_instead(response.status_code, detail, close=True)
+            return True
+        self._accept_key = response.headers["Sec-WebSocket-Accept"].encode("latin-1")
+        return False
+
+    def take_frames(self, data: bytes) -> None:
+        """Parse what the client sent."""
+        if self._wire.state is WireState.CLOSED:
+            return
+        self._wire.receive_data(data)
+        self._pinged = False
+        for frame in self._wire.events_received():
+            if isinstance(frame, Frame):
+                self._take_frame(frame)
+        if self._wire.parser_exc is not None and self._code is None:
+            sent = self._wire.close_sent
+            self._leave(sent.code if sent else 1006, sent.reason if sent else "")
+        self._flush()
+        if self._waiting > _INBOX:
+            self._connection.pause_reading()
+
+    def time_out(self) -> None:
+        """Nothing has come for a while: ask, and the second time give up."""
+        ping = self._connection.shared.settings.websocket_ping
+        if self._pinged or self._wire.state is not WireState.OPEN or not self._opened:
+            self._connection.abort()
+            return
+        self._pinged = True
+        self._wire.send_ping(b"")
+        self._flush()
+        self._connection.wait_for(ping)
+
+    def go_away(self) -> None:
+        """The server drains."""
+        if self._opened:
+            self._close(1001, "the server is leaving")
+
+    def depart(self) -> None:
+        """The transport is gone."""
+        if self._opened:
+            self._leave(1006, "")
+            if self.progress < Progress.COMPLETE:
+                self._end(Progress.GONE, 101)
+        elif self.progress < Progress.COMPLETE:
+            self._end(Progress.GONE, CLIENT_GONE)
+        self.departure.trigger()
+
+    # -- receive ---------------------------------------------------------------------
+
+    async def receive(self) -> Message:
+        """Return the next message; after the end, always the disconnect."""
+        while not self._inbox:
+            if self._code is not None or self.progress >= Progress.COMPLETE:
+                code, reason = self._code or (1006, "")
+                return {"type": "websocket.disconnect", "code": code, "reason": reason}
+            await self._wait_for_news()
+        cost, message = self._inbox.popleft()
+        self._waiting -= cost
+        if self._waiting <= _INBOX and self._opened:
+            self._connection.resume_reading()
+        return message
+
+    def _take_frame(self, frame: Frame) -> None:
+        if frame.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
+            self._parts.append(frame)
+            if frame.fin:
+                self._deliver()
+        elif frame.opcode is Opcode.CLOSE:
+            received = self._wire.close_rcvd
+            self._leave(received.code if received else 1005, received.reason if received else "")
+
+    def _deliver(self) -> None:
+        """Put a complete message into the inbox."""
+        parts, self._parts = self._parts, []
+        payload = bytes(parts[0].data) if len(parts) == 1 else b"".join(p.data for p in parts)
+        message: Message = {"type": "websocket.receive"}
+        if parts[0].opcode is Opcode.TEXT:
+            try:
+                message["text"] = payload.decode()
+            except UnicodeDecodeError:
+                self._wire.fail(1007, "text that is not UTF-8")
+                self._leave(1007, "text that is not UTF-8")
+                return
+        else:
+            message["bytes"] = payload
+        cost = len(payload) + _MESSAGE_COST
+        self._waiting += cost
+        self._inbox.append((cost, message))
+        self.wake()
+
+    def _leave(self, code: int, reason: str) -> None:
+        """Remember how it ended: the first reason counts."""
+        if self._code is None:
+            self._code = (code, reason)
+            self._parts.clear()
+            self.wake()
+
+    # -- send ------------------------------------------------------------------------
+
+    async def send(self, message: Message) -> None:
+        """Take one message of the application.
+
+        Raises:
+            ClientGone: the WebSocket has ended.
+            BadAnswer: the message has no place here.
+        """
+        kind = message["type"]
+        if kind.startswith(_DENIAL) and not self._opened:
+            plain = {**message, "type": kind.removeprefix("websocket.")}
+            await super().send(plain)
+            return
+        if self.progress >= Progress.COMPLETE or (self._opened and self._code is not None):
+            if kind == "websocket.close":
+                return  # both sides closed at once
+            raise ClientGone("the WebSocket has ended")
+        if not self._opened:
+            self._answer_handshake(kind, message)
+        elif kind == "websocket.send":
+            self._send_message(message)
+        elif kind == "websocket.close":
+            self._close(message.get("code", 1000), message.get("reason") or "")
+        else:
+            raise BadAnswer(f"{kind!r} has no place in an open WebSocket")
+        if self._connection.is_write_paused:
+            await self._connection.wait_writable()
+
+    def _answer_handshake(self, kind: str, message: Message) -> None:
+        if kind == "websocket.close":
+            self.answer_instead(403, "the application refused the WebSocket", close=True)
+            return
+        if kind != "websocket.accept" or self.progress is not Progress.NOTHING:
+            raise BadAnswer(f"{kind!r} has no place before websocket.accept")
+        upgrade = [
+            (b"upgrade", b"websocket"),
+            (b"connection", b"Upgrade"),
+            (b"sec-websocket-accept", self._accept_key),
+        ]
+        if message.get("subprotocol"):
+            chosen = message["subprotocol"].encode("latin-1")
+            upgrade.append((b"sec-websocket-protocol", chosen))
+        connection = self._connection
+        answer = self._new_answer(101, message.get("headers", ()))
+        connection.write(connection.shared.heads.render_switch(answer, upgrade))
+        self._opened = True
+        self.progress = Progress.STREAMING
+        self.status = 101
+        rest = connection.switched()
+        self._stay_alive()
+        if rest:
+            self.take_frames(rest)
+        if connection.shared.draining:
+            self.go_away()
+
+    def _send_message(self, message: Message) -> None:
+        text = message.get("text")
+        if text is not None:
+            data = text.encode()
+            self._wire.send_text(data)
+        else:
+            data = message["bytes"]
+            self._wire.send_binary(data)
+        self.sent += len(data)
+        self._flush()
+
+    # -- the end -----------------------------------------------------------------------
+
+    def _close(self, code: int, reason: str) -> None:
+        if self._wire.state is WireState.OPEN:
+            self._wire.send_close(code, reason)
+            self._flush()
+            self._connection.wait_for(_CLOSING)
+
+    def _break_off(self) -> None:
+        """The application ended without closing; after an exception with 1011."""
+        if self._opened:
+            self._close(1011, "the application failed")
+        else:
+            super()._break_off()
+
+    def _give_up(self, reason: str) -> None:
+        """Returning without websocket.close is a normal end of an open WebSocket."""
+        if self._opened:
+            self._close(1000, "")
+        else:
+            super()._give_up(reason)
+
+    def _flush(self) -> None:
+        """Write what the library has to say; an empty piece is its end of stream."""
+        for piece in self._wire.data_to_send():
+            if piece:
+                self._connection.write(piece)
+            else:
+                self._connection.close()
+
+    def _stay_alive(self) -> None:
+        ping: Any = self._connection.shared.settings.websocket_ping
+        if ping:
+            self._connection.wait_for(ping)

@@ -1,0 +1,270 @@
+"""Bytes to requests, without a socket: any cut of a stream gives the same requests."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hybrid.config import HttpConfig
+from hybrid.http.message import Request
+from hybrid.http.reader import RequestReader
+from hybrid.http.refusal import Refused
+
+LIMITS = HttpConfig()
+NEXT = b"GET /next HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+def read(*pieces: bytes, limits: HttpConfig = LIMITS) -> tuple[list[Any], Refused | None]:
+    """Feed the pieces; return the complete requests and the refusal, if any."""
+    reader = RequestReader(limits)
+    seen: list[Request] = []
+    refusal = None
+    try:
+        for piece in pieces:
+            reader.feed(piece)
+            while reader.ready:
+                seen.append(reader.ready.popleft())
+                reader.feed(b"")
+    except Refused as ex:
+        refusal = ex
+        seen += reader.ready
+    facts = [
+        (r.method, r.target, r.http_version, r.keep_alive, tuple(r.headers), r.take_body())
+        for r in seen
+        if r.ended
+    ]
+    return facts, refusal
+
+
+names = st.sampled_from([b"X-A", b"Accept", b"Cookie", b"x-request-id", b"User-Agent"])
+values = st.text("abc /;=,\t", max_size=20).map(lambda text: text.strip().encode())
+targets = st.sampled_from([b"/", b"/a/b?c=d", b"/%41%20", b"http://h:1/x", b"/" + b"y" * 300])
+bodies = st.binary(max_size=200)
+
+
+@st.composite
+def requests(draw: Any) -> bytes:
+    method = draw(st.sampled_from([b"GET", b"POST", b"PUT", b"DELETE"]))
+    lines = [b"%b %b HTTP/1.1" % (method, draw(targets)), b"Host: a"]
+    pairs = draw(st.lists(st.tuples(names, values), max_size=4))
+    lines += [b"%b: %b" % pair for pair in pairs]
+    body = draw(bodies)
+    if draw(st.booleans()):
+        chunks = [body[i : i + 7] for i in range(0, len(body), 7)]
+        coded = b"".join(b"%x;ext=1\r\n%b\r\n" % (len(c), c) for c in chunks)
+        trailer = draw(st.sampled_from([b"", b"X-Trailer: t\r\n"]))
+        lines.append(b"Transfer-Encoding: chunked")
+        return b"\r\n".join(lines) + b"\r\n\r\n" + coded + b"0\r\n" + trailer + b"\r\n"
+    if body or draw(st.booleans()):
+        lines.append(b"Content-Length: %d" % len(body))
+    else:
+        body = b""
+    return b"\r\n".join(lines) + b"\r\n\r\n" + body
+
+
+streams = st.lists(requests(), min_size=1, max_size=4).map(b"".join)
+
+
+@given(streams, st.lists(st.integers(0, 3000), max_size=12))
+@settings(max_examples=150, deadline=None)
+def test_any_cut_of_a_valid_stream_gives_the_same_requests(stream: bytes, cuts: list[int]) -> None:
+    edges = sorted({0, len(stream), *(cut % (len(stream) + 1) for cut in cuts)})
+    pieces = [stream[a:b] for a, b in itertools.pairwise(edges)]
+
+    whole, refusal = read(stream)
+
+    assert refusal is None
+    assert read(*pieces) == (whole, None)
+    assert read(*(stream[i : i + 1] for i in range(len(stream)))) == (whole, None)
+
+
+@given(streams, st.data())
+@settings(max_examples=150, deadline=None)
+def test_a_mutated_stream_is_read_or_refused_and_nothing_else(stream: bytes, data: Any) -> None:
+    at = data.draw(st.integers(0, len(stream) - 1))
+    length = data.draw(st.integers(0, 4))
+    mutated = stream[:at] + data.draw(st.binary(max_size=4)) + stream[at + length :]
+
+    _, refusal = read(mutated)
+
+    assert refusal is None or 400 <= refusal.status < 600
+
+
+def head(*lines: bytes, start: bytes = b"POST / HTTP/1.1") -> bytes:
+    return b"\r\n".join((start, b"Host: a", *lines)) + b"\r\n\r\n"
+
+
+CHUNKED = head(b"Transfer-Encoding: chunked")
+MALFORMED = {
+    "bare LF in the request line": b"GET / HTTP/1.1\nHost: a\r\n\r\n",
+    "bare LF behind a header": b"GET / HTTP/1.1\r\nHost: a\nX: b\r\n\r\n",
+    "bare LF at the end": b"GET / HTTP/1.1\r\nHost: a\r\n\n",
+    "bare LF first": b"\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
+    "bare CR first": b"\rGET / HTTP/1.1\r\nHost: a\r\n\r\n",
+    "bare CR in a value": b"GET / HTTP/1.1\r\nHost: a\rb\r\n\r\n",
+    "NUL in a value": head(b"X: a\0b"),
+    "control character in a value": head(b"X: a\x01b"),
+    "obs-fold": b"GET / HTTP/1.1\r\nHost: a\r\nX: b\r\n c\r\n\r\n",
+    "space before the first header": b"GET / HTTP/1.1\r\n Host: a\r\n\r\n",
+    "space before the colon": b"GET / HTTP/1.1\r\nHost : a\r\n\r\n",
+    "invalid header name": head(b"X(y): z"),
+    "empty header name": head(b": z"),
+    "header without colon": head(b"X"),
+    "no Host": b"GET / HTTP/1.1\r\n\r\n",
+    "two Hosts": head(b"Host: b"),
+    "equal Content-Lengths": head(b"Content-Length: 3", b"Content-Length: 3") + b"abc",
+    "conflicting Content-Lengths": head(b"Content-Length: 3", b"Content-Length: 4") + b"abc",
+    "Content-Length list": head(b"Content-Length: 3, 3") + b"abc",
+    "Content-Length with sign": head(b"Content-Length: +3") + b"abc",
+    "negative Content-Length": head(b"Content-Length: -3") + b"abc",
+    "empty Content-Length": head(b"Content-Length:") + b"abc",
+    "Content-Length overflow": head(b"Content-Length: 99999999999999999999") + b"abc",
+    "Content-Length and chunked": head(b"Content-Length: 3", b"Transfer-Encoding: chunked"),
+    "chunked and Content-Length": head(b"Transfer-Encoding: chunked", b"Content-Length: 3"),
+    "unknown transfer coding": head(b"Transfer-Encoding: gzip"),
+    "coding before chunked": head(b"Transfer-Encoding: gzip, chunked"),
+    "chunked not last": head(b"Transfer-Encoding: chunked, gzip"),
+    "chunked twice": head(b"Transfer-Encoding: chunked", b"Transfer-Encoding: chunked"),
+    "identity": head(b"Transfer-Encoding: identity"),
+    "xchunked": head(b"Transfer-Encoding: xchunked"),
+    "empty transfer coding": head(b"Transfer-Encoding:"),
+    "transfer coding in 1.0": head(b"Transfer-Encoding: chunked", start=b"POST / HTTP/1.0"),
+    "chunk size no number": CHUNKED + b"zz\r\nabc\r\n",
+    "chunk size 0x": CHUNKED + b"0x3\r\nabc\r\n",
+    "chunk size negative": CHUNKED + b"-3\r\nabc\r\n",
+    "chunk size with space": CHUNKED + b" 3\r\nabc\r\n",
+    "chunk size overflow": CHUNKED + b"fffffffffffffffff\r\nabc\r\n",
+    "chunk size empty": CHUNKED + b"\r\nabc\r\n",
+    "chunk size ends with LF": CHUNKED + b"3\nabc\r\n",
+    "chunk longer than its size": CHUNKED + b"3\r\nabcd\r\n",
+    "chunk data ends with LF": CHUNKED + b"3\r\nabc\n0\r\n\r\n",
+    "LF in a chunk extension": CHUNKED + b"3;a\nb\r\nabc\r\n",
+    "fold in a trailer": CHUNKED + b"0\r\nT: x\r\n y\r\n\r\n",
+    "fragment in the target": b"GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n",
+    "space in the target": b"GET /a b HTTP/1.1\r\nHost: a\r\n\r\n",
+    "high byte in the target": b"GET /\xc3\xa9 HTTP/1.1\r\nHost: a\r\n\r\n",
+    "unknown method": b"FOO / HTTP/1.1\r\nHost: a\r\n\r\n",
+    "lower-case method": b"get / HTTP/1.1\r\nHost: a\r\n\r\n",
+    "version 1.10": b"GET / HTTP/1.10\r\nHost: a\r\n\r\n",
+    "TLS on a plain port": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+}
+
+
+@pytest.mark.parametrize("case", MALFORMED)
+def test_malformed_streams_are_refused_with_400_whole_or_byte_by_byte(case: str) -> None:
+    stream = MALFORMED[case] + NEXT
+
+    for pieces in ([stream], [stream[i : i + 1] for i in range(len(stream))]):
+        seen, refusal = read(*pieces)
+        assert refusal is not None
+        assert refusal.status == 400
+        assert all(target != b"/next" for _, target, *_ in seen)
+
+
+@pytest.mark.parametrize(
+    ("stream", "status"),
+    [
+        (b"GET / HTTP/2.0\r\nHost: a\r\n\r\n", 505),
+        (b"GET / HTTP/0.9\r\n\r\n", 505),
+        (b"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n", 501),
+        (head(b"Expect: magic"), 417),
+        (b"GET /" + b"x" * 9000 + b" HTTP/1.1\r\nHost: a\r\n\r\n", 414),
+        (head(b"X: " + b"x" * 70_000), 431),
+        (head(*(b"X: y" for _ in range(101))), 431),
+        (head(b"Content-Length: 67108865"), 413),
+    ],
+)
+def test_limits_and_unsupported_features_have_a_status_of_their_own(
+    stream: bytes, status: int
+) -> None:
+    seen, refusal = read(stream, NEXT)
+
+    assert refusal is not None
+    assert refusal.status == status
+    assert not seen
+
+
+def test_limits_are_exact() -> None:
+    limits = replace(LIMITS, max_headers=3, max_body=10, max_header_bytes=60)
+
+    assert read(head(b"A: b", b"Content-Length: 10") + b"x" * 10, limits=limits)[1] is None
+    for status, stream in (
+        (431, head(b"A: b", b"C: d", b"E: f")),
+        (413, head(b"Content-Length: 11") + b"x" * 11),
+        (413, CHUNKED + b"6\r\nabcdef\r\n6\r\nabcdef\r\n0\r\n\r\n"),
+        (431, head(b"A: " + b"b" * 50)),
+    ):
+        refusal = read(stream, limits=limits)[1]
+        assert refusal is not None
+        assert refusal.status == status
+
+
+def test_nothing_behind_connection_close_is_a_request() -> None:
+    seen, refusal = read(head(b"Connection: close", b"Content-Length: 1") + b"x" + NEXT)
+
+    assert refusal is None
+    assert [target for _, target, *_ in seen] == [b"/"]
+
+
+@pytest.mark.parametrize(
+    "body", [(b"", b""), (b"Content-Length: 3", b"abc"), (b"Transfer-Encoding: chunked", b"")]
+)
+def test_an_upgrade_nobody_speaks_is_ignored_and_the_body_is_read(
+    body: tuple[bytes, bytes],
+) -> None:
+    framing, data = body
+    coded = b"3\r\nabc\r\n0\r\n\r\n" if b"chunked" in framing else data
+    lines = [b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: AAA"]
+    stream = head(*lines, *([framing] if framing else [])) + coded + NEXT
+
+    for pieces in ([stream], [stream[i : i + 1] for i in range(len(stream))]):
+        seen, refusal = read(*pieces)
+        assert refusal is None
+        assert [(t, b) for _, t, _, _, _, b in seen] == [
+            (b"/", b"abc" if framing else b""),
+            (b"/next", b""),
+        ]
+
+
+def test_empty_lines_before_a_request_are_skipped() -> None:
+    seen, refusal = read(b"\r\n\r", b"\n", b"\r", b"\n" + NEXT + b"\r\n" + NEXT)
+
+    assert refusal is None
+    assert len(seen) == 2
+
+
+def test_a_flood_of_pipelined_requests_costs_bytes_not_objects() -> None:
+    reader = RequestReader(LIMITS)
+
+    reader.feed(NEXT * 10_000)
+
+    assert len(reader.ready) < 1000
+    assert len(reader.rest) > 200_000
+
+
+@pytest.mark.parametrize(
+    "endless",
+    [
+        b"GET /" + b"x" * 100,
+        b"GET / HTTP/1.1\r\nHost: a\r\nX: ",
+        b"GET / HTTP/1.1\r\nHost: a\r\nX",
+        CHUNKED + b"1;",
+        CHUNKED + b"0\r\nT: ",
+        CHUNKED + b"1\r\na\r\n" + b"1;" + b"y" * 1000,
+    ],
+)
+def test_an_endless_head_extension_or_trailer_is_cut_off(endless: bytes) -> None:
+    reader = RequestReader(LIMITS)
+    reader.feed(endless)
+
+    def feed() -> None:
+        for _ in range(1000):
+            reader.feed(b"x" * 1000)
+
+    with pytest.raises(Refused):
+        feed()
