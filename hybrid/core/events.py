@@ -110,6 +110,7 @@ class DrainWorker:
     worker: int
     grace: float
     final: bool = False
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

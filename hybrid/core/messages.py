@@ -17,6 +17,11 @@ from hybrid.errors import LinkError
 
 
 @dataclass(frozen=True, slots=True)
+class Online:
+    """The process runs; its application is not loaded yet."""
+
+
+@dataclass(frozen=True, slots=True)
 class Ready:
     """The application is loaded and started, the warm slots are ready."""
 
@@ -62,6 +67,7 @@ class Drain:
 
     grace: float  # seconds
     final: bool  # the whole cluster stops: empty the backlog first
+    reason: str = ""  # why, for the application's hooks
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +92,8 @@ class HatchRefused:
 
 
 Message = (
-    Ready
+    Online
+    | Ready
     | BootFailed
     | Leave
     | LeftDistribution
@@ -99,6 +106,7 @@ Message = (
 )
 
 _BY_NAME: dict[str, type[Message]] = {
+    "online": Online,
     "ready": Ready,
     "boot-failed": BootFailed,
     "leave": Leave,

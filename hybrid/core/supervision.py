@@ -306,7 +306,7 @@ class Supervisor:
             # The last acceptor died, or the workers were draining before the stop.
             draining = [w for w in self.workers.values() if w.state is State.DRAINING]
             actions += [
-                e.DrainWorker(worker.id, self._grace, final=True)
+                e.DrainWorker(worker.id, self._grace, final=True, reason="stop")
                 for worker in draining
                 if self._becomes_final(worker)
             ]
@@ -367,7 +367,8 @@ class Supervisor:
     ) -> None:
         worker.state = advance(worker.state, Happening.DRAIN)
         worker.cut_at = now + self._grace + KILL_MARGIN
-        actions.append(e.DrainWorker(worker.id, self._grace, final))
+        reason = "stop" if self.stopping else worker.leaving or "scale"
+        actions.append(e.DrainWorker(worker.id, self._grace, final, reason))
 
     def _give_up(self, code: int, actions: list[e.Action]) -> None:
         self.stopping = self._quick = True

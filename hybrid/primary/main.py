@@ -21,16 +21,19 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from hybrid.config import Config
 from hybrid.core import events as e
 from hybrid.core import messages as m
+from hybrid.core.announcements import Announcement, Announcer, Kind, Subscriber, exit_reason
 from hybrid.core.restart import RestartPolicy
 from hybrid.core.supervision import Supervisor
 from hybrid.errors import LinkError
 from hybrid.primary.children import Children, WorkerHandle
 from hybrid.primary.terminal import Terminal
 from hybrid.system.listeners import Listener
+from hybrid.system.out_of_memory import OutOfMemoryKills
 from hybrid.system.permits import PermitTable
 from hybrid.system.processes import describe_exit
 from hybrid.system.scoreboard import Scoreboard
@@ -69,6 +72,8 @@ class Primary:
     supervisor: Supervisor = field(init=False)
     terminal: Terminal = field(default_factory=Terminal.at_start)
     selector: selectors.PollSelector = field(default_factory=selectors.PollSelector)
+    announcer: Announcer = field(default_factory=lambda: Announcer(_subscriber_raised))
+    oom_kills: OutOfMemoryKills = field(default_factory=OutOfMemoryKills)
 
     def run(self) -> int:
         """Fork the workers, watch over them, return the exit code."""
@@ -141,6 +146,7 @@ class Primary:
                 with contextlib.suppress(KeyError):
                     self.selector.unregister(handle.channel)
             self.children.forget(handle)
+            self._announce_exit(handle, status)
             self._feed(e.WorkerExited(handle.id, f"pid {pid}, {describe_exit(status)}"))
 
     def _on_link(self, handle: WorkerHandle) -> None:
@@ -163,7 +169,11 @@ class Primary:
 
     def _on_message(self, handle: WorkerHandle, message: m.Message) -> None:
         match message:
+            case m.Online():
+                self._announce(Kind.ONLINE, handle)
             case m.Ready():
+                self._announce(Kind.LISTENING, handle, text=str(self.facts["address"]))
+                self._announce(Kind.READY, handle)
                 self._feed(e.WorkerReady(handle.id))
             case m.BootFailed(kind, text):
                 self._feed(e.WorkerFailedToBoot(handle.id, kind, text))
@@ -189,8 +199,49 @@ class Primary:
         os.close(pidfd)
 
     def _feed(self, event: e.Event) -> None:
-        for action in self.supervisor.handle(event, time.monotonic()):
+        supervisor = self.supervisor
+        before = supervisor.generation, supervisor.target, supervisor.stopping
+        actions = supervisor.handle(event, time.monotonic())
+        if before[0] != supervisor.generation:
+            self._announce(Kind.RELOAD, text=f"generation {supervisor.generation}")
+        if before[1] != supervisor.target:
+            self._announce(Kind.SCALE, text=f"from {before[1]} to {supervisor.target} workers")
+        if before[2] != supervisor.stopping:
+            self._announce(Kind.STOP)
+        for action in actions:
             self._perform(action)
+
+    # -- what others want to know ------------------------------------------------
+
+    def _announce(self, kind: Kind, handle: WorkerHandle | None = None, **detail: Any) -> None:
+        """Tell the subscribers; the one place that does. Without a worker: the cluster."""
+        slot, generation, pid = (
+            (handle.slot, handle.generation, handle.pid)
+            if handle is not None
+            else (0, self.supervisor.generation, os.getpid())
+        )
+        now = time.monotonic()
+        self.announcer.announce(Announcement(kind, slot, generation, pid, now, **detail))
+
+    def _announce_exit(self, handle: WorkerHandle, status: int) -> None:
+        result = os.waitstatus_to_exitcode(status)
+        code, number = (result, None) if result >= 0 else (None, -result)
+        record = self.supervisor.workers[handle.id]
+        reason = exit_reason(
+            record.state,
+            record.leaving,
+            number,
+            code,
+            out_of_memory=number == signal.SIGKILL and self.oom_kills.happened(),
+        )
+        self._announce(
+            Kind.EXIT,
+            handle,
+            code=code,
+            signal=number,
+            reason=reason.value,
+            text=describe_exit(status),
+        )
 
     # -- what to do --------------------------------------------------------------
 
@@ -198,14 +249,14 @@ class Primary:
         match action:
             case e.StartWorker(worker, slot, generation):
                 self._start(worker, slot, generation)
-            case e.DrainWorker(worker, grace, final):
-                fds = [item.sock.fileno() for item in self.listeners] if final else []
-                self._tell(worker, m.Drain(grace, final), fds)
+            case e.DrainWorker(worker, grace, final, reason):
+                self._drain(worker, m.Drain(grace, final, reason))
             case e.KillWorker(worker):
                 self.children.kill_worker(worker)
             case e.CloseListeners(worker):
                 self._close_listeners(worker)
             case e.AllReady(generation):
+                self._announce(Kind.READY, text=f"generation {generation}")
                 self.on_ready(generation)
             case e.Log(level, text):
                 logger.log(_LEVELS[level], "%s", text)
@@ -221,6 +272,15 @@ class Primary:
             return
         self.selector.register(handle.channel, selectors.EVENT_READ, lambda: self._on_link(handle))
         logger.debug("worker slot=%d generation=%d pid=%d forked", slot, generation, handle.pid)
+        self._announce(Kind.FORK, handle)
+
+    def _drain(self, worker: int, order: m.Drain) -> None:
+        handle = self.children.workers.get(worker)
+        if handle is None:
+            return
+        self._announce(Kind.DRAIN, handle, reason=order.reason)
+        fds = [item.sock.fileno() for item in self.listeners] if order.final else []
+        self._tell(worker, order, fds)
 
     def _close_listeners(self, worker: int | None) -> None:
         for listener in self.listeners:
@@ -270,3 +330,7 @@ class Primary:
     def _sockets(self) -> list[socket.socket]:
         """Return the sockets that a child must forget, links and listeners apart."""
         return [self.signals.reader, self.signals.writer]
+
+
+def _subscriber_raised(subscriber: Subscriber, ex: Exception) -> None:
+    logger.error("a subscriber of announcements raised: %s: %s", type(ex).__name__, ex)

@@ -80,6 +80,7 @@ class Worker:
         self._row.set("pid", os.getpid())
         self._enter(State.STARTING)
         self._link = PrimaryLink(context.channel, loop, self._on_message)
+        self._link.send(m.Online())
         self._view = ScoreboardView(context, self._publish)
         self._pool: Pool | None = None
         self._server: HttpServer | None = None
