@@ -200,10 +200,10 @@ class Primary:
 
     def _feed(self, event: e.Event) -> None:
         supervisor = self.supervisor
-        before = supervisor.generation, supervisor.target, supervisor.stopping
+        before = supervisor.generations.wanted, supervisor.target, supervisor.stopping
         actions = supervisor.handle(event, time.monotonic())
-        if before[0] != supervisor.generation:
-            self._announce(Kind.RELOAD, text=f"generation {supervisor.generation}")
+        if before[0] < supervisor.generations.wanted:
+            self._announce(Kind.RELOAD, text=f"generation {supervisor.generations.wanted}")
         if before[1] != supervisor.target:
             self._announce(Kind.SCALE, text=f"from {before[1]} to {supervisor.target} workers")
         if before[2] != supervisor.stopping:
@@ -218,7 +218,7 @@ class Primary:
         slot, generation, pid = (
             (handle.slot, handle.generation, handle.pid)
             if handle is not None
-            else (0, self.supervisor.generation, os.getpid())
+            else (0, self.supervisor.generations.wanted, os.getpid())
         )
         now = time.monotonic()
         self.announcer.announce(Announcement(kind, slot, generation, pid, now, **detail))
