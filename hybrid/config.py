@@ -113,7 +113,7 @@ class Config:
     """Everything together; what a fork inherits."""
 
     io_workers: int = 2
-    scheduling: str = "shared"
+    scheduling: str = "shared"  # how connections find a worker; hybrid.core.scheduling
     app: AppConfig = field(default_factory=AppConfig)
     bind: BindConfig = field(default_factory=BindConfig)
     http: HttpConfig = field(default_factory=HttpConfig)

@@ -60,6 +60,14 @@ OPTIONS = (
         "I/O worker processes",
     ),
     Option(
+        ("--scheduling",),
+        "",
+        "scheduling",
+        _choice("shared", "reuseport", "round-robin", "least-loaded"),
+        "who accepts: every worker on one listener, each on its own, or the primary, "
+        "which passes connections on in turn or to whoever has least to do",
+    ),
+    Option(
         ("--cpu-pool",),
         "cpu",
         "slots",

@@ -119,15 +119,18 @@ def run(config: Config) -> int:
             pid file belongs to another server.
     """
     began = time.monotonic()
+    from hybrid.core.scheduling import Policy
     from hybrid.http.tls import server_context
     from hybrid.primary.preload import preload
     from hybrid.system.listeners import close_all, open_listeners
 
-    listeners = open_listeners(config.bind)
+    policy = Policy(config.scheduling)
+    listeners = open_listeners(config.bind, reuseport=policy is Policy.REUSEPORT)
     try:
         if config.bind.certfile is not None:
             server_context(config.bind.certfile, config.bind.keyfile)  # or say at once why not
         preload(config.app.preload)
+        from hybrid.primary.listening import Listening
         from hybrid.primary.main import Primary
         from hybrid.primary.pidfile import PidFile
         from hybrid.system.cpu_budget import cpu_budget
@@ -163,7 +166,8 @@ def run(config: Config) -> int:
                 logger.info("generation %d is ready", generation)
 
         with PidFile(config.control.pid_file):
-            return Primary(config, listeners, scoreboard, permits, facts, on_ready).run()
+            listening = Listening(listeners, policy, config.io_workers, config.bind.backlog)
+            return Primary(config, listening, scoreboard, permits, facts, on_ready).run()
     finally:
         close_all(listeners)
 

@@ -16,9 +16,10 @@ from dataclasses import dataclass, field
 from hybrid.config import Config
 from hybrid.pool.member import member_main
 from hybrid.pool.resources import WorkerResources, make_worker_resources
+from hybrid.primary.listening import Listening
 from hybrid.system.channel import Channel, channel_pair
 from hybrid.system.fork import Disposition, fork_child
-from hybrid.system.listeners import Listener
+from hybrid.system.handover import HandoverPair
 from hybrid.system.permits import PermitTable
 from hybrid.system.processes import kill
 from hybrid.system.scoreboard import Scoreboard
@@ -52,12 +53,15 @@ class WorkerHandle:
     channel: Channel
     row: int
     resources: WorkerResources
+    handover: HandoverPair | None = None  # where the primary accepts
     members: set[int] = field(default_factory=set)  # pids of its pool processes
 
     def close(self) -> None:
         """Give back every descriptor held for the worker."""
         self.channel.close()
         self.resources.close()
+        if self.handover is not None:
+            self.handover.close()
         if self.pidfd >= 0:
             os.close(self.pidfd)
 
@@ -68,7 +72,7 @@ class Children:
     def __init__(
         self,
         config: Config,
-        listeners: tuple[Listener, ...],
+        listening: Listening,
         scoreboard: Scoreboard,
         permits: PermitTable | None,
         sockets: Callable[[], list[socket.socket]],
@@ -77,7 +81,7 @@ class Children:
         """Fork with these; `sockets` lists what else the primary has open."""
         self.workers: dict[int, WorkerHandle] = {}  # by worker id
         self._config = config
-        self._listeners = listeners
+        self._listening = listening
         self._scoreboard = scoreboard
         self._permits = permits
         self._sockets = sockets
@@ -91,11 +95,13 @@ class Children:
         Raises:
             OSError: no room for a process or descriptor, or no free row.
         """
+        listeners = self._listening.of_slot(slot)
         row = self._scoreboard.claim(slot, generation, now)
         if row is None:
             raise OSError("the scoreboard has no free row")
         ours, theirs = channel_pair()
         resources = make_worker_resources()
+        handover = HandoverPair() if self._listening.handed_over else None
         terminated = Terminated()
         context = WorkerContext(
             config=self._config,
@@ -104,13 +110,14 @@ class Children:
             row=row,
             scoreboard=self._scoreboard,
             channel=theirs,
-            listeners=tuple(listener.sock for listener in self._listeners),
+            listeners=tuple(listener.sock for listener in listeners),
+            handover=handover.theirs if handover is not None else None,
             resources=resources,
             permits=self._permits,
             terminated=terminated,
             facts=self._facts,
         )
-        keep = [theirs.fileno(), *context.listener_fds(), *resources.fds]
+        keep = [theirs.fileno(), *context.accepting_fds(), *resources.fds]
         if self._permits is not None:
             keep += self._permits.fds
         dispositions: dict[signal.Signals, Disposition] = dict.fromkeys(
@@ -121,19 +128,27 @@ class Children:
             child = fork_child(
                 lambda: worker_main(context),
                 keep,
-                detach=[*self._sockets(), *self._links(), ours.sock],
+                detach=[
+                    *self._sockets(),
+                    *self._links(),
+                    ours.sock,
+                    *(s for s in self._listening.all() if s not in context.listeners),
+                    *([handover.ours] if handover is not None else []),
+                ],
                 dispositions=dispositions,
             )
         except BaseException:
             self._scoreboard.release(row)
             ours.close()
             resources.close()
+            if handover is not None:
+                handover.close()
             raise
         finally:
             theirs.close()
         self._scoreboard.row(row).set("pid", child.pid)
         handle = WorkerHandle(
-            worker, slot, generation, child.pid, child.pidfd, ours, row, resources
+            worker, slot, generation, child.pid, child.pidfd, ours, row, resources, handover
         )
         self.workers[worker] = handle
         self._ids[child.pid] = worker
@@ -158,7 +173,7 @@ class Children:
                     theirs, config.cpu, arena_fd=resources.arena_fd, sys_path=sys_path
                 ),
                 [theirs.fileno(), *resources.fds],
-                detach=[*self._sockets(), *self._links(), ours, *self._listening()],
+                detach=[*self._sockets(), *self._links(), ours, *self._listening.all()],
                 dispositions=dict.fromkeys((*_PRIMARY_ONLY, signal.SIGTERM), signal.SIG_IGN),
             )
         except BaseException:
@@ -220,7 +235,8 @@ class Children:
         return bool(self.workers or self._owners)
 
     def _links(self) -> list[socket.socket]:
-        return [handle.channel.sock for handle in self.workers.values()]
-
-    def _listening(self) -> list[socket.socket]:
-        return [listener.sock for listener in self._listeners]
+        links = [handle.channel.sock for handle in self.workers.values()]
+        for handle in self.workers.values():
+            if handle.handover is not None:
+                links += [handle.handover.ours, handle.handover.theirs]
+        return links

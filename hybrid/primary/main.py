@@ -27,12 +27,16 @@ from hybrid.config import Config
 from hybrid.core import events as e
 from hybrid.core import messages as m
 from hybrid.core.announcements import Announcement, Announcer, Kind, Subscriber, exit_reason
+from hybrid.core.handover import Rota
+from hybrid.core.lifecycle import State
 from hybrid.core.restart import RestartPolicy
+from hybrid.core.scheduling import Policy
 from hybrid.core.supervision import Supervisor
 from hybrid.errors import LinkError
 from hybrid.primary.children import Children, WorkerHandle
+from hybrid.primary.distributor import Distributor, least_loaded
+from hybrid.primary.listening import Listening
 from hybrid.primary.terminal import Terminal
-from hybrid.system.listeners import Listener
 from hybrid.system.out_of_memory import OutOfMemoryKills
 from hybrid.system.permits import PermitTable
 from hybrid.system.processes import describe_exit
@@ -61,7 +65,7 @@ class Primary:
     """Everything the primary holds; `run` is its life."""
 
     config: Config
-    listeners: tuple[Listener, ...]
+    listening: Listening
     scoreboard: Scoreboard
     permits: PermitTable | None
     facts: dict[str, object]
@@ -70,6 +74,7 @@ class Primary:
     signals: SignalQueue = field(init=False)
     children: Children = field(init=False)
     supervisor: Supervisor = field(init=False)
+    distributor: Distributor | None = None  # where the primary accepts
     terminal: Terminal = field(default_factory=Terminal.at_start)
     selector: selectors.PollSelector = field(default_factory=selectors.PollSelector)
     announcer: Announcer = field(default_factory=lambda: Announcer(_subscriber_raised))
@@ -79,8 +84,12 @@ class Primary:
         """Fork the workers, watch over them, return the exit code."""
         restart = self.config.restart
         self.children = Children(
-            self.config, self.listeners, self.scoreboard, self.permits, self._sockets, self.facts
+            self.config, self.listening, self.scoreboard, self.permits, self._sockets, self.facts
         )
+        if self.listening.handed_over:
+            is_turn = self.listening.policy is Policy.ROUND_ROBIN
+            rota = Rota() if is_turn else least_loaded(self.children, self.scoreboard)
+            self.distributor = Distributor(self.listening.all(), self.selector, rota)
         self.supervisor = Supervisor(
             self.config.io_workers,
             grace=restart.graceful_timeout,
@@ -100,14 +109,22 @@ class Primary:
     def _loop(self) -> int:
         self._feed(e.Tick())
         while self.exit_code is None:
-            timer = self.supervisor.next_timer()
-            timeout = None if timer is None else max(0.0, timer - time.monotonic())
-            ready = self.selector.select(timeout)
+            ready = self.selector.select(self._patience())
             # Signals first: a TERM to the whole group arrives with the workers' answers to it.
             for key, _ in sorted(ready, key=lambda item: item[0].fileobj is not self.signals):
                 key.data()
             self._feed(e.Tick())
+            if self.distributor is not None:
+                self.distributor.go_on()
         return self.exit_code
+
+    def _patience(self) -> float | None:
+        """Return the seconds until something happens that no descriptor tells."""
+        timers = [self.supervisor.next_timer()]
+        if self.distributor is not None:
+            timers.append(self.distributor.next_timer())
+        due = [timer for timer in timers if timer is not None]
+        return max(0.0, min(due) - time.monotonic()) if due else None
 
     # -- what came ---------------------------------------------------------------
 
@@ -145,6 +162,8 @@ class Primary:
             if handle.channel.fileno() >= 0:
                 with contextlib.suppress(KeyError):
                     self.selector.unregister(handle.channel)
+            if self.distributor is not None:
+                self.distributor.leave(handle.id, dead=True)
             self.children.forget(handle)
             self._announce_exit(handle, status)
             self._feed(e.WorkerExited(handle.id, f"pid {pid}, {describe_exit(status)}"))
@@ -175,6 +194,7 @@ class Primary:
                 self._announce(Kind.LISTENING, handle, text=str(self.facts["address"]))
                 self._announce(Kind.READY, handle)
                 self._feed(e.WorkerReady(handle.id))
+                self._join(handle)
             case m.BootFailed(kind, text):
                 self._feed(e.WorkerFailedToBoot(handle.id, kind, text))
             case m.Leave(reason):
@@ -208,6 +228,8 @@ class Primary:
             self._announce(Kind.SCALE, text=f"from {before[1]} to {supervisor.target} workers")
         if before[2] != supervisor.stopping:
             self._announce(Kind.STOP)
+            if self.distributor is not None:
+                self.distributor.stop_accepting()
         for action in actions:
             self._perform(action)
 
@@ -279,12 +301,25 @@ class Primary:
         if handle is None:
             return
         self._announce(Kind.DRAIN, handle, reason=order.reason)
-        fds = [item.sock.fileno() for item in self.listeners] if order.final else []
+        if handle.slot > self.supervisor.target:
+            self.listening.retire(handle.slot)
+        if self.distributor is not None:
+            if order.final:
+                self.distributor.last_resort(worker)
+            else:
+                self.distributor.leave(worker)
+        fds = [sock.fileno() for sock in self.listening.all()] if order.final else []
         self._tell(worker, order, fds)
 
+    def _join(self, handle: WorkerHandle) -> None:
+        """Let a worker that is ready, and stays, take connections."""
+        if self.distributor is not None:
+            record = self.supervisor.workers[handle.id]
+            if record.state is State.READY:
+                self.distributor.join(handle)
+
     def _close_listeners(self, worker: int | None) -> None:
-        for listener in self.listeners:
-            listener.close()
+        self.listening.close()
         if worker is not None:
             self._tell(worker, m.ListenersClosed())
 
@@ -319,17 +354,21 @@ class Primary:
                 if handle is not None:
                     with contextlib.suppress(KeyError, ValueError):
                         self.selector.unregister(handle.channel)
+                    if self.distributor is not None:
+                        self.distributor.leave(handle.id, dead=True)
                     self.children.forget(handle)
             if self.children.any_left:
                 self.selector.select(0.05)
                 self.signals.take()
+        if self.distributor is not None:
+            self.distributor.close()
         self.selector.close()
-        for listener in self.listeners:
-            listener.close()
+        self.listening.close()
 
     def _sockets(self) -> list[socket.socket]:
         """Return the sockets that a child must forget, links and listeners apart."""
-        return [self.signals.reader, self.signals.writer]
+        held = self.distributor.sockets() if self.distributor is not None else []
+        return [self.signals.reader, self.signals.writer, *held]
 
 
 def _subscriber_raised(subscriber: Subscriber, ex: Exception) -> None:

@@ -27,7 +27,7 @@ from hybrid.errors import DescriptorsLost, FrameTooLarge, LinkError
 CONTROL_LIMIT = 64 * 1024  # bytes; control messages are small, data travels elsewhere
 _LENGTH = struct.Struct(">I")
 _CHUNK = 64 * 1024  # bytes a single recvmsg takes
-_MAX_FDS = 16  # descriptors in one message; the kernel's own bound is 253
+_MAX_FDS = 253  # descriptors in one message; the kernel's own bound (SCM_MAX_FD)
 _ANCILLARY = socket.CMSG_SPACE(_MAX_FDS * array.array("i").itemsize)
 _CLOEXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 

@@ -46,8 +46,12 @@ class Listener:
             self.created.unlink(missing_ok=True)
 
 
-def open_listeners(settings: BindConfig) -> tuple[Listener, ...]:
+def open_listeners(settings: BindConfig, *, reuseport: bool = False) -> tuple[Listener, ...]:
     """Bind every address, all or none.
+
+    Args:
+        settings: the addresses, and how to listen there.
+        reuseport: so that a `sibling` of each can be bound later.
 
     Raises:
         ConfigError: an address cannot be parsed or bound; names it, and why.
@@ -55,7 +59,7 @@ def open_listeners(settings: BindConfig) -> tuple[Listener, ...]:
     listeners: list[Listener] = []
     try:
         for address in settings.addresses:
-            listeners.append(_open(address, settings))  # noqa: PERF401 - closed on failure
+            listeners.append(_open(address, settings, reuseport))  # noqa: PERF401 - closed on failure
     except BaseException:
         for listener in listeners:
             listener.close()
@@ -63,13 +67,48 @@ def open_listeners(settings: BindConfig) -> tuple[Listener, ...]:
     return tuple(listeners)
 
 
-def _open(address: str, settings: BindConfig) -> Listener:
+def sibling(listener: Listener) -> Listener:
+    """Return another socket on the same address, bound and not listening yet.
+
+    The kernel gives connections only to sockets that listen: its worker calls
+    ``listen`` when it is ready, so that no connection waits for a boot.
+
+    Raises:
+        OSError: it cannot be bound.
+    """
+    first = listener.sock
+    sock = socket.socket(first.family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if first.family == socket.AF_INET6:
+            only = first.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, only)
+        sock.bind(first.getsockname())
+        sock.setblocking(False)
+    except BaseException:
+        sock.close()
+        raise
+    return Listener(sock)
+
+
+def _open(address: str, settings: BindConfig, reuseport: bool) -> Listener:
+    if reuseport and address.startswith(("unix:", "fd://")):
+        raise ConfigError(f"--scheduling reuseport needs HOST:PORT addresses, not {address}")
     try:
         if address.startswith("unix:"):
             return _open_unix(Path(address.removeprefix("unix:")), settings)
         if address.startswith("fd://"):
             return _adopt(address)
-        return _open_tcp(*split_address(address), settings.backlog)
+        host, port = split_address(address)
+        if not reuseport:
+            return _open_tcp(host, port, settings.backlog)
+        # Why twice: with SO_REUSEPORT a bind succeeds beside another server of the
+        # same user, which would then get a part of our connections. A plain one fails.
+        probe = _open_tcp(host, port, settings.backlog)
+        port = probe.sock.getsockname()[1]
+        probe.close()
+        return _open_tcp(host, port, settings.backlog, reuseport=True)
     except OSError as ex:
         raise ConfigError(f"cannot listen on {address}: {_reason(ex, address)}") from ex
 
@@ -86,7 +125,7 @@ def split_address(address: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-def _open_tcp(host: str, port: int, backlog: int) -> Listener:
+def _open_tcp(host: str, port: int, backlog: int, reuseport: bool = False) -> Listener:
     found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     # An empty host means every interface: prefer the IPv6 wildcard, which also takes IPv4.
     found.sort(key=lambda info: info[0] != socket.AF_INET6 if not host else 0)
@@ -95,6 +134,8 @@ def _open_tcp(host: str, port: int, backlog: int) -> Listener:
     try:
         # Lets a restarted server bind while old connections are in TIME_WAIT.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if reuseport:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(where[0] != "::"))
         sock.bind(where)

@@ -44,12 +44,14 @@ class WorkerContext:
     row: int  # of the scoreboard, this worker's own
     scoreboard: Scoreboard
     channel: Channel  # to the primary
-    listeners: tuple[socket.socket, ...]
+    listeners: tuple[socket.socket, ...]  # empty: the primary accepts
+    handover: socket.socket | None  # where it passes connections on then
     resources: WorkerResources
     permits: PermitTable | None
     terminated: Terminated
     facts: dict[str, object]  # of the cluster, fixed at its start: address, budget, …
 
-    def listener_fds(self) -> list[int]:
-        """Return the descriptors of the listening sockets."""
-        return [sock.fileno() for sock in self.listeners]
+    def accepting_fds(self) -> list[int]:
+        """Return the descriptors that connections come from."""
+        sockets = [*self.listeners, *([self.handover] if self.handover is not None else [])]
+        return [sock.fileno() for sock in sockets]

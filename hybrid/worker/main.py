@@ -23,6 +23,7 @@ from typing import Any
 from hybrid.api.view import set_view
 from hybrid.core import messages as m
 from hybrid.core.lifecycle import State
+from hybrid.core.scheduling import Policy
 from hybrid.core.supervision import EXIT_APP_LOAD, EXIT_NEVER_READY
 from hybrid.errors import AppLoadError
 from hybrid.http.lifespan import Lifespan, LifespanFailed
@@ -33,6 +34,7 @@ from hybrid.pool.observer import LoggingObserver
 from hybrid.pool.pool import Pool
 from hybrid.pool.submit import set_current_pool
 from hybrid.system.permits import Permits
+from hybrid.worker.adoption import Adoption
 from hybrid.worker.application import load_application
 from hybrid.worker.context import WorkerContext
 from hybrid.worker.link import PrimaryLink
@@ -84,6 +86,7 @@ class Worker:
         self._view = ScoreboardView(context, self._publish)
         self._pool: Pool | None = None
         self._server: HttpServer | None = None
+        self._adoption: Adoption | None = None
 
     async def live(self) -> int:
         """Boot, serve, drain."""
@@ -135,13 +138,24 @@ class Worker:
             ssl=self._ssl(),
             log=config.log,
         )
-        self._server.start_accepting(context.listeners)
+        self._accept(self._server)
         return lifespan
 
     def _ssl(self) -> SSLContext | None:
         """Read the certificate anew in every worker: a reload renews it."""
         bind = self._context.config.bind
         return None if bind.certfile is None else server_context(bind.certfile, bind.keyfile)
+
+    def _accept(self, server: HttpServer) -> None:
+        context, config = self._context, self._context.config
+        for listener in context.listeners:
+            if not listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+                listener.listen(config.bind.backlog)  # this slot's own; see `sibling`
+        server.start_accepting(context.listeners)
+        if context.handover is not None:
+            limit = config.http.limit_connections
+            self._adoption = Adoption(context.handover, server, self._loop, limit)
+            self._adoption.start()
 
     def _permits(self) -> Permits | None:
         table = self._context.permits
@@ -187,6 +201,8 @@ class Worker:
         self._view.is_draining = True
         self._row.set("leaving", 1)
         server.stop_accepting()
+        if self._context.config.scheduling == Policy.REUSEPORT.value:
+            server.accept_remaining(self._context.listeners)  # nobody else looks there
         for sock in self._context.listeners:
             sock.close()
         self._link.send(m.LeftDistribution())
@@ -195,6 +211,8 @@ class Worker:
         # A later order can only be: become the last acceptor after all.
         later = self._loop.create_task(self._late_final(server))
         report = await server.drain(max(0.0, deadline - self._loop.time()))
+        if self._adoption is not None:
+            self._adoption.stop()
         if report.cut:
             logger.warning("worker slot=%d cut %d requests", self._context.slot, report.cut)
         await pool.close(max(0.0, deadline - self._loop.time()))
@@ -209,6 +227,8 @@ class Worker:
 
     async def _empty_backlog(self, server: HttpServer, fds: tuple[int, ...]) -> None:
         """Answer what still waits in the backlog; the last one to hold the listeners."""
+        if self._adoption is not None:
+            self._adoption.lift_limit()
         listeners = [socket.socket(fileno=fd) for fd in fds]
         for sock in listeners:
             sock.setblocking(False)
