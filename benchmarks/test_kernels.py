@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from workloads.kernels.nearest import vectors
+
 _random = np.random.default_rng(7)
 INPUTS: dict[str, tuple[Any, ...]] = {
     "matmul": (60, 1),
@@ -24,7 +26,7 @@ INPUTS: dict[str, tuple[Any, ...]] = {
     "hillshade": (_random.normal(500, 50, (40, 40)),),
     "spectrogram": (_random.normal(0, 0.1, 512).astype(np.float32), 64),
     "pca": (_random.uniform(-1, 1, (40, 4)) * [1, 10, 100, 1000], 2),
-    "nearest": (_random.normal(size=(1, 64)),),
+    "nearest": (_random.normal(size=(1, 64)), vectors()),
 }
 
 

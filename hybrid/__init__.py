@@ -11,31 +11,58 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hybrid.api.health import Live as Live
+    from hybrid.api.health import Ready as Ready
     from hybrid.api.install import install as install
+    from hybrid.api.status import Status as Status
+    from hybrid.api.view import current_view as current_view
     from hybrid.errors import HybridError as HybridError
     from hybrid.errors import JobCancelled as JobCancelled
     from hybrid.errors import JobError as JobError
+    from hybrid.errors import JobOutOfMemory as JobOutOfMemory
+    from hybrid.errors import JobRefused as JobRefused
     from hybrid.errors import JobTimeout as JobTimeout
     from hybrid.errors import PoolBroken as PoolBroken
+    from hybrid.errors import PoolClosed as PoolClosed
     from hybrid.errors import QueueFull as QueueFull
+    from hybrid.errors import ResultNotPicklable as ResultNotPicklable
+    from hybrid.pool.call import JobTimes as JobTimes
+    from hybrid.pool.inside import progress as progress
     from hybrid.pool.job import Job as Job
+    from hybrid.pool.job import initializer as initializer
     from hybrid.pool.job import job as job
+    from hybrid.pool.resident import resident as resident
+    from hybrid.pool.submit import arena_alloc as arena_alloc
+    from hybrid.pool.submit import broadcast as broadcast
+    from hybrid.pool.submit import last_timing as last_timing
     from hybrid.pool.submit import submit as submit
 
 __version__ = "0.1.0"
 
-_HOMES = {
-    "Job": "hybrid.pool.job",
-    "job": "hybrid.pool.job",
-    "submit": "hybrid.pool.submit",
-    "install": "hybrid.api.install",
-    "HybridError": "hybrid.errors",
-    "JobError": "hybrid.errors",
-    "JobCancelled": "hybrid.errors",
-    "JobTimeout": "hybrid.errors",
-    "PoolBroken": "hybrid.errors",
-    "QueueFull": "hybrid.errors",
+_NAMES = {
+    "hybrid.api.health": ("Live", "Ready"),
+    "hybrid.api.install": ("install",),
+    "hybrid.api.status": ("Status",),
+    "hybrid.api.view": ("current_view",),
+    "hybrid.errors": (
+        "HybridError",
+        "JobCancelled",
+        "JobError",
+        "JobOutOfMemory",
+        "JobRefused",
+        "JobTimeout",
+        "PoolBroken",
+        "PoolClosed",
+        "QueueFull",
+        "ResultNotPicklable",
+    ),
+    "hybrid.pool.call": ("JobTimes",),
+    "hybrid.pool.inside": ("progress",),
+    "hybrid.pool.job": ("Job", "initializer", "job"),
+    "hybrid.pool.resident": ("resident",),
+    "hybrid.pool.submit": ("arena_alloc", "broadcast", "last_timing", "submit"),
 }
+_HOMES = {name: home for home, names in _NAMES.items() for name in names}
 
 __all__ = ["__version__", *sorted(_HOMES)]
 

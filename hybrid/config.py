@@ -70,8 +70,8 @@ class CpuConfig:
     kill_grace: float = 1.0  # s beyond the deadline or the client's departure, then SIGKILL
     nice: int = 19  # of pool processes
     max_jobs: int = 0  # jobs after which a pool process is replaced; 0: never
-    max_rss: int = 0  # bytes of resident memory above which it is replaced; 0: never
-    max_memory: int = 0  # bytes of private data a job may allocate (RLIMIT_DATA); 0: no limit
+    max_rss: int = 0  # bytes of its own memory above which it is replaced; 0: never
+    max_memory: int = 0  # bytes a job may allocate in a pool process (RLIMIT_DATA); 0: no limit
     blas_threads: int = 1  # threads of numpy's BLAS per slot
 
 

@@ -11,8 +11,6 @@ from typing import Any
 import falcon.asgi
 
 import hybrid
-from hybrid.api.health import Live, Ready
-from hybrid.api.status import Status
 from workloads.cpu import Kernel, Kernels
 from workloads.home import Home
 from workloads.resources import Block, Counter, Crash, Echo, FanOut, Hello, Leak, Mixed, Wait
@@ -35,10 +33,10 @@ def create_app() -> falcon.asgi.App[Any, Any]:
         "/ops/block": Block(),
         "/ops/leak": Leak(),
         "/isolation/counter": Counter(),
-        "/livez": Live(),
-        "/readyz": Ready(),
-        "/healthz": Ready(),
-        "/status": Status(),
+        "/livez": hybrid.Live(),
+        "/readyz": hybrid.Ready(),
+        "/healthz": hybrid.Ready(),
+        "/status": hybrid.Status(),
     }
     for path, resource in routes.items():
         app.add_route(path, resource)

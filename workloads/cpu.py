@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import falcon
 import numpy as np
 
 import hybrid
-from hybrid.api.media import NPY, array_to_bytes
-from hybrid.api.view import current_view
 from workloads.jobs import REAL, SYNTHETIC
 from workloads.parameters import deadline, lane
+from workloads.progress import events
 from workloads.synthetic import KERNELS, lane_taken, run_synthetic, unknown
 
+NPY = "application/x-npy"
 _WAV = ("audio/wav", "audio/x-wav", "audio/wave", "audio/vnd.wave")
 _PNG = "image/png"
 
@@ -29,9 +30,12 @@ class Kernels:
 class Kernel:
     """One kernel."""
 
-    async def on_get(self, req: falcon.Request, resp: falcon.Response, kernel: str) -> None:
-        """Run it on synthetic input."""
-        resp.media = await run_synthetic(req, kernel)
+    async def on_get(self, req: Any, resp: Any, kernel: str) -> None:
+        """Run it on synthetic input; with ``stream=1`` tell how far it is meanwhile."""
+        if req.get_param_as_bool("stream"):
+            resp.sse = await events(partial(run_synthetic, req, kernel))
+        else:
+            resp.media = await run_synthetic(req, kernel)
 
     async def on_post(self, req: Any, resp: falcon.Response, kernel: str) -> None:
         """Run it on the body; answer JSON, npy or PNG, as Accept says."""
@@ -54,10 +58,10 @@ class Kernel:
         if kind == _PNG:
             resp.data, resp.content_type = result, _PNG
         elif kind == NPY:
-            resp.data = array_to_bytes(result if real.array is None else result[real.array])
+            resp.media = result if real.array is None else result[real.array]
             resp.content_type = NPY
         else:
-            worker = current_view().topology().get("worker")
+            worker = hybrid.current_view().topology().get("worker")
             taken = lane_taken(chosen)
             resp.media = {"kernel": kernel, "lane": taken, "worker": worker, "result": result}
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import falcon
 
-from hybrid.api.view import current_view
+import hybrid
 
 MATRIX = (
     (
@@ -59,7 +59,7 @@ class Home:
 
     async def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Answer a page to a browser, JSON to a program."""
-        topology = current_view().topology()
+        topology = hybrid.current_view().topology()
         resp.set_header("Vary", "Accept")
         if req.client_prefers([falcon.MEDIA_JSON, falcon.MEDIA_HTML]) == falcon.MEDIA_HTML:
             resp.content_type = falcon.MEDIA_HTML

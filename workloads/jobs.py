@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from workloads.kernels.fft import fft
 from workloads.kernels.hillshade import hillshade
 from workloads.kernels.matmul import matmul
 from workloads.kernels.montecarlo import montecarlo
-from workloads.kernels.nearest import nearest
+from workloads.kernels.nearest import nearest, vectors
 from workloads.kernels.pca import pca
 from workloads.kernels.primes import primes
 from workloads.kernels.sleep import sleep
@@ -34,13 +35,31 @@ class Synthetic:
     default: int
 
 
+@hybrid.job(releases_gil=True, name="montecarlo")
+def montecarlo_job(n: int, seed: int) -> dict[str, float]:
+    """Return π by `n` random points, and report how far it is."""
+    return montecarlo(n, seed, hybrid.progress)
+
+
+@hybrid.job(name="primes")
+def primes_job(n: int, seed: int) -> dict[str, int]:
+    """Return the count of primes up to `n`, and report how far it is."""
+    return primes(n, seed, hybrid.progress)
+
+
+@hybrid.job(releases_gil=True, waits=True, name="sleep")
+def watched_sleep(ms: float) -> dict[str, float]:
+    """Wait, and report how far it is; takes a slot, but no permit."""
+    return sleep(ms, hybrid.progress)
+
+
 SYNTHETIC = {
     "matmul": Synthetic(hybrid.job(matmul, releases_gil=True), 1, 2000, 300),
     "svd": Synthetic(hybrid.job(svd, releases_gil=True), 1, 1000, 200),
     "fft": Synthetic(hybrid.job(fft, releases_gil=True), 2, 4_000_000, 200_000),
     "sort": Synthetic(hybrid.job(sort, releases_gil=True), 1, 10_000_000, 500_000),
-    "montecarlo": Synthetic(hybrid.job(montecarlo, releases_gil=True), 2, 50_000_000, 1_000_000),
-    "primes": Synthetic(hybrid.job(primes), 2, 5_000_000, 200_000),
+    "montecarlo": Synthetic(montecarlo_job, 2, 50_000_000, 1_000_000),
+    "primes": Synthetic(primes_job, 2, 5_000_000, 200_000),
 }
 
 WAITING = hybrid.job(sleep, waits=True, releases_gil=True)  # takes a slot, but no permit
@@ -78,10 +97,16 @@ def pca_job(table: NDArray[Any]) -> dict[str, Any]:
     return asdict(pca(table, k=min(3, *table.shape) if table.ndim == 2 else 1))
 
 
+@cache
+def catalogue() -> NDArray[np.float32]:
+    """Return the matrix of `nearest_job`: one physical copy for all processes of this host."""
+    return hybrid.resident("vectors", vectors)
+
+
 @hybrid.job(releases_gil=True)
 def nearest_job(queries: NDArray[Any]) -> dict[str, NDArray[Any]]:
-    """Return row numbers and distances of the five nearest rows."""
-    rows, distances = nearest(queries, k=5)
+    """Return row numbers and distances of the five nearest rows of the catalogue."""
+    rows, distances = nearest(queries, catalogue(), k=5)
     return {"rows": rows, "distances": distances}
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import falcon
 
-from hybrid.api.view import current_view
+import hybrid
 from workloads.parameters import number, whole
 from workloads.synthetic import run_synthetic
 
@@ -92,7 +92,7 @@ class Chaos:
 
     def check(self) -> None:
         """Raise 404 unless the operator asked for chaos."""
-        if not current_view().topology().get("chaos"):
+        if not hybrid.current_view().topology().get("chaos"):
             raise falcon.HTTPNotFound(description="start hybrid with --chaos to have /ops")
 
 
@@ -131,4 +131,4 @@ class Leak(Chaos):
 
 
 def _slot() -> Any:
-    return current_view().topology().get("worker")
+    return hybrid.current_view().topology().get("worker")

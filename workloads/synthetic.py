@@ -7,15 +7,22 @@ from typing import Any
 import falcon
 
 import hybrid
-from hybrid.api.view import current_view
-from workloads.jobs import REAL, SERVING, SYNTHETIC, WAITING
+from workloads.jobs import REAL, SERVING, SYNTHETIC, WAITING, watched_sleep
 from workloads.parameters import deadline, lane, number, whole
+from workloads.progress import Report
 
 KERNELS = (*SYNTHETIC, "sleep", *REAL)
 
 
-async def run_synthetic(req: falcon.Request, kernel: str) -> dict[str, Any]:
+async def run_synthetic(
+    req: falcon.Request, kernel: str, report: Report | None = None
+) -> dict[str, Any]:
     """Run a kernel as the query says; return the answer's fields.
+
+    Args:
+        req: its query chooses size, seed, lane and deadline.
+        kernel: name of it.
+        report: is told how far the job is.
 
     Raises:
         falcon.HTTPNotFound: there is no such kernel.
@@ -26,11 +33,12 @@ async def run_synthetic(req: falcon.Request, kernel: str) -> dict[str, Any]:
         raise falcon.HTTPMethodNotAllowed(
             ["POST"], description=f"{kernel} works on what you send: POST it to /cpu/{kernel}"
         )
-    chosen, seconds = lane(req), deadline(req)
+    how: dict[str, Any] = {"lane": lane(req), "deadline": deadline(req), "on_progress": report}
     if kernel == "sleep":
         ms = number(req, "ms", 50.0, 0, 600_000)
-        job = SERVING if req.get_param_as_bool("permit") else WAITING
-        result = await hybrid.submit(job, ms, deadline=seconds, lane=chosen)
+        waiting = WAITING if report is None else watched_sleep
+        job = SERVING if req.get_param_as_bool("permit") else waiting
+        result = await hybrid.submit(job, ms, **how)
         fields: dict[str, Any] = {"ms": ms}
     else:
         spec = SYNTHETIC.get(kernel)
@@ -38,13 +46,13 @@ async def run_synthetic(req: falcon.Request, kernel: str) -> dict[str, Any]:
             raise unknown(kernel)
         n = whole(req, "n", spec.default, spec.least, spec.most)
         seed = whole(req, "seed", 0, 0, 2**31 - 1)
-        result = await hybrid.submit(spec.job, n, seed, deadline=seconds, lane=chosen)
+        result = await hybrid.submit(spec.job, n, seed, **how)
         fields = {"n": n, "seed": seed}
-    worker = current_view().topology().get("worker")
+    worker = hybrid.current_view().topology().get("worker")
     return {
         "kernel": kernel,
         **fields,
-        "lane": lane_taken(chosen),
+        "lane": lane_taken(how["lane"]),
         "worker": worker,
         "result": result,
     }
@@ -52,10 +60,8 @@ async def run_synthetic(req: falcon.Request, kernel: str) -> dict[str, Any]:
 
 def lane_taken(chosen: str | None) -> str:
     """Return the lane the last job of this request ran on."""
-    from hybrid.pool.submit import job_times
-
-    times = job_times.get()
-    return times[-1].lane if times else (chosen or "inline")
+    times = hybrid.last_timing()
+    return times.lane if times else (chosen or "inline")
 
 
 def unknown(kernel: str) -> falcon.HTTPNotFound:

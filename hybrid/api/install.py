@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from time import perf_counter
 from typing import Any
 
 import falcon
 import falcon.asgi
+import numpy as np
 
-from hybrid.api.media import NPY, JsonHandler, NpyHandler
+from hybrid.api.media import JsonHandler, NpyHandler
+from hybrid.api.npy import NPY, NpyBody, npy_body
 from hybrid.api.problems import handle_job_error, handle_uncaught, serialize_http_error
 from hybrid.errors import JobError
 from hybrid.pool.submit import job_times
@@ -16,10 +20,11 @@ from hybrid.pool.submit import job_times
 def install(app: falcon.asgi.App[Any, Any]) -> None:
     """Teach a Falcon ASGI application hybrid's manners; nothing else changes.
 
-    * ``application/x-npy`` bodies are ndarrays, JSON goes through orjson;
+    * ``application/x-npy`` bodies are ndarrays, JSON goes through orjson; a large array
+      is read into the arena and written from where it lies;
     * a job without a result becomes its HTTP status (503, 504, 500, 507);
     * every error is ``application/problem+json`` with the request's id;
-    * answers of requests that ran jobs carry ``Server-Timing``.
+    * answers of requests that ran jobs carry ``Server-Timing``: queue, run, total.
 
     No route is added: those of `hybrid.api.health` and `status` are the application's choice.
     """
@@ -31,14 +36,15 @@ def install(app: falcon.asgi.App[Any, Any]) -> None:
     app.add_error_handler(falcon.HTTPError, _compose_http_error)
     app.add_error_handler(falcon.HTTPStatus, _compose_http_status)
     app.add_error_handler(JobError, handle_job_error)
-    app.add_middleware(ServerTiming())
+    app.add_middleware([ServerTiming(), ArraysUncopied()])
 
 
 class ServerTiming:
     """Falcon middleware: where the time of a request's jobs went, in milliseconds."""
 
     async def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """Begin the list of job times, where no server of ours has begun one."""
+        """Note the time; begin the list of job times, where no server of ours has."""
+        req.context.hybrid_began = perf_counter()
         if job_times.get() is None:
             job_times.set([])
 
@@ -47,10 +53,41 @@ class ServerTiming:
     ) -> None:
         """Add the header when the request has run a job."""
         times = job_times.get()
-        if times:
+        began: float | None = getattr(req.context, "hybrid_began", None)
+        if times and began is not None:
             queue = sum(t.queue_s for t in times) * 1e3
             run = sum(t.run_s for t in times) * 1e3
-            resp.set_header("Server-Timing", f"queue;dur={queue:.3f}, run;dur={run:.3f}")
+            total = (perf_counter() - began) * 1e3
+            resp.set_header(
+                "Server-Timing",
+                f"queue;dur={queue:.3f}, run;dur={run:.3f}, total;dur={total:.3f}",
+            )
+
+
+class ArraysUncopied:
+    """Falcon middleware: a large array as ``resp.media`` is written from where it lies."""
+
+    async def process_response(
+        self, req: Any, resp: Any, resource: object, req_succeeded: bool
+    ) -> None:
+        """Turn the array into a stream of pieces, of known length."""
+        array = resp.media
+        if not isinstance(array, np.ndarray) or resp.content_type != NPY:
+            return
+        body = npy_body(array)
+        if body is not None:
+            resp.media = None
+            resp.set_stream(_pieces(body, own_server=_is_ours(req)), body.size)
+
+
+async def _pieces(body: NpyBody, own_server: bool) -> AsyncIterator[memoryview | bytes]:
+    # ASGI asks for bytes. Hybrid's own server takes views of memory, and saves the copy.
+    for piece in body.pieces():
+        yield piece if own_server else bytes(piece)
+
+
+def _is_ours(req: Any) -> bool:
+    return "hybrid.departure" in (req.scope.get("extensions") or ())
 
 
 async def _compose_http_error(

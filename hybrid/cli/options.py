@@ -122,7 +122,14 @@ OPTIONS = (
         "cpu",
         "max_rss",
         SIZE,
-        "resident memory above which it is replaced; 0: never",
+        "its own memory above which it is replaced; 0: never",
+    ),
+    Option(
+        ("--cpu-max-memory",),
+        "cpu",
+        "max_memory",
+        SIZE,
+        "what one job may allocate in a pool process, then 507; 0: no limit",
     ),
     Option(
         ("--blas-threads",), "cpu", "blas_threads", _at_least(1), "threads of numpy's BLAS per slot"

@@ -32,6 +32,7 @@ class _Results:
         self.live: dict[int, int] = {}  # offset -> bytes; somebody looks at them
         self.over: deque[int] = deque()  # offsets whose last view is gone; any thread appends
         self.unsaid: dict[int, int] = {}  # of those, what the process has not been told
+        self.said: dict[int, int] = {}  # ... what it was told last
 
     def collect(self) -> bool:
         """Move what is over from `live` to `unsaid`; return whether anything is live."""
@@ -161,8 +162,14 @@ class Lease:
             results.collect()
         if not results.unsaid:
             return ()
-        freed, results.unsaid = tuple(results.unsaid), {}
+        freed, results.said = tuple(results.unsaid), results.unsaid
+        results.unsaid = {}
         return freed
+
+    def say_again(self, freed: tuple[int, ...]) -> None:
+        """Take back what `take_freed` has just returned: the message was never sent."""
+        if freed:
+            self._results.unsaid.update(self._results.said)
 
     def adopt(self, offset: int, size: int) -> memoryview:
         """Return a result that the process has laid; writable, it is the caller's now."""

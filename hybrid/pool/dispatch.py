@@ -72,7 +72,7 @@ class Dispatcher:
         self.abandoned = 0  # of them, ABANDONED
         self.rate = ServiceRate(slots)
         self.counters = Counters()
-        self.idle_callback: Callable[[], None] | None = None  # called when nothing is left to do
+        self.idle_callback: Callable[[], None] | None = None  # called when nobody waits any more
         self._observer = observer
         self._has_asked = False  # ... for this worker to be replaced
         self._gate = Gate(permits, loop, self.dispatch)
@@ -89,8 +89,8 @@ class Dispatcher:
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing waits and nothing runs."""
-        return not self.running and not len(self.queue)
+        """Whether nobody waits for an answer; abandoned work may still run."""
+        return len(self.running) == self.abandoned and not len(self.queue)
 
     def enter(self, call: Call) -> None:
         """Give `call` its place in line; it starts at once if it can."""
@@ -238,6 +238,7 @@ class Dispatcher:
             self._answer(call, outcome, reason)
             self.lanes[call.lane].abandon(call)
             self._count_lost_threads()
+            self._check_idle()
 
     def _count_lost_threads(self) -> None:
         """Ask for a new worker when abandoned thread jobs hold too many slots."""

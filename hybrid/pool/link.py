@@ -124,8 +124,10 @@ class Link:
         try:
             chunks = encode(Kind.RUN_WRITABLE if job.writable else Kind.RUN, message, place)
         except FrameTooLarge as ex:
+            self._not_said(freed)
             raise JobRefused(f"the arguments of job {job.name} are too large: {ex}") from ex
         except Exception as ex:
+            self._not_said(freed)
             raise JobRefused(f"the arguments of job {job.name} cannot be pickled: {ex}") from ex
         try:
             self._send(chunks)
@@ -135,6 +137,10 @@ class Link:
         self._advance(LinkEvent.RUN)
         self.call = call
         call.slot = self.number
+
+    def _not_said(self, freed: tuple[int, ...]) -> None:
+        if self.lease is not None:
+            self.lease.say_again(freed)
 
     def _send(self, chunks: list[Buffer]) -> None:
         """Send now what the kernel takes, the rest when the socket is writable."""

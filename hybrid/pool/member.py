@@ -95,9 +95,30 @@ def _lower_priority(settings: CpuConfig) -> None:
             os.setpriority(os.PRIO_PROCESS, 0, settings.nice)
     with contextlib.suppress(OSError):  # not Linux, or /proc is read-only
         Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE))
-    if settings.max_memory:
-        # Why not RLIMIT_AS: it counts the arena and every shared library, too.
-        resource.setrlimit(resource.RLIMIT_DATA, (settings.max_memory, settings.max_memory))
+
+
+def _limit_memory(more: int) -> None:
+    """Let this process allocate `more` bytes beyond what it has now.
+
+    Why not RLIMIT_AS: it counts the arena and every shared library, too.
+    """
+    limit = _own_data() + more
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+
+
+def _own_data() -> int:
+    """Return the bytes of heap and private mappings: what RLIMIT_DATA counts."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmData:"):
+                return int(line.split()[1]) * 1024
+    return 0
+
+
+def _own_pages() -> int:
+    """Return the resident pages that are not shared: no libraries, no arena."""
+    resident, shared = map(int, Path("/proc/self/statm").read_text().split()[1:3])
+    return resident - shared
 
 
 class Member:
@@ -110,6 +131,7 @@ class Member:
         self._window: Window | None = None  # on the arena; None: frames carry everything
         self._functions: dict[str, Callable[..., Any]] = {}
         self._jobs_left = 0  # until this process asks to be replaced; 0: never
+        self._rss_limit = 0  # bytes of own memory, then it asks, too; 0: never
         self._asked = False  # ... it has asked
 
     def serve(self) -> None:
@@ -146,11 +168,14 @@ class Member:
             for address in hello.initializers:
                 find_function(address)()
             set_blas_threads(self._settings.blas_threads)
+            if self._settings.max_memory:
+                _limit_memory(self._settings.max_memory)
         except BaseException:
             text = traceback.format_exc()
             self._send(encode(Kind.FAILED, Failure(Reason.NOT_READY, text, text)))
             return False
         self._jobs_left = hello.jobs_until_replacement
+        self._rss_limit = hello.rss_until_replacement
         self._send(encode(Kind.READY, Ready(os.getpid(), time.monotonic() - started)))
         return True
 
@@ -223,10 +248,8 @@ class Member:
         if self._jobs_left:
             self._jobs_left -= 1
             self._asked = self._jobs_left == 0
-        limit = self._settings.max_rss
-        if limit and not self._asked:
-            pages = int(Path("/proc/self/statm").read_text().split()[1])
-            self._asked = pages * resource.getpagesize() > limit
+        if self._rss_limit and not self._asked:
+            self._asked = _own_pages() * resource.getpagesize() > self._rss_limit
         return self._asked
 
     def _send(self, chunks: list[Buffer]) -> None:

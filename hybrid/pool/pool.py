@@ -171,9 +171,7 @@ class Pool:
             dispatcher.counters.outcomes[Outcome.TIMEOUT] += 1
             raise JobTimeout(job.name, deadline, "not started")
         # A slot that is free (its member is on its way, or a permit) is no place in line.
-        waiting = dispatcher.open_calls - self.slots
-        if waiting < 0:
-            return
+        waiting = max(0, dispatcher.open_calls - self.slots)
         queue = dispatcher.queue
         try:
             admit(waiting, queue.ahead_of(low), queue.limit, dispatcher.rate, deadline)

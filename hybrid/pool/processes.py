@@ -42,7 +42,7 @@ from hybrid.pool.wire import Frame, decode
 
 _REFILL = 2.0  # replacements per second, in the long run
 _QUARANTINE = 256 * 1024 * 1024  # bytes kept by a process's jobs before it is replaced
-_JITTER = 0.2  # share of max_jobs added at random, so that processes leave at different times
+_JITTER = 0.2  # share added to their limits, so that processes leave at different times
 
 
 class ProcessLane:
@@ -160,7 +160,9 @@ class ProcessLane:
                 link.kill()
             link.close()
             self._drop(link)
-            if call is not None:
+            self._errands.lost(link)
+            gone = PoolBroken("the pool was closed first")
+            if call is not None and not self._errands.answered(call, Outcome.BROKEN, gone):
                 self._owner.ended(call, Outcome.CANCELLED, None)
         self._idle.clear()
 
@@ -200,10 +202,10 @@ class ProcessLane:
         link = Link(number, hatched, self, self._loop, lease)
         self._links.append(link)
         jobs = tuple(job.address for job in declared_jobs() if job.lane == "process")
-        share = self._settings.max_jobs
-        share += int(share * _JITTER * random.random())
+        more = 1.0 + _JITTER * random.random()
+        share, grown = int(self._settings.max_jobs * more), int(self._settings.max_rss * more)
         region = lease.info() if lease is not None else None
-        link.greet(Hello(jobs, declared_initializers(), share, region))
+        link.greet(Hello(jobs, declared_initializers(), share, grown, region))
 
     def _despair(self, error: PoolBroken) -> None:
         """Let waiting calls fail if no process is there or on its way to serve them."""

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hybrid.api.media import array_from_bytes, array_to_bytes
+from hybrid.api.npy import array_from_bytes, array_to_bytes
 from workloads.app import create_app
 from workloads.samples import sample
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import pickle
 import struct
@@ -14,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from hybrid.api.media import array_from_bytes, array_to_bytes
+from hybrid.api.npy import array_from_bytes, array_from_stream, array_to_bytes, npy_body
 
 
 def npy(header, data=b"", version=(1, 0)):
@@ -122,3 +123,77 @@ def test_damage_anywhere_is_refused_or_read_never_a_crash(at, damage):
     except falcon.HTTPUnprocessableEntity:
         return
     assert array.nbytes <= len(body)
+
+
+def streamed(body, cut, length="right"):
+    """Read `body` as it would arrive, `cut` bytes at a time."""
+
+    async def stream():
+        for at in range(0, len(body), cut):
+            yield body[at : at + cut]
+
+    length = len(body) if length == "right" else length
+    return asyncio.run(array_from_stream(stream(), length))
+
+
+LARGE = np.random.default_rng(4).normal(size=(130, 100))
+
+
+@pytest.mark.parametrize("cut", [1, 7, 127, 128, 129, 65_536, 10**6])
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("length", ["right", None])
+def test_a_body_may_arrive_in_any_pieces(cut, order, length):
+    array = streamed(saved(np.asarray(LARGE, order=order)), cut, length)
+    np.testing.assert_array_equal(array, LARGE)
+    assert not array.flags.writeable
+    assert array.flags.f_contiguous == (order == "F")
+
+
+@pytest.mark.parametrize("cut", [1, 50, 10**6])
+@pytest.mark.parametrize("missing", [1, 60_000, 104_128 - 20])
+def test_a_body_that_ends_early_is_refused(cut, missing):
+    body = saved(LARGE)
+    with pytest.raises(falcon.HTTPUnprocessableEntity):
+        streamed(body[: len(body) - missing], cut, length=len(body))
+
+
+@pytest.mark.parametrize("body", BAD.values(), ids=BAD.keys())
+def test_a_hostile_array_is_refused_while_it_arrives(body):
+    body = body + bytes(70_000)
+    tracemalloc.start()
+    with pytest.raises(falcon.HTTPUnprocessableEntity):
+        streamed(body, 1000)
+    assert tracemalloc.get_traced_memory()[1] < 2_000_000
+    tracemalloc.stop()
+    assert not Trap.sprung
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    npst.arrays(
+        npst.integer_dtypes() | npst.floating_dtypes() | npst.complex_number_dtypes(),
+        st.sampled_from([(300, 310), (93_000,), (1, 93_000), (2, 3, 15_500)]),
+    ),
+    st.sampled_from(["C", "F", "strided"]),
+)
+def test_a_large_answer_is_written_from_where_it_lies(array, order):
+    if order == "strided":
+        array = np.repeat(array, 2, axis=0)[::2]
+    else:
+        array = np.asarray(array, order=order)
+
+    body = npy_body(array)
+
+    written = b"".join(bytes(piece) for piece in body.pieces())
+    assert written == saved(array) or order == "strided"
+    assert len(written) == body.size
+    np.testing.assert_array_equal(array_from_bytes(written), array)
+    if order != "strided":
+        assert np.shares_memory(np.frombuffer(body.raw, np.uint8), array)
+
+
+@pytest.mark.parametrize(
+    "array", [np.zeros(10), np.zeros(9000, dtype=[("a", "f8")]), np.full(9000, None)]
+)
+def test_small_and_odd_arrays_are_no_stream(array):
+    assert npy_body(array) is None

@@ -201,9 +201,10 @@ def blas():
     return blas_threads()
 
 
-def steps(n):
+def steps(n, pause=0.03):
     for k in range(n):
         progress((k + 1) / n, f"step {k + 1}")
+        time.sleep(pause)
     return n
 
 

@@ -311,6 +311,19 @@ def test_progress_reaches_the_submitter(harness, lane):
 
 
 @lanes
+def test_reports_that_come_too_fast_to_be_seen_are_dropped_but_not_the_last(harness, lane):
+    heard = []
+    pool = harness.pool()
+    report = lambda *a: heard.append(a)  # noqa: E731
+
+    harness.run(pool.run(as_job(jobs.steps), (5000, 0), {}, lane=lane, on_progress=report))
+
+    assert heard[0] == (1 / 5000, "step 1")
+    assert heard[-1] == (1.0, "step 5000")
+    assert len(heard) < 500
+
+
+@lanes
 def test_times_tell_queue_and_run(harness, lane):
     pool, times = harness.pool(), []
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
+import json
 import os
 import re
 
@@ -11,12 +13,12 @@ import pytest
 from falcon import testing
 from PIL import Image
 
-from hybrid.api.media import array_from_bytes, array_to_bytes
+from hybrid.api.npy import array_from_bytes, array_to_bytes
 from hybrid.api.view import SingleProcess, set_view
 from hybrid.errors import JobTimeout, PoolBroken, QueueFull
 from tests.workloads.test_wav import wav
 from workloads.app import create_app
-from workloads.kernels.nearest import resident
+from workloads.kernels.nearest import vectors
 
 NPY = "application/x-npy"
 SYNTHETIC = ("matmul", "svd", "fft", "sort", "montecarlo", "primes")
@@ -62,13 +64,33 @@ def assert_problem(answer, status):
 HILLS = array_to_bytes(np.random.default_rng(2).integers(0, 900, (20, 30)).astype(np.int16))
 SOUND = wav(np.random.default_rng(2).integers(-9999, 9999, 4000).astype("<i2").tobytes())
 TABLE = array_to_bytes(np.random.default_rng(2).normal(size=(20, 4)))
-QUERIES = array_to_bytes(resident()[[5, 6]])
+QUERIES = array_to_bytes(vectors()[[5, 6]])
 BODIES = {
     "hillshade": (HILLS, NPY),
     "spectrogram": (SOUND, "audio/wav"),
     "pca": (TABLE, NPY),
     "nearest": (QUERIES, NPY),
 }
+
+
+def streamed(kernel, query):
+    """Return head and (event, data) pairs of an event stream whose client stays until the end."""
+    sent, heard = [], [{"type": "http.request", "body": b"", "more_body": False}]
+
+    async def receive():
+        return heard.pop() if heard else await asyncio.Event().wait()
+
+    async def send(message):
+        sent.append(message)
+
+    scope = testing.create_scope(path=f"/cpu/{kernel}", query_string="stream=1&" + query)
+    asyncio.run(create_app()(scope, receive, send))
+    head, *body = sent
+    found = []
+    for block in b"".join(m.get("body", b"") for m in body).decode().strip().split("\n\n"):
+        fields = dict(line.split(": ", 1) for line in block.splitlines())
+        found.append((fields["event"], json.loads(fields["data"])))
+    return head, found
 
 
 # -- The rows of the matrix
@@ -171,7 +193,9 @@ def test_ops_block_and_leak_with_chaos(client):
 
 def test_job_answers_carry_server_timing(client):
     answer = client.simulate_get("/cpu/fft", params={"n": 64})
-    assert re.fullmatch(r"queue;dur=[\d.]+, run;dur=[\d.]+.*", answer.headers["server-timing"])
+    assert re.fullmatch(
+        r"queue;dur=[\d.]+, run;dur=[\d.]+, total;dur=[\d.]+", answer.headers["server-timing"]
+    )
     assert "server-timing" not in client.simulate_get("/hello").headers
 
 
@@ -342,3 +366,44 @@ def test_a_job_without_a_result_has_its_status(client, monkeypatch, error, statu
     assert says in assert_problem(answer, status)
     assert "secret" not in answer.text
     assert answer.headers.get("retry-after") == ("3" if status == 503 else None)
+
+
+# -- Progress
+
+
+@pytest.mark.parametrize(
+    ("kernel", "query"), [("montecarlo", "n=1000000"), ("primes", "n=50000"), ("sleep", "ms=250")]
+)
+def test_a_stream_tells_how_far_the_job_is_then_its_result(client, kernel, query):
+    head, (*steps, (last, result)) = streamed(kernel, query)
+
+    assert (b"content-type", b"text/event-stream") in head["headers"]
+    fractions = [step["fraction"] for kind, step in steps if kind == "progress"]
+    assert len(fractions) == len(steps) >= 1
+    assert fractions == sorted(fractions)
+    assert last == "result"
+    assert result == client.simulate_get(f"/cpu/{kernel}", query_string=query).json
+
+
+def test_a_job_without_reports_streams_its_result():
+    assert [kind for kind, _ in streamed("fft", "n=1000")[1]] == ["result"]
+
+
+def test_a_job_that_fails_ends_its_stream_with_the_problem(monkeypatch):
+    async def broken(*args, **kwargs):
+        await asyncio.sleep(0.01)
+        raise PoolBroken("pool process 7 died while it ran job svd")
+
+    monkeypatch.setattr("hybrid.submit", broken)
+    detail = "pool process 7 died while it ran job svd"
+    assert streamed("svd", "n=10")[1] == [("problem", {"title": "PoolBroken", "detail": detail})]
+
+
+@pytest.mark.parametrize(("query", "status"), [("n=0", 400), ("n=10&lane=gpu", 400), ("n=10", 503)])
+def test_what_is_refused_before_it_is_in_line_is_no_stream(client, monkeypatch, query, status):
+    async def full(*args, **kwargs):
+        raise QueueFull(64, 64, 1.5)
+
+    monkeypatch.setattr("hybrid.submit", full)
+    answer = client.simulate_get("/cpu/svd", query_string="stream=1&" + query)
+    assert_problem(answer, status)

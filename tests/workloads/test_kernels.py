@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from workloads.kernels.hillshade import hillshade, reference_hillshade
-from workloads.kernels.nearest import WIDTH, nearest, reference_nearest, resident
+from workloads.kernels.nearest import WIDTH, nearest, reference_nearest, vectors
 from workloads.kernels.pca import pca, reference_pca
 from workloads.kernels.sleep import reference_sleep, sleep
 from workloads.kernels.spectrogram import reference_spectrogram, spectrogram
@@ -145,14 +145,14 @@ def test_pca_of_a_constant_table_has_no_variance():
 
 def test_nearest_agrees_with_its_reference():
     queries = np.random.default_rng(3).standard_normal((3, WIDTH))
-    rows, distances = nearest(queries, 4)
-    slow_rows, slow_distances = reference_nearest(queries.astype(np.float32), 4)
+    rows, distances = nearest(queries, vectors(), 4)
+    slow_rows, slow_distances = reference_nearest(queries.astype(np.float32), vectors(), 4)
     np.testing.assert_array_equal(rows, slow_rows)
     np.testing.assert_allclose(distances, slow_distances, rtol=1e-5)
 
 
-def test_a_row_of_the_resident_matrix_is_nearest_to_itself():
-    rows, distances = nearest(resident()[[17, 4, 19_999]], 2)
+def test_a_row_of_the_matrix_is_nearest_to_itself():
+    rows, distances = nearest(vectors()[[17, 4, 19_999]], vectors(), 2)
     assert rows[:, 0].tolist() == [17, 4, 19_999]
     assert distances[:, 0].tolist() == [0.0, 0.0, 0.0]
 
@@ -170,8 +170,8 @@ def test_a_row_of_the_resident_matrix_is_nearest_to_itself():
         (lambda: pca(np.full((3, 3), np.nan)), "NaN"),
         (lambda: pca(np.zeros((3, 2)), 3), "k must be"),
         (lambda: pca(np.zeros((2001, 2001), np.int8)), "at most 2000"),
-        (lambda: nearest(np.zeros((1, 3))), "64"),
-        (lambda: nearest(np.full((1, WIDTH), np.inf)), "infinity"),
+        (lambda: nearest(np.zeros((1, 3)), vectors()), "64"),
+        (lambda: nearest(np.full((1, WIDTH), np.inf), vectors()), "infinity"),
     ],
 )
 def test_a_kernel_refuses_what_it_cannot_compute(call, says):

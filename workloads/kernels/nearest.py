@@ -2,45 +2,42 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-ROWS = 20_000  # vectors that stay in memory
+ROWS = 20_000  # vectors of the example
 WIDTH = 64  # numbers per vector
 BLOCK = 128  # queries answered at once: 128 × 20,000 float32 = 10 MB of scratch
 
 
-@cache
-def resident() -> NDArray[np.float32]:
-    """Return the matrix that queries are held against: shape (ROWS, WIDTH), read-only.
+def vectors() -> NDArray[np.float32]:
+    """Make the matrix that the example's queries are held against: shape (ROWS, WIDTH).
 
-    Every process that runs the kernel makes its own on first use (20 ms, 5 MB) and keeps
-    it: on the thread lane one per worker, on the process lane one per pool process.
-    Memory is not shared between processes; this is what that costs.
+    20 ms and 5 MB: worth making once per host, not once per process.
     """
-    matrix = np.random.default_rng(1981).standard_normal((ROWS, WIDTH), dtype=np.float32)
-    matrix.flags.writeable = False
-    return matrix
+    return np.random.default_rng(1981).standard_normal((ROWS, WIDTH), dtype=np.float32)
 
 
-def nearest(queries: NDArray[Any], k: int = 5) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Find the k rows of the resident matrix that are closest to every query.
+def nearest(
+    queries: NDArray[Any], matrix: NDArray[np.float32], k: int = 5
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Find the k rows of a matrix that are closest to every query.
 
     Args:
-        queries: shape (q, WIDTH), real numbers, all finite. Not changed.
-        k: neighbours wanted, 1 ≤ k ≤ ROWS.
+        queries: shape (q, w), real numbers, all finite. Not changed.
+        matrix: shape (r, w), float32. Not changed.
+        k: neighbours wanted, 1 ≤ k ≤ r.
 
     Returns:
-        rows: shape (q, k), int64: row numbers of the resident matrix, nearest first.
+        rows: shape (q, k), int64: row numbers of the matrix, nearest first.
         distances: shape (q, k), float32: Euclidean, ascending.
 
     Raises:
         ValueError: `queries` has another shape, NaN or infinity, or k does not fit.
 
-    Cost: O(q · ROWS · WIDTH) time; 31 MB at peak whatever q is, and 12 q k bytes of answer.
+    Cost: O(q r w) time; for r = ROWS 31 MB at peak whatever q is, and 12 q k bytes of answer.
 
     GIL: released in the product and the selection. Longest hold by one call, of its time: 15 %
     for one query (0.7 ms), 2 % for 400; two threads do 1.94 × the work of one.
@@ -49,19 +46,19 @@ def nearest(queries: NDArray[Any], k: int = 5) -> tuple[NDArray[np.int64], NDArr
     consistency properties", USAF School of Aviation Medicine, report 4, 1951. The partial
     selection is C. A. R. Hoare's FIND, Comm. ACM 4(7), 1961, pp. 321-322.
     """
-    if queries.ndim != 2 or queries.shape[1] != WIDTH or queries.dtype.kind not in "iuf":
+    most, width = matrix.shape
+    if queries.ndim != 2 or queries.shape[1] != width or queries.dtype.kind not in "iuf":
         raise ValueError(
-            f"queries are rows of {WIDTH} real numbers; got shape {queries.shape} "
+            f"queries are rows of {width} real numbers; got shape {queries.shape} "
             f"of {queries.dtype}"
         )
-    if not 1 <= k <= ROWS:
-        raise ValueError(f"k must be from 1 to {ROWS}, got {k}")
+    if not 1 <= k <= most:
+        raise ValueError(f"k must be from 1 to {most}, got {k}")
     with np.errstate(over="ignore"):  # infinity is refused right below
         wanted = queries.astype(np.float32)
     if not np.isfinite(wanted).all():
         raise ValueError("the queries hold NaN, infinity or a number too large for float32")
 
-    matrix = resident()
     rows = np.empty((len(wanted), k), dtype=np.int64)
     distances = np.empty((len(wanted), k), dtype=np.float32)
     for start in range(0, len(wanted), BLOCK):
@@ -85,15 +82,15 @@ def _search(
 
 
 def reference_nearest(
-    queries: NDArray[Any], k: int = 5
+    queries: NDArray[Any], matrix: NDArray[np.float32], k: int = 5
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Measure the distance to every row, sort, take the first k."""
-    matrix = resident().tolist()
+    others = matrix.tolist()
     rows, distances = [], []
     for query in queries.tolist():
         measured = sorted(
             (sum((a - b) ** 2 for a, b in zip(query, row, strict=True)) ** 0.5, number)
-            for number, row in enumerate(matrix)
+            for number, row in enumerate(others)
         )[:k]
         rows.append([number for _, number in measured])
         distances.append([distance for distance, _ in measured])

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 
-def primes(n: int, seed: int = 0) -> dict[str, int]:
+
+def primes(n: int, seed: int = 0, report: Callable[[float], None] | None = None) -> dict[str, int]:
     """Count the primes up to and including n with a sieve in plain Python.
 
     Args:
         n: upper end, ≥ 2.
         seed: not used; there is nothing random here.
+        report: is told after every prime which share of the numbers is sieved, 0 … 1.
 
     Returns:
         ``count``: π(n); ``largest``: the greatest prime ≤ n.
@@ -31,6 +34,8 @@ def primes(n: int, seed: int = 0) -> dict[str, int]:
         # stands for code that is Python to the bottom.
         for multiple in range(candidate * candidate, n + 1, candidate):
             composite[multiple] = 1
+        if report is not None:
+            report(candidate / n)
     return {"count": count, "largest": largest}
 
 

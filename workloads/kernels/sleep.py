@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+
+SLICE = 0.1  # s between two reports
 
 
-def sleep(ms: float) -> dict[str, float]:
+def sleep(ms: float, report: Callable[[float], None] | None = None) -> dict[str, float]:
     """Wait, as a job that is served elsewhere would.
 
     With it a pool of c slots is a true c-server queue whatever the number of cores,
@@ -13,6 +16,8 @@ def sleep(ms: float) -> dict[str, float]:
 
     Args:
         ms: how long, in milliseconds.
+        report: is told every SLICE which share of the wait is over, 0 … 1; without it
+            the wait is one call.
 
     Returns:
         ``ms``: as asked.
@@ -25,7 +30,13 @@ def sleep(ms: float) -> dict[str, float]:
     significance in automatic telephone exchanges", Post Office Electrical Engineers'
     Journal 10, 1917, pp. 189-197 (the queue that it makes).
     """
-    time.sleep(ms / 1000)
+    if report is None:
+        time.sleep(ms / 1000)
+        return {"ms": ms}
+    began = time.monotonic()
+    while (waited := time.monotonic() - began) < ms / 1000:
+        report(waited / (ms / 1000))
+        time.sleep(min(SLICE, ms / 1000 - waited))
     return {"ms": ms}
 
 

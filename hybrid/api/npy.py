@@ -1,0 +1,224 @@
+"""The ``.npy`` format at the border to the network.
+
+An array from the network is looked at before it is believed: its header says
+how many bytes must follow, and exactly those must be there. Nothing is
+allocated for what a header merely claims, and nothing is ever unpickled.
+Layout: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import io
+import math
+import re
+import struct
+import sys
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import falcon
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from hybrid.pool.submit import arena_alloc
+from hybrid.pool.wire import LARGE
+
+NPY = "application/x-npy"
+_PIECE = 1 << 20  # bytes of an answer that are handed to the connection at once
+_MAX_HEADER = 10_000  # bytes; numpy's own bound for headers it parses
+_MAX_AXES = 8
+_LENGTH = {(1, 0): "<H", (2, 0): "<I"}  # how each format version writes the header's length
+_NUMBER = re.compile(r"[<>|=]?[biufc][0-9]{1,2}")
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What an npy header says."""
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    is_fortran: bool
+    start: int  # bytes of the header
+
+    @property
+    def count(self) -> int:
+        """Numbers in the array."""
+        return math.prod(self.shape)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the whole body; a Python integer, which cannot overflow."""
+        return self.start + self.count * self.dtype.itemsize
+
+    def check(self, there: int) -> None:
+        """Raise unless a body of `there` bytes is exactly what the header says."""
+        if self.size != there:
+            raise _unprocessable(
+                f"shape {str(self.shape)[:80]} of {self.dtype} needs {self.size - self.start} "
+                f"bytes, the body has {there - self.start}"
+            )
+
+    def shaped(self, flat: NDArray[Any]) -> NDArray[Any]:
+        """Return the numbers in their shape, read-only."""
+        array = flat.reshape(self.shape, order="F" if self.is_fortran else "C")
+        array.flags.writeable = False
+        return array
+
+
+def array_from_bytes(body: bytes) -> NDArray[Any]:
+    """Return the array that an ``.npy`` body holds, without copying it.
+
+    Raises:
+        falcon.HTTPUnprocessableEntity: no such body; an object or structured
+            dtype; a shape that needs more or fewer bytes than there are.
+    """
+    layout = _read_layout(body)
+    layout.check(len(body))
+    return layout.shaped(
+        np.frombuffer(body, dtype=layout.dtype, offset=layout.start, count=layout.count)
+    )
+
+
+async def array_from_stream(stream: AsyncIterator[bytes], length: int | None) -> NDArray[Any]:
+    """Return the array of a body that is still arriving; read-only.
+
+    A large one is laid piece by piece into a block of the worker's arena, where
+    a pool process can look at it: the body never exists in one piece elsewhere.
+
+    Args:
+        stream: the pieces.
+        length: Content-Length; None: chunked, so the body is gathered first.
+
+    Raises:
+        falcon.HTTPUnprocessableEntity: as `array_from_bytes`.
+    """
+    pieces = aiter(stream)
+    if length is None or length < LARGE:
+        return array_from_bytes(b"".join([piece async for piece in pieces]))
+    head = b""
+    async for piece in pieces:
+        head += piece
+        if len(head) >= _head_size(head):
+            break
+    layout = _read_layout(head)
+    layout.check(length)
+    array = arena_alloc((layout.count,), layout.dtype)
+    raw = array.view(np.uint8).data
+    at = len(head) - layout.start
+    raw[:at] = memoryview(head)[layout.start :]
+    async for piece in pieces:
+        raw[at : at + len(piece)] = piece
+        at += len(piece)
+    layout.check(layout.start + at)
+    return layout.shaped(array)
+
+
+def _head_size(head: bytes) -> int:
+    """Return how many bytes are needed to know the header, as far as `head` tells."""
+    length_format = _LENGTH.get((head[6], head[7]), "<H") if len(head) >= 8 else "<I"
+    begin = 8 + struct.calcsize(length_format)
+    if len(head) < begin:
+        return begin
+    (length,) = struct.unpack_from(length_format, head, 8)
+    return begin + min(int(length), _MAX_HEADER)
+
+
+def _read_layout(body: bytes) -> Layout:
+    text, start = _npy_header(body)
+    try:
+        fields = ast.literal_eval(text)
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError) as ex:
+        raise _unprocessable("the npy header is no Python literal") from ex
+    if not isinstance(fields, dict) or set(fields) != {"descr", "fortran_order", "shape"}:
+        raise _unprocessable("an npy header has descr, fortran_order and shape, nothing else")
+    dtype, shape = _plain_dtype(fields["descr"]), _possible_shape(fields["shape"])
+    return Layout(dtype, shape, fields["fortran_order"] is True, start)
+
+
+def _npy_header(body: bytes) -> tuple[str, int]:
+    """Return the header's text, and where the data begins.
+
+    Why not numpy's own reader: on a header that does not parse it tries again as if
+    Python 2 had written it, which warns, and lets errors of the tokenizer through.
+    """
+    if len(body) < 10 or body[:6] != b"\x93NUMPY":
+        raise _unprocessable("the body is no npy array: it does not begin as one")
+    version = (body[6], body[7])
+    if version not in _LENGTH:  # 3.0 differs only for structured dtypes, refused anyway
+        raise _unprocessable(f"npy format version {body[6]}.{body[7]} is not supported")
+    length_format = _LENGTH[version]
+    begin = 8 + struct.calcsize(length_format)
+    if len(body) < begin:
+        raise _unprocessable("the npy header is cut off")
+    (length,) = struct.unpack_from(length_format, body, 8)
+    if length > min(_MAX_HEADER, len(body) - begin):
+        raise _unprocessable(f"an npy header of {length} bytes is cut off or too long")
+    return body[begin : begin + length].decode("latin-1").strip(), begin + length
+
+
+def _plain_dtype(descr: object) -> np.dtype[Any]:
+    """Return the dtype; only numbers: no objects, text, dates, records or sub-arrays."""
+    if isinstance(descr, str) and _NUMBER.fullmatch(descr):
+        with contextlib.suppress(TypeError):  # such as "f3"
+            return np.dtype(descr)
+    raise _unprocessable(f"arrays of dtype {str(descr)[:80]!r} are not taken; send plain numbers")
+
+
+def _possible_shape(shape: object) -> tuple[int, ...]:
+    if (
+        isinstance(shape, tuple)
+        and len(shape) <= _MAX_AXES
+        and all(type(n) is int and 0 <= n <= sys.maxsize for n in shape)
+        and math.prod(n for n in shape if n) <= sys.maxsize // 32  # numpy's bound; 0 hides it
+    ):
+        return shape
+    raise _unprocessable(f"shape {str(shape)[:80]} is not possible")
+
+
+def array_to_bytes(array: NDArray[Any]) -> bytes:
+    """Return an array as ``.npy`` bytes, format version 1.0; one copy."""
+    buffer = io.BytesIO()
+    npy.write_array(buffer, array, allow_pickle=False)
+    return buffer.getvalue()
+
+
+@dataclass(frozen=True, slots=True)
+class NpyBody:
+    """An array as an answer that is written from where the array lies.
+
+    The array (and so its block of the arena) lives until the last piece is out.
+    """
+
+    head: bytes
+    raw: memoryview
+
+    @property
+    def size(self) -> int:
+        """Bytes of the body."""
+        return len(self.head) + len(self.raw)
+
+    def pieces(self) -> Iterator[memoryview | bytes]:
+        """Return the header, then views of the array."""
+        yield self.head
+        for at in range(0, len(self.raw), _PIECE):
+            yield self.raw[at : at + _PIECE]
+
+
+def npy_body(array: NDArray[Any]) -> NpyBody | None:
+    """Return a large plain array as a body without copying it; None: not worth it."""
+    if array.nbytes < LARGE or array.dtype.hasobject or array.dtype.names:
+        return None
+    buffer = io.BytesIO()
+    fields = npy.header_data_from_array_1_0(array)
+    npy.write_array_header_1_0(buffer, fields)
+    # One of the two is contiguous, or neither: then there is one copy.
+    flat = array.T if fields["fortran_order"] else np.ascontiguousarray(array)
+    return NpyBody(buffer.getvalue(), flat.reshape(-1).view(np.uint8).data)
+
+
+def _unprocessable(detail: str) -> falcon.HTTPUnprocessableEntity:
+    return falcon.HTTPUnprocessableEntity(title="Unusable array", description=detail)
