@@ -18,6 +18,7 @@ class AppConfig:
     target: str = "workloads.app:app"  # module:attribute
     factory: bool = False  # attribute is called without arguments to get the application
     app_dir: Path = Path()  # put first on sys.path in workers and pool processes
+    reload: bool = False  # watch the files below app_dir, reload when one changes
     preload: tuple[str, ...] = ()  # third-party modules the primary imports before it forks
     chaos: bool = False  # the demonstration application may crash, block and leak on request
 
@@ -106,6 +107,8 @@ class ControlConfig:
     """Files and sockets for other programs."""
 
     pid_file: Path | None = None
+    socket: Path | None = None  # None: PID.sock in the user's runtime directory
+    no_socket: bool = False
 
 
 @dataclass(frozen=True, slots=True)

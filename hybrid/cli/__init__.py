@@ -16,6 +16,7 @@ Examples:
   hybrid serve                                    the demonstration application
   hybrid serve --io-workers 8 --cpu-pool 4        8 processes, 4 jobs at once in each
   hybrid serve shop.app:app --bind 0.0.0.0:80     your own ASGI application
+  hybrid status; hybrid reload; hybrid scale +1   look at a running server, change it
   hybrid bench load http://127.0.0.1:8000/hello   an open-loop load on any server
 
 \b
@@ -36,6 +37,12 @@ ready, 4 the application cannot be imported.
     cls=LazyGroup,
     commands_in={
         "serve": ("hybrid.cli.serve", "serve"),
+        "status": ("hybrid.cli.status", "status"),
+        "top": ("hybrid.cli.top", "top"),
+        "reload": ("hybrid.cli.control", "reload"),
+        "scale": ("hybrid.cli.control", "scale"),
+        "drain": ("hybrid.cli.control", "drain"),
+        "stop": ("hybrid.cli.control", "stop"),
         "bench": ("hybrid.bench.cli", "bench"),
     },
     help=_HELP,

@@ -271,6 +271,52 @@ OPTIONS = (
         "workers above --io-workers while replacing",
     ),
     Option(
+        ("--max-requests",),
+        "restart",
+        "max_requests",
+        _at_least(0),
+        "requests after which a worker is replaced; 0: never",
+    ),
+    Option(
+        ("--max-requests-jitter",),
+        "restart",
+        "max_requests_jitter",
+        _at_least(0),
+        "added to it at random, for each worker anew",
+    ),
+    Option(
+        ("--worker-lifetime",),
+        "restart",
+        "worker_lifetime",
+        DURATION,
+        "after which a worker is replaced; 0: never",
+    ),
+    Option(
+        ("--worker-max-rss",),
+        "restart",
+        "worker_max_rss",
+        SIZE,
+        "resident memory above which a worker is replaced; 0: never",
+    ),
+    Option(
+        ("--hang-timeout",),
+        "restart",
+        "hang_timeout",
+        DURATION,
+        "without a tick of its event loop, then a worker's stacks are printed and it is "
+        "replaced; 0: never",
+    ),
+    Option(
+        ("--block-warning",),
+        "log",
+        "block_warning",
+        DURATION,
+        "a blocked event loop is logged with the line that blocks it; 0: never",
+    ),
+    Option(
+        ("--reload",), "app", "reload", bool, "watch the files below --app-dir, reload on a change"
+    ),
+    Option(
         ("--log-level",),
         "log",
         "level",
@@ -284,6 +330,14 @@ OPTIONS = (
     Option(
         ("--pid-file",), "control", "pid_file", _FILE, "written when listening, removed at the end"
     ),
+    Option(
+        ("--control-socket",),
+        "control",
+        "socket",
+        _FILE,
+        "for `hybrid status` and the like; default: in a private runtime directory",
+    ),
+    Option(("--no-control-socket",), "control", "no_socket", bool, "do without it"),
 )
 _FIRST = Config()
 

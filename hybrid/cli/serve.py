@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import click
 from hybrid import __version__
 from hybrid.cli.logs import configure_logging
 from hybrid.cli.options import add_options
-from hybrid.cli.settings import build_config, load_file, origins
+from hybrid.cli.settings import ServeCommand, build_config, load_file, origins, reader_again
 from hybrid.config import Config
 from hybrid.errors import AppLoadError, ConfigError
 
@@ -36,6 +37,7 @@ Examples:
 
 
 @click.command(
+    cls=ServeCommand,
     help=_EXAMPLES,
     context_settings={"auto_envvar_prefix": "HYBRID", "show_default": True},
 )
@@ -79,7 +81,7 @@ def serve(ctx: click.Context, /, **values: Any) -> None:
         return
     configure_logging(config.log)
     try:
-        code = check(config) if values["check_config"] else run(config)
+        code = check(config) if values["check_config"] else run(config, reader_again(ctx))
     except ConfigError as ex:
         logger.error("%s", ex)
         code = 1
@@ -111,8 +113,12 @@ def check(config: Config) -> int:
     return code
 
 
-def run(config: Config) -> int:
+def run(config: Config, reread: Callable[[], Config]) -> int:
     """Bind, preload, fork, supervise; return the exit code.
+
+    Args:
+        config: what is in force first.
+        reread: builds the configuration anew for a reload.
 
     Raises:
         ConfigError: an address cannot be bound, a module not preloaded, or the
@@ -122,16 +128,21 @@ def run(config: Config) -> int:
     from hybrid.core.scheduling import Policy
     from hybrid.http.tls import server_context
     from hybrid.primary.preload import preload
+    from hybrid.primary.watching import check_available
     from hybrid.system.listeners import close_all, open_listeners
 
+    if config.app.reload:
+        check_available()
     policy = Policy(config.scheduling)
     listeners = open_listeners(config.bind, reuseport=policy is Policy.REUSEPORT)
     try:
         if config.bind.certfile is not None:
             server_context(config.bind.certfile, config.bind.keyfile)  # or say at once why not
         preload(config.app.preload)
+        from hybrid.primary.configuration import Configuration
         from hybrid.primary.listening import Listening
         from hybrid.primary.main import Primary
+        from hybrid.primary.notify import Notifier
         from hybrid.primary.pidfile import PidFile
         from hybrid.system.cpu_budget import cpu_budget
         from hybrid.system.permits import PermitTable
@@ -167,7 +178,16 @@ def run(config: Config) -> int:
 
         with PidFile(config.control.pid_file):
             listening = Listening(listeners, policy, config.io_workers, config.bind.backlog)
-            return Primary(config, listening, scoreboard, permits, facts, on_ready).run()
+            return Primary(
+                listening,
+                scoreboard,
+                permits,
+                facts,
+                on_ready,
+                Configuration(config, reread),
+                Notifier.from_environment(os.environ),
+                configure_logging,
+            ).run()
     finally:
         close_all(listeners)
 

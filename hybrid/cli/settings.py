@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from click.core import ParameterSource
 from hybrid.cli.options import OPTIONS
 from hybrid.cli.types import PEERS
 from hybrid.config import BindConfig, Config
+from hybrid.errors import ConfigError
 from hybrid.system.cpu_budget import cpu_budget
 
 _ORIGINS = {
@@ -23,6 +25,31 @@ _ORIGINS = {
     ParameterSource.DEFAULT: "default",
     ParameterSource.PROMPT: "prompt",
 }
+
+
+_ARGUMENTS = "hybrid.arguments"  # key in a context's meta
+
+
+class ServeCommand(click.Command):
+    """Remembers its arguments, so that a reload can read everything again."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse as any command does."""
+        ctx.meta[_ARGUMENTS] = list(args)
+        return super().parse_args(ctx, args)
+
+
+def reader_again(ctx: click.Context) -> Callable[[], Config]:
+    """Return what builds the configuration anew: same arguments, the file as it is then."""
+    command, arguments = ctx.command, list(ctx.meta[_ARGUMENTS])
+
+    def reread() -> Config:
+        try:
+            return build_config(command.make_context("serve", list(arguments)))
+        except click.ClickException as ex:
+            raise ConfigError(ex.format_message()) from ex
+
+    return reread
 
 
 def load_file(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path | None:

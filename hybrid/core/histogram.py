@@ -8,7 +8,7 @@ a quantile is at most a quarter of an octave (19 %) above the true one.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import MutableSequence, Sequence
 
 _FIRST = 20e-6  # s; no request is answered in less
 _PER_OCTAVE = 4
@@ -21,8 +21,9 @@ class Histogram:
 
     __slots__ = ("counts",)
 
-    def __init__(self) -> None:
-        self.counts = [0] * BUCKETS
+    def __init__(self, counts: MutableSequence[int] | memoryview[int] | None = None) -> None:
+        """Count into `counts`, which has BUCKETS places; into a list of its own by default."""
+        self.counts = [0] * BUCKETS if counts is None else counts
 
     def add(self, seconds: float) -> None:
         """Count one duration."""
@@ -49,3 +50,8 @@ def quantile(counts: Sequence[int], q: float) -> float | None:
         if count and seen >= wanted:
             return bound
     return float("inf")
+
+
+def since(now: Sequence[int], before: Sequence[int]) -> list[int]:
+    """Return what was counted between two readings of one histogram."""
+    return [later - earlier for later, earlier in zip(now, before, strict=True)]

@@ -34,14 +34,14 @@ class Generations:
     reloading: bool = False
     outcome: ReloadOutcome | None = None
     _before: int = 1  # to return to when the reload is aborted
-    _last: int = 1  # the highest number ever used
+    latest: int = 1  # the highest number ever used
 
     def begin(self) -> int:
         """Start a reload, or start it over; return its generation."""
         if not self.reloading:
             self._before = self.wanted
-        self._last += 1
-        self.wanted, self.reloading = self._last, True
+        self.latest += 1
+        self.wanted, self.reloading = self.latest, True
         return self.wanted
 
     def finish(self) -> None:

@@ -51,6 +51,7 @@ class Slot:
     """A place for a worker. It survives the workers in it."""
 
     failures: int = 0  # young deaths in a row
+    failure: str = ""  # why the last of them was
     restarts: int = 0  # workers that died here without having been asked to leave
     start_at: float = 0.0  # monotonic s; not filled before
 
@@ -86,6 +87,7 @@ class Supervisor:
         self._ever_ready = False
         self._last_ready = now
         self._deaths = 0  # young deaths since a worker was last ready
+        self.was_ready = False  # every slot has had a ready worker, once
         self._announce = True  # AllReady is still owed
         self._exit_code = 0
         self._final: int | None = None  # the last acceptor, while the backlog is not empty
@@ -183,6 +185,7 @@ class Supervisor:
         slot = self.slots[worker.slot]
         young = worker.ready_at is None or now - worker.ready_at < YOUNG
         slot.failures = slot.failures + 1 if young else 0
+        slot.failure = worker.failure or how
         slot.restarts += 1
         self._deaths += young
         delay = self._policy.delay(slot.failures, self._jitter)
@@ -350,6 +353,7 @@ class Supervisor:
         }
         if ready.issuperset(range(1, self.target + 1)):
             self._announce = False
+            self.was_ready = True
             self.generations.finish()
             actions.append(e.AllReady(wanted))
 

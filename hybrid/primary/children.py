@@ -80,7 +80,7 @@ class Children:
     ) -> None:
         """Fork with these; `sockets` lists what else the primary has open."""
         self.workers: dict[int, WorkerHandle] = {}  # by worker id
-        self._config = config
+        self.config = config  # of the next fork; a reload may change it
         self._listening = listening
         self._scoreboard = scoreboard
         self._permits = permits
@@ -88,6 +88,7 @@ class Children:
         self._facts = facts
         self._ids: dict[int, int] = {}  # worker pid -> worker id
         self._owners: dict[int, int] = {}  # pool process pid -> worker id
+        self._services: set[int] = set()  # pids of what belongs to no worker
 
     def start_worker(self, worker: int, slot: int, generation: int, now: float) -> WorkerHandle:
         """Fork a worker.
@@ -104,7 +105,7 @@ class Children:
         handover = HandoverPair() if self._listening.handed_over else None
         terminated = Terminated()
         context = WorkerContext(
-            config=self._config,
+            config=self.config,
             slot=slot,
             generation=generation,
             row=row,
@@ -165,7 +166,7 @@ class Children:
             OSError: no room for a process or descriptor.
         """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        config, resources = self._config, owner.resources
+        config, resources = self.config, owner.resources
         sys_path = (str(config.app.app_dir.absolute()),)
         try:
             child = fork_child(
@@ -184,6 +185,29 @@ class Children:
         owner.members.add(child.pid)
         self._owners[child.pid] = owner.id
         return child.pid, child.pidfd, ours
+
+    def start_service(
+        self, run: Callable[[], int], keep: list[int], forget: list[socket.socket]
+    ) -> None:
+        """Fork a process that works for the primary itself; it ends with the primary.
+
+        Raises:
+            OSError: no room for a process.
+        """
+        child = fork_child(
+            run,
+            keep,
+            detach=[*self._sockets(), *self._links(), *self._listening.all(), *forget],
+            dispositions=dict.fromkeys((*_PRIMARY_ONLY, signal.SIGTERM), signal.SIG_IGN),
+        )
+        self._services.add(child.pid)
+        if child.pidfd >= 0:
+            os.close(child.pidfd)
+
+    def kill_services(self) -> None:
+        """End what belongs to no worker."""
+        for pid in self._services:
+            kill(pid)
 
     def kill_worker(self, worker: int) -> None:
         """Send SIGKILL to a worker and its pool processes; harmless when they are gone."""
@@ -217,6 +241,7 @@ class Children:
             if worker is not None:
                 reaped.append((self.workers[worker], pid, status))
                 continue
+            self._services.discard(pid)
             owner = self.workers.get(self._owners.pop(pid, -1))
             if owner is not None:
                 owner.members.discard(pid)
@@ -232,7 +257,7 @@ class Children:
     @property
     def any_left(self) -> bool:
         """Whether a child has not been reaped yet."""
-        return bool(self.workers or self._owners)
+        return bool(self.workers or self._owners or self._services)
 
     def _links(self) -> list[socket.socket]:
         links = [handle.channel.sock for handle in self.workers.values()]

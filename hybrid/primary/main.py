@@ -23,7 +23,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from hybrid.config import Config
+from hybrid.config import Config, LogConfig
 from hybrid.core import events as e
 from hybrid.core import messages as m
 from hybrid.core.announcements import Announcement, Announcer, Kind, Subscriber, exit_reason
@@ -32,10 +32,15 @@ from hybrid.core.lifecycle import State
 from hybrid.core.restart import RestartPolicy
 from hybrid.core.scheduling import Policy
 from hybrid.core.supervision import Supervisor
-from hybrid.errors import LinkError
+from hybrid.errors import ConfigError, LinkError
+from hybrid.primary.attendants import Attendants
 from hybrid.primary.children import Children, WorkerHandle
+from hybrid.primary.configuration import Configuration
+from hybrid.primary.control import Desk
 from hybrid.primary.distributor import Distributor, least_loaded
 from hybrid.primary.listening import Listening
+from hybrid.primary.notify import Notifier
+from hybrid.primary.status import cluster_status
 from hybrid.primary.terminal import Terminal
 from hybrid.system.out_of_memory import OutOfMemoryKills
 from hybrid.system.permits import PermitTable
@@ -64,17 +69,20 @@ _LAST_WAIT = 5.0  # s for killed children to be reaped before the primary leaves
 class Primary:
     """Everything the primary holds; `run` is its life."""
 
-    config: Config
     listening: Listening
     scoreboard: Scoreboard
     permits: PermitTable | None
     facts: dict[str, object]
     on_ready: Callable[[int], None]  # called with the generation when all are ready
+    configuration: Configuration
+    notifier: Notifier
+    set_logging: Callable[[LogConfig], None]
     exit_code: int | None = None
     signals: SignalQueue = field(init=False)
     children: Children = field(init=False)
     supervisor: Supervisor = field(init=False)
     distributor: Distributor | None = None  # where the primary accepts
+    attendants: Attendants | None = None
     terminal: Terminal = field(default_factory=Terminal.at_start)
     selector: selectors.PollSelector = field(default_factory=selectors.PollSelector)
     announcer: Announcer = field(default_factory=lambda: Announcer(_subscriber_raised))
@@ -82,16 +90,17 @@ class Primary:
 
     def run(self) -> int:
         """Fork the workers, watch over them, return the exit code."""
-        restart = self.config.restart
+        config = self.configuration.current
+        restart = config.restart
         self.children = Children(
-            self.config, self.listening, self.scoreboard, self.permits, self._sockets, self.facts
+            config, self.listening, self.scoreboard, self.permits, self._sockets, self.facts
         )
         if self.listening.handed_over:
             is_turn = self.listening.policy is Policy.ROUND_ROBIN
             rota = Rota() if is_turn else least_loaded(self.children, self.scoreboard)
             self.distributor = Distributor(self.listening.all(), self.selector, rota)
         self.supervisor = Supervisor(
-            self.config.io_workers,
+            config.io_workers,
             grace=restart.graceful_timeout,
             policy=RestartPolicy(restart.intensity, restart.period),
             max_surge=restart.max_surge,
@@ -102,9 +111,16 @@ class Primary:
         with SignalQueue(_SIGNALS) as self.signals:
             self.selector.register(self.signals, selectors.EVENT_READ, self._on_signals)
             try:
+                self.attendants = self._start_attendants(config)
                 return self._loop()
             finally:
                 self._leave()
+
+    def _start_attendants(self, config: Config) -> Attendants:
+        desk = Desk(self.supervisor, self._feed, self.reload, self.status)
+        return Attendants(
+            config, desk, self.children, self.scoreboard, self.selector, self.notifier
+        )
 
     def _loop(self) -> int:
         self._feed(e.Tick())
@@ -119,10 +135,12 @@ class Primary:
         return self.exit_code
 
     def _patience(self) -> float | None:
-        """Return the seconds until something happens that no descriptor tells."""
+        """Return the seconds until something is due that no descriptor announces."""
         timers = [self.supervisor.next_timer()]
         if self.distributor is not None:
             timers.append(self.distributor.next_timer())
+        if self.attendants is not None:
+            timers.append(self.attendants.next_timer())
         due = [timer for timer in timers if timer is not None]
         return max(0.0, min(due) - time.monotonic()) if due else None
 
@@ -143,7 +161,7 @@ class Primary:
                     logger.info("the terminal was closed")
                     self._feed(e.StopAsked(quick=False))
                 case signal.SIGHUP:
-                    self._feed(e.ReloadAsked())
+                    self._reload_or_say_why()
                 case signal.SIGTTIN:
                     self._feed(e.ScaleAsked(+1))
                 case signal.SIGTTOU:
@@ -152,6 +170,44 @@ class Primary:
                     logger.debug("%s means nothing here", number.name)
         if reap:
             self._reap()
+
+    def _reload_or_say_why(self) -> None:
+        try:
+            self.reload()
+        except ConfigError as ex:
+            logger.error("no reload, nothing has changed: %s", ex)
+
+    def reload(self) -> int:
+        """Read the configuration again, begin to replace the workers; return the generation.
+
+        Raises:
+            ConfigError: the configuration is invalid; nothing has changed.
+        """
+        before = self.configuration.current.io_workers
+        config = self.configuration.renew()
+        self._adopt(config)
+        self._feed(e.ReloadAsked())
+        if config.io_workers != before:  # otherwise what was scaled by hand stays
+            self._feed(e.ScaleAsked(to=config.io_workers))
+        return self.supervisor.generations.latest
+
+    def _adopt(self, config: Config) -> None:
+        restart = config.restart
+        self.children.config = config
+        self.facts |= {"cpu_pool": config.cpu.slots, "cpu_lane": config.cpu.lane}
+        self.set_logging(config.log)
+        policy = RestartPolicy(restart.intensity, restart.period)
+        self.supervisor.adopt(
+            grace=restart.graceful_timeout, policy=policy, max_surge=restart.max_surge
+        )
+        if self.attendants is not None:
+            self.attendants.hangs.timeout = restart.hang_timeout
+
+    def status(self) -> dict[str, Any]:
+        """Return the cluster as `hybrid status` shows it."""
+        return cluster_status(
+            self.supervisor, self.children, self.scoreboard, self.permits, self.facts
+        )
 
     def _reap(self) -> None:
         for handle, pid, status in self.children.reap():
@@ -232,6 +288,8 @@ class Primary:
                 self.distributor.stop_accepting()
         for action in actions:
             self._perform(action)
+        if self.attendants is not None:
+            self.attendants.look()
 
     # -- what others want to know ------------------------------------------------
 
@@ -278,8 +336,11 @@ class Primary:
             case e.CloseListeners(worker):
                 self._close_listeners(worker)
             case e.AllReady(generation):
+                self.configuration.confirm()
                 self._announce(Kind.READY, text=f"generation {generation}")
                 self.on_ready(generation)
+            case e.ReloadAborted():
+                self._adopt(self.configuration.revert())
             case e.Log(level, text):
                 logger.log(_LEVELS[level], "%s", text)
             case e.Exit(code):
@@ -346,6 +407,7 @@ class Primary:
 
     def _leave(self) -> None:
         """End whatever is left; nobody outlives the primary."""
+        self.children.kill_services()
         for worker in list(self.children.workers):
             self.children.kill_worker(worker)
         deadline = time.monotonic() + _LAST_WAIT
@@ -362,13 +424,17 @@ class Primary:
                 self.signals.take()
         if self.distributor is not None:
             self.distributor.close()
+        if self.attendants is not None:
+            self.attendants.close()
         self.selector.close()
         self.listening.close()
 
     def _sockets(self) -> list[socket.socket]:
         """Return the sockets that a child must forget, links and listeners apart."""
-        held = self.distributor.sockets() if self.distributor is not None else []
-        return [self.signals.reader, self.signals.writer, *held]
+        others = self.distributor.sockets() if self.distributor is not None else []
+        if self.attendants is not None:
+            others += self.attendants.sockets()
+        return [self.signals.reader, self.signals.writer, *others]
 
 
 def _subscriber_raised(subscriber: Subscriber, ex: Exception) -> None:

@@ -34,13 +34,14 @@ from hybrid.pool.observer import LoggingObserver
 from hybrid.pool.pool import Pool
 from hybrid.pool.submit import set_current_pool
 from hybrid.system.permits import Permits
+from hybrid.system.snapshot import STATES
 from hybrid.worker.adoption import Adoption
 from hybrid.worker.application import load_application
 from hybrid.worker.context import WorkerContext
 from hybrid.worker.link import PrimaryLink
 from hybrid.worker.pulse import Pulse
 from hybrid.worker.scope import RequestScope
-from hybrid.worker.view import STATES, ScoreboardView
+from hybrid.worker.view import ScoreboardView
 
 logger = logging.getLogger("hybrid.error")
 
@@ -257,6 +258,7 @@ class Worker:
             row.set("accepted", http.accepted)
             row.set("responses_4xx", http.responses_4xx)
             row.set("responses_5xx", http.responses_5xx)
+            row.put_counts("latency", http.latency)
         if pool is not None:
             jobs = pool.statistics()
             row.set("pool_slots", jobs.slots)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from hybrid.core.histogram import Histogram
 from hybrid.system.scoreboard import Row
 
 PERIOD = 0.1  # s between ticks; a reader of the scoreboard sees figures at most so old
@@ -24,6 +25,8 @@ class Pulse:
         self._loop = loop
         self._row = row
         self._publish = publish
+        self._lags = Histogram(row.counts("lag"))
+        self.due = 0.0  # the loop's time at which the next tick is meant
         self._handle: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
@@ -43,9 +46,10 @@ class Pulse:
         row.set("tick_at", now)
         row.set("lag_last", lag)
         row.add("lag_total", lag)
+        self._lags.add(lag)
         row.add("loop_ticks")
         if lag > row.get("lag_max"):
             row.set("lag_max", lag)
         self._publish()
-        following = max(due + PERIOD, now)  # after a long block: do not tick in a burst
-        self._handle = self._loop.call_at(following, self._tick, following)
+        self.due = max(due + PERIOD, now)  # after a long block: do not tick in a burst
+        self._handle = self._loop.call_at(self.due, self._tick, self.due)

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from hybrid.core.histogram import BOUNDS, BUCKETS, Histogram, quantile
+from hybrid.core.histogram import BOUNDS, BUCKETS, Histogram, quantile, since
 
 
 @pytest.mark.parametrize("q", [0.01, 0.5, 0.99, 1.0])
@@ -45,3 +45,14 @@ def test_counts_of_two_workers_can_be_added() -> None:
     assert quantile(together, 0.5) == quantile(fast.counts, 0.5)
     assert quantile(together, 0.99) == quantile(slow.counts, 0.5)
     assert quantile([0] * BUCKETS, 0.5) is None
+
+
+def test_counts_can_live_in_shared_memory_and_two_readings_give_the_time_between() -> None:
+    block = memoryview(bytearray(8 * BUCKETS)).cast("q")
+    histogram = Histogram(block)
+    histogram.add(0.001)
+    before = block.tolist()
+    histogram.add(1.0)
+
+    assert sum(block) == 2
+    assert quantile(since(block.tolist(), before), 0.5) == pytest.approx(1.0, rel=0.19)

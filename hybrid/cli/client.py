@@ -1,0 +1,136 @@
+"""The other end of the control socket: finding a server and asking it."""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import struct
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import orjson
+
+from hybrid.core import control as c
+from hybrid.errors import LinkError
+from hybrid.system.channel import Channel
+from hybrid.system.runtime import running
+
+_FRAME_LIMIT = 8 * 1024 * 1024  # bytes; well above what a primary sends
+_LAST_MOMENT = 10.0  # s between the end of the socket and that of the process
+
+Command = Callable[..., Any]
+
+
+def target_options(command: Command) -> Command:
+    """Decorate a click command with the ways to say which server is meant."""
+    path = click.Path(path_type=Path)
+    command = click.option(
+        "--pid-file",
+        type=path,
+        envvar="HYBRID_PID_FILE",
+        help="of the server meant; needed when several run",
+    )(command)
+    return click.option(
+        "--control-socket", type=path, envvar="HYBRID_CONTROL_SOCKET", help="the same, directly"
+    )(command)
+
+
+def find(control_socket: Path | None, pid_file: Path | None) -> Path:
+    """Return the control socket of the server that is meant.
+
+    Raises:
+        click.ClickException: none runs, or several; says how to choose.
+    """
+    if control_socket is not None:
+        return control_socket
+    found = running()
+    if pid_file is not None:
+        try:
+            pid = int(pid_file.read_text())
+        except (OSError, ValueError) as ex:
+            raise click.ClickException(f"cannot read a pid from {pid_file}: {ex}") from ex
+        if pid not in found:
+            raise click.ClickException(f"process {pid} of {pid_file} has no control socket")
+        return found[pid]
+    if not found:
+        raise click.ClickException("no server of this user is running with a control socket")
+    if len(found) > 1:
+        listing = "".join(f"\n  {pid}: --control-socket {path}" for pid, path in found.items())
+        raise click.ClickException(f"{len(found)} servers are running, choose one:{listing}")
+    return next(iter(found.values()))
+
+
+class Client:
+    """One connection to a primary."""
+
+    def __init__(self, path: Path) -> None:
+        """Connect.
+
+        Raises:
+            click.ClickException: nobody listens there.
+        """
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            sock.connect(os.fspath(path))
+        except OSError as ex:
+            sock.close()
+            raise click.ClickException(f"no server answers at {path}: {ex.strerror or ex}") from ex
+        self._pidfd = _primary_of(sock)
+        self._channel = Channel(sock, _FRAME_LIMIT)
+
+    def ask(self, request: c.Request) -> Iterator[dict[str, Any]]:
+        """Send a request; yield the answers until the server ends or the caller stops."""
+        try:
+            self._channel.send(c.encode(request))
+        except OSError:
+            return
+        while True:
+            try:
+                for frame in self._channel.receive():
+                    yield orjson.loads(frame.payload)
+            except (EOFError, ConnectionError):
+                return
+            except LinkError as ex:
+                raise click.ClickException(f"the server's answer is unusable: {ex}") from ex
+            select.select([self._channel], [], [])
+
+    def status(self) -> dict[str, Any]:
+        """Return the cluster's status.
+
+        Raises:
+            click.ClickException: the server ended instead of answering.
+        """
+        for answer in self.ask(c.Status()):
+            if answer["answer"] == "status":
+                status: dict[str, Any] = answer["status"]
+                return status
+            raise click.ClickException(answer.get("text", "no status"))
+        raise click.ClickException("the server has ended")
+
+    def wait_for_exit(self) -> bool:
+        """Wait until the primary is gone, which is a moment after its socket; False: it is not."""
+        if self._pidfd < 0:
+            return True
+        ready, _, _ = select.select([self._pidfd], [], [], _LAST_MOMENT)
+        return bool(ready)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._channel.close()
+        if self._pidfd >= 0:
+            os.close(self._pidfd)
+
+
+def _primary_of(sock: socket.socket) -> int:
+    """Return a pidfd of the process that listens at the other end, -1 where that is unknown."""
+    if not hasattr(socket, "SO_PEERCRED") or not hasattr(os, "pidfd_open"):
+        return -1
+    credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    pid, _, _ = struct.unpack("3i", credentials)
+    try:
+        return os.pidfd_open(pid)
+    except OSError:
+        return -1

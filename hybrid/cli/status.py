@@ -1,0 +1,34 @@
+"""``hybrid status``: the cluster, once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import orjson
+
+from hybrid.cli.client import Client, find, target_options
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--json", "as_json", is_flag=True, help="everything, for a program")
+@target_options
+def status(as_json: bool, control_socket: Path | None, pid_file: Path | None) -> None:
+    """Show every worker: state, load, latency, pool, memory.
+
+    Figures are at most 0.1 s old; a worker that hangs is shown, too.
+    """
+    from hybrid.cli.table import add_memory, render
+
+    client = Client(find(control_socket, pid_file))
+    found = add_memory(client.status())
+    client.close()
+    if as_json:
+        click.echo(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode())
+        return
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=200)  # a file or pipe has no width
+    console.print(render(found, width=console.width))

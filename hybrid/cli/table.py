@@ -1,0 +1,133 @@
+"""The cluster as a table, for `hybrid status` and `hybrid top`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from hybrid.core.histogram import quantile, since
+from hybrid.system.processes import proportional_set_size, resident_set_size
+
+_LATE = 100.0  # ms of loop lag that is worth a colour
+_COLOURS = {"ready": "green", "starting": "yellow", "draining": "cyan", "exited": "red"}
+_COLUMNS = (
+    *("slot", "state", "gen", "pid", "age", "restarts", "conns", "active", "requests", "req/s"),
+    *("p50 ms", "p99 ms", "lag ms", "busy", "queued", "RSS MB", "PSS MB", "pool PSS MB"),
+)
+_FIRST_TO_GO = {"requests", "age", "restarts", "RSS MB", "pool PSS MB", "active"}  # when narrow
+_WIDE = 140  # columns of a terminal that has room for everything
+
+Status = dict[str, Any]
+
+
+def add_memory(status: Status) -> Status:
+    """Add the memory of every process, read here: the primary has better things to do.
+
+    RSS counts a page that n processes share n times, PSS once. None where the
+    process is gone or belongs to another user. About 1 ms a process.
+    """
+    primary = status["primary"]
+    primary["pss_bytes"] = proportional_set_size(primary["pid"])
+    for worker in status["workers"]:
+        worker["rss_bytes"] = resident_set_size(worker["pid"])
+        worker["pss_bytes"] = proportional_set_size(worker["pid"])
+        sizes = [proportional_set_size(pid) for pid in worker["pool"].get("pids", ())]
+        worker["pool"]["pss_bytes"] = sum(size for size in sizes if size is not None)
+    return status
+
+
+def render(
+    status: Status, before: Status | None = None, seconds: float = 0.0, width: int = _WIDE
+) -> RenderableType:
+    """Return heading and table.
+
+    Args:
+        status: with memory.
+        before: an earlier one; rates and quantiles are then those of the time
+            between, otherwise quantiles are those since each worker's start.
+        seconds: between the two.
+        width: of the terminal; without room for everything, some columns go.
+    """
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    shown = [n for n in _COLUMNS if width >= _WIDE or n not in _FIRST_TO_GO]
+    for name in shown:
+        table.add_column(name, justify="left" if name == "state" else "right", no_wrap=True)
+    earlier = {w["pid"]: w for w in before["workers"]} if before else {}
+    for worker in status["workers"]:
+        cells = cells_of(worker, earlier.get(worker["pid"]), seconds)
+        late = worker["loop_lag_ms"] >= _LATE
+        cells = [cell for name, cell in zip(_COLUMNS, cells, strict=True) if name in shown]
+        table.add_row(*cells, style="red" if late else _COLOURS.get(worker["state"], ""))
+    return Group(Text(heading(status)), table)
+
+
+def heading(status: Status) -> str:
+    """Return two lines about the whole cluster."""
+    primary, totals = status["primary"], status["totals"]
+    sizes = [primary.get("pss_bytes")]
+    sizes += [w.get("pss_bytes") for w in status["workers"]]
+    sizes += [w["pool"].get("pss_bytes") for w in status["workers"]]
+    memory = sum(size for size in sizes if size) / 1e6
+    permits = status.get("permits")
+    jobs = f"{permits['in_use']} of {permits['limit']} permits in use" if permits else "no limit"
+    return (
+        f"hybrid {primary['version']} (pid {primary['pid']}) on {status['address']}: "
+        f"{primary['phase']}, generation {primary['generation']}, "
+        f"up {duration(primary['uptime_s'])}\n"
+        f"{totals['requests']} requests, {totals['responses_5xx']} of them 5xx; "
+        f"{totals['jobs_ok']} jobs, {jobs}; memory {memory:.0f} MB (PSS)"
+    )
+
+
+def cells_of(worker: Status, before: Status | None, seconds: float) -> list[str]:
+    """Return one worker's cells, in the order of the columns."""
+    counts = worker["latency_counts"]
+    rate = "-"
+    if before is not None and seconds > 0:
+        counts = since(counts, before["latency_counts"])
+        rate = f"{(worker['requests'] - before['requests']) / seconds:.0f}"
+    pool = worker["pool"]
+    leaving = f" ({worker['leaving']})" if worker.get("leaving") else ""
+    return [
+        str(worker["slot"]),
+        worker["state"] + leaving,
+        str(worker["generation"]),
+        str(worker["pid"]),
+        duration(worker["age_s"]),
+        str(worker.get("restarts", "-")),
+        str(worker["connections"]),
+        str(worker["active"]),
+        str(worker["requests"]),
+        rate,
+        _milliseconds(quantile(counts, 0.5)),
+        _milliseconds(quantile(counts, 0.99)),
+        f"{worker['loop_lag_ms']:.1f}",
+        f"{pool['busy']}/{pool['slots']}",
+        str(pool["queued"]),
+        _megabytes(worker.get("rss_bytes")),
+        _megabytes(worker.get("pss_bytes")),
+        _megabytes(pool.get("pss_bytes")),
+    ]
+
+
+def duration(seconds: float) -> str:
+    """Return ``42s``, ``5m10s``, ``3h07m`` or ``2d04h``."""
+    whole = int(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02}s"
+    if whole < 86400:
+        return f"{whole // 3600}h{whole % 3600 // 60:02}m"
+    return f"{whole // 86400}d{whole % 86400 // 3600:02}h"
+
+
+def _milliseconds(seconds: float | None) -> str:
+    return "-" if seconds is None else f"{seconds * 1e3:.1f}"
+
+
+def _megabytes(size: int | None) -> str:
+    return "-" if size is None else f"{size / 1e6:.1f}"

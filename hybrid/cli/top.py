@@ -1,0 +1,40 @@
+"""``hybrid top``: the cluster, live."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+
+from hybrid.cli.client import Client, find, target_options
+from hybrid.cli.types import DURATION
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--interval", type=DURATION, default=1.0, show_default=True, help="between two looks")
+@click.option("--count", type=click.IntRange(0), default=0, help="of looks; 0: until Ctrl-C")
+@target_options
+def top(interval: float, count: int, control_socket: Path | None, pid_file: Path | None) -> None:
+    """Show the cluster until Ctrl-C; rates and quantiles are those of the last interval."""
+    from rich.console import Console
+    from rich.live import Live
+
+    from hybrid.cli.table import add_memory, render
+
+    client = Client(find(control_socket, pid_file))
+    console = Console(highlight=False)
+    seen, at = add_memory(client.status()), time.monotonic()
+    with Live(
+        render(seen), console=console, auto_refresh=False, screen=console.is_terminal
+    ) as live:
+        looks = 1
+        try:
+            while looks != count:
+                time.sleep(interval)
+                fresh, now = add_memory(client.status()), time.monotonic()
+                live.update(render(fresh, seen, now - at, console.width), refresh=True)
+                seen, at, looks = fresh, now, looks + 1
+        except KeyboardInterrupt:
+            pass
+    client.close()

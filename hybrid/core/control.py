@@ -1,0 +1,204 @@
+"""What may be asked of the primary over its control socket, and when it is answered.
+
+One JSON object a frame. The first answer to a wish says what is being done; a
+wish that takes time is looked at after every event until it has a verdict.
+Nothing here touches a socket: a wish looks at the supervisor's records.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import orjson
+
+from hybrid.core.lifecycle import State
+from hybrid.core.supervision import Supervisor, Worker
+from hybrid.errors import LinkError
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Every worker and counter, once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Events:
+    """What happens from now on, until the asker goes away."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reload:
+    """Read the configuration again and replace every worker."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """So many workers more (or less), or exactly `to`."""
+
+    by: int = 0
+    to: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DrainSlot:
+    """Replace one slot's worker, the new one ready first."""
+
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """End the cluster; `now` without finishing anything."""
+
+    now: bool = False
+
+
+Request = Status | Events | Reload | Scale | DrainSlot | Stop
+
+_BY_NAME: dict[str, type[Request]] = {
+    "status": Status,
+    "events": Events,
+    "reload": Reload,
+    "scale": Scale,
+    "drain": DrainSlot,
+    "stop": Stop,
+}
+_NAMES = {kind: name for name, kind in _BY_NAME.items()}
+
+
+def encode(request: Request) -> bytes:
+    """Return a request as one frame's payload."""
+    return orjson.dumps({"ask": _NAMES[type(request)]} | dataclasses.asdict(request))
+
+
+def decode(payload: bytes) -> Request:
+    """Return the request in a frame.
+
+    Raises:
+        LinkError: it is none of ours; says what would be.
+    """
+    try:
+        fields = orjson.loads(payload)
+        request = _BY_NAME[fields.pop("ask")](**fields)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        request = None
+    if request is None or not _has_numbers(fields):
+        known = ", ".join(_BY_NAME)
+        raise LinkError(f'not a request: {payload[:80]!r}; "ask" one of {known}')
+    return request
+
+
+def _has_numbers(fields: dict[str, Any]) -> bool:
+    """Return whether every field is one: all fields are integers or booleans, `to` may be null."""
+    return all(isinstance(v, int) or (v is None and k == "to") for k, v in fields.items())
+
+
+# -- wishes that take time ---------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How a wish ended."""
+
+    done: bool
+    text: str
+
+
+class Wish(Protocol):
+    """Something asked for that is not there yet."""
+
+    def progress(self, supervisor: Supervisor) -> str:
+        """Return where it is now, in one line."""
+        ...
+
+    def verdict(self, supervisor: Supervisor) -> Verdict | None:
+        """Return how it ended, None while it has not."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadWish:
+    """Every slot has a ready worker of this generation or a later one."""
+
+    generation: int
+
+    def progress(self, supervisor: Supervisor) -> str:
+        """Return how many workers have been replaced."""
+        wanted = supervisor.generations.wanted
+        ready = [w for w in _ready(supervisor) if w.generation == wanted]
+        return f"{len(ready)} of {supervisor.target} workers are of generation {wanted}"
+
+    def verdict(self, supervisor: Supervisor) -> Verdict | None:
+        """Return the reload's outcome; that of a later one that took its place counts."""
+        outcome = supervisor.generations.outcome
+        if outcome is not None and outcome.generation >= self.generation:
+            return Verdict(outcome.done, outcome.text)
+        return _interrupted(supervisor)
+
+
+@dataclass(frozen=True, slots=True)
+class ScaleWish:
+    """So many ready workers, and no surplus."""
+
+    target: int
+
+    def progress(self, supervisor: Supervisor) -> str:
+        """Return how many workers are ready."""
+        ready, leaving = _ready(supervisor), len(supervisor.workers) - len(_ready(supervisor))
+        other = f", {leaving} starting or draining" if leaving else ""
+        return f"{len(ready)} workers ready of {self.target}{other}"
+
+    def verdict(self, supervisor: Supervisor) -> Verdict | None:
+        """Return when the number is reached, or why it will not be."""
+        if supervisor.target != self.target:
+            return Verdict(False, f"overtaken: {supervisor.target} workers are wanted now")
+        ready = {w.slot for w in _ready(supervisor)}
+        if ready == set(range(1, self.target + 1)) == {w.slot for w in supervisor.workers.values()}:
+            return Verdict(True, f"{self.target} workers are ready")
+        for number in sorted(set(range(1, self.target + 1)) - ready):
+            slot = supervisor.slots.get(number)
+            if slot is not None and slot.failures:
+                return Verdict(False, f"slot {number} cannot be filled: {slot.failure}")
+        return _interrupted(supervisor)
+
+
+@dataclass(frozen=True, slots=True)
+class DrainWish:
+    """This worker has finished and left, and its slot has another."""
+
+    worker: int
+    slot: int
+    failures: int = field(default=0)  # of the slot when the wish was made
+
+    def progress(self, supervisor: Supervisor) -> str:
+        """Return the worker's state."""
+        worker = supervisor.workers.get(self.worker)
+        if worker is None:
+            return "it has left"
+        if worker.state is State.DRAINING:
+            return "its successor is ready; it finishes what it has"
+        return "its successor is starting"
+
+    def verdict(self, supervisor: Supervisor) -> Verdict | None:
+        """Return when the worker is gone, or why it must stay."""
+        if self.worker not in supervisor.workers:
+            return Verdict(True, f"slot {self.slot} has a new worker")
+        slot = supervisor.slots[self.slot]
+        if slot.failures > self.failures:
+            return Verdict(False, f"its successor cannot start, it stays: {slot.failure}")
+        return _interrupted(supervisor)
+
+
+def _ready(supervisor: Supervisor) -> list[Worker]:
+    return [w for w in supervisor.workers.values() if w.state is State.READY]
+
+
+def _interrupted(supervisor: Supervisor) -> Verdict | None:
+    return Verdict(False, "the cluster is stopping") if supervisor.stopping else None
+
+
+def answer(kind: str, **fields: Any) -> bytes:
+    """Return an answer of the primary as one frame's payload."""
+    return orjson.dumps({"answer": kind, **fields})

@@ -1,0 +1,54 @@
+"""When a worker's event loop has stood still for so long that it is replaced.
+
+Off by default: a loop that computes for a minute is slow, not dead. Where the
+operator sets a limit, the worker first prints where every thread stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+
+LAST_WORDS = 1.0  # s from asking for the stacks to the kill
+
+
+class Step(Enum):
+    """What to do about a hung worker."""
+
+    DUMP = "dump"  # print the stack of every thread
+    KILL = "kill"
+
+
+class HangWatch:
+    """Judges by the last tick of each loop; told the time, like all of core."""
+
+    def __init__(self, timeout: float) -> None:
+        """Allow `timeout` seconds without a tick; 0: any number."""
+        self.timeout = timeout
+        self._dumped: dict[int, float] = {}  # worker -> when it was asked for its stacks
+
+    def look(self, ticks: Mapping[int, float], now: float) -> list[tuple[int, Step]]:
+        """Return the steps that are due.
+
+        Args:
+            ticks: by worker, the monotonic time of its loop's last tick; 0.0
+                for one that still starts, which is never judged.
+            now: monotonic seconds.
+        """
+        if not self.timeout:
+            return []
+        hung = {w for w, tick in ticks.items() if tick and now - tick > self.timeout}
+        self._dumped = {w: at for w, at in self._dumped.items() if w in hung}
+        steps = []
+        for worker in sorted(hung):
+            asked = self._dumped.setdefault(worker, now)
+            if asked == now:
+                steps.append((worker, Step.DUMP))
+            elif now - asked >= LAST_WORDS:
+                steps.append((worker, Step.KILL))
+        return steps
+
+    @property
+    def period(self) -> float | None:
+        """Seconds between two looks; None: no look is needed."""
+        return min(LAST_WORDS, self.timeout / 4) if self.timeout else None

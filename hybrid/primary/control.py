@@ -1,0 +1,222 @@
+"""The control socket: other programs ask, the primary answers. Runs in its loop.
+
+Rule 1: nobody waits for a client. What it does not read is kept up to a bound;
+        beyond it the client is dropped. There are few clients at once.
+Rule 2: what is asked becomes an event for the supervisor, like a signal; a
+        wish that takes time is looked at after every event (`look`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import selectors
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hybrid.core import control as c
+from hybrid.core import events as e
+from hybrid.core.lifecycle import State
+from hybrid.core.supervision import Supervisor
+from hybrid.errors import ConfigError, FrameTooLarge, LinkError
+from hybrid.system.channel import Channel
+from hybrid.system.runtime import listen_at
+
+logger = logging.getLogger("hybrid.error")
+
+CLIENTS = 32  # at once; a `hybrid top` per terminal and some scripts
+FRAME_LIMIT = 1024 * 1024  # bytes; a status of 512 workers has some 400 kB
+UNREAD_LIMIT = 4 * FRAME_LIMIT  # bytes kept for a client that does not read
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What the control server may do with the primary."""
+
+    supervisor: Supervisor
+    ask: Callable[[e.Event], None]
+    reload: Callable[[], int]  # returns the new generation; ConfigError: nothing has changed
+    status: Callable[[], dict[str, Any]]
+
+
+@dataclass(slots=True, eq=False)
+class _Client:
+    channel: Channel
+    wish: c.Wish | None = None
+    told: str = ""  # the last progress it was told
+    listens: bool = False  # to the events
+
+    @property
+    def is_idle(self) -> bool:
+        return self.wish is None and not self.listens
+
+
+class ControlServer:
+    """The listening socket and its clients."""
+
+    def __init__(self, path: Path, selector: selectors.BaseSelector, desk: Desk) -> None:
+        """Listen at `path`.
+
+        Raises:
+            OSError: it cannot be made.
+        """
+        self._path, self._selector, self._desk = path, selector, desk
+        self._clients: list[_Client] = []  # oldest first
+        self._sock = listen_at(path)
+        selector.register(self._sock, selectors.EVENT_READ, self._accept)
+
+    def sockets(self) -> list[socket.socket]:
+        """Return every socket, for a child to forget."""
+        return [self._sock, *(client.channel.sock for client in self._clients)]
+
+    def look(self) -> None:
+        """Tell whoever waits what has become of its wish."""
+        for client in list(self._clients):
+            wish = client.wish
+            if wish is None:
+                continue
+            verdict = wish.verdict(self._desk.supervisor)
+            if verdict is not None:
+                client.wish = None
+                self._send(
+                    client, c.answer("done" if verdict.done else "failed", text=verdict.text)
+                )
+                continue
+            text = wish.progress(self._desk.supervisor)
+            if text != client.told:
+                client.told = text
+                self._send(client, c.answer("progress", text=text))
+
+    def publish(self, event: dict[str, Any]) -> None:
+        """Tell every client that listens what has happened."""
+        listeners = [client for client in self._clients if client.listens]
+        if listeners:
+            payload = c.answer("event", event=event)
+            for client in listeners:
+                self._send(client, payload)
+
+    def close(self) -> None:
+        """Drop everybody; clients see EOF, which says that the cluster has ended."""
+        for client in list(self._clients):
+            self._drop(client)
+        self._selector.unregister(self._sock)
+        self._sock.close()
+        self._path.unlink(missing_ok=True)
+
+    # -- clients -------------------------------------------------------------------
+
+    def _accept(self) -> None:
+        try:
+            sock, _ = self._sock.accept()
+        except OSError:
+            return  # it has left, or no descriptor is free: it may try again
+        if len(self._clients) >= CLIENTS:
+            idle = next((client for client in self._clients if client.is_idle), None)
+            if idle is None:
+                sock.close()
+                return
+            self._drop(idle)
+        client = _Client(Channel(sock, FRAME_LIMIT))
+        self._clients.append(client)
+        self._selector.register(sock, selectors.EVENT_READ, lambda: self._on_client(client))
+
+    def _on_client(self, client: _Client) -> None:
+        if client not in self._clients:
+            return  # dropped earlier in this round of the loop
+        try:
+            if client.channel.wants_write and client.channel.flush():
+                self._watch(client)
+            for frame in client.channel.receive():
+                self._serve(client, c.decode(frame.payload))
+        except (EOFError, OSError):
+            self._drop(client)
+        except LinkError as ex:
+            self._send(client, c.answer("failed", text=str(ex)))
+            self._drop(client)
+
+    def _serve(self, client: _Client, request: c.Request) -> None:
+        match request:
+            case c.Status():
+                self._send(client, c.answer("status", status=self._desk.status()))
+            case c.Events():
+                client.listens = True
+                self._send(client, c.answer("progress", text="listening"))
+            case c.Stop(now):
+                self._send(client, c.answer("progress", text="stopping"))
+                self._desk.ask(e.StopAsked(quick=now))
+            case _ if self._desk.supervisor.stopping:
+                self._refuse(client, "the cluster is stopping")
+            case c.Reload():
+                self._reload(client)
+            case c.Scale():
+                self._scale(client, request)
+            case c.DrainSlot(slot):
+                self._drain(client, slot)
+
+    def _reload(self, client: _Client) -> None:
+        try:
+            generation = self._desk.reload()
+        except ConfigError as ex:
+            self._refuse(client, f"nothing has changed: {ex}")
+            return
+        self._wait_for(client, c.ReloadWish(generation))
+
+    def _scale(self, client: _Client, wish: c.Scale) -> None:
+        supervisor = self._desk.supervisor
+        target = supervisor.target + wish.by if wish.to is None else wish.to
+        if not 1 <= target <= supervisor.most:
+            limits = f"at least 1, at most {supervisor.most} workers are possible"
+            self._refuse(client, f"{target} workers: {limits}")
+            return
+        self._desk.ask(e.ScaleAsked(to=target))
+        self._wait_for(client, c.ScaleWish(target))
+
+    def _drain(self, client: _Client, number: int) -> None:
+        supervisor = self._desk.supervisor
+        for worker in supervisor.workers.values():
+            if worker.slot == number and worker.state is State.READY:
+                failures = supervisor.slots[number].failures
+                self._desk.ask(e.WorkerWantsToLeave(worker.id, "asked by `hybrid drain`"))
+                self._wait_for(client, c.DrainWish(worker.id, number, failures))
+                return
+        self._refuse(client, f"slot {number} has no ready worker")
+
+    def _wait_for(self, client: _Client, wish: c.Wish) -> None:
+        client.wish, client.told = wish, ""
+        self.look()
+
+    def _refuse(self, client: _Client, why: str) -> None:
+        self._send(client, c.answer("failed", text=why))
+
+    def _send(self, client: _Client, payload: bytes) -> None:
+        if client not in self._clients:
+            return
+        try:
+            client.channel.send(payload)
+        except FrameTooLarge as ex:
+            client.channel.send(c.answer("failed", text=str(ex)))
+        except OSError:
+            self._drop(client)
+            return
+        if client.channel.outbox_bytes > UNREAD_LIMIT:
+            logger.info("a client of the control socket does not read; it is dropped")
+            self._drop(client)
+            return
+        self._watch(client)
+
+    def _watch(self, client: _Client) -> None:
+        """Wait for writability only while something waits to be written."""
+        interest = selectors.EVENT_READ
+        if client.channel.wants_write:
+            interest |= selectors.EVENT_WRITE
+        self._selector.modify(client.channel, interest, lambda: self._on_client(client))
+
+    def _drop(self, client: _Client) -> None:
+        if client in self._clients:
+            self._clients.remove(client)
+            with contextlib.suppress(KeyError):
+                self._selector.unregister(client.channel)
+            client.channel.close()
