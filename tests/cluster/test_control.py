@@ -15,7 +15,6 @@ from pathlib import Path
 import psutil
 import pytest
 
-from hybrid.cli.client import Client
 from hybrid.core import control as c
 from hybrid.system.channel import Channel
 from tests.cluster.conftest import Server, wait_until
