@@ -73,6 +73,8 @@ class Home:
             "topology": topology,
         }
 
+    on_head = on_get
+
 
 def _page(topology: dict[str, Any]) -> str:
     rows = []

@@ -26,6 +26,8 @@ class Hello:
         resp.content_type = falcon.MEDIA_TEXT
         resp.text = f"Hello from worker {os.getpid()}\n"
 
+    on_head = on_get
+
 
 class Wait:
     """Stands for one call to another service."""

@@ -14,6 +14,8 @@ class Live:
         """Answer 200."""
         resp.media = {"status": "alive"}
 
+    on_head = on_get
+
 
 class Ready:
     """``/readyz``: this worker has its application and pool, and is not draining."""
@@ -23,3 +25,5 @@ class Ready:
         ready = current_view().ready()
         resp.status = falcon.HTTP_200 if ready else falcon.HTTP_503
         resp.media = {"status": "ready" if ready else "draining"}
+
+    on_head = on_get

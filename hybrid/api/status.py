@@ -13,3 +13,5 @@ class Status:
     async def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Answer the status as JSON."""
         resp.media = current_view().status()
+
+    on_head = on_get

@@ -162,6 +162,13 @@ def test_the_counter_counts_in_this_process(client):
     assert second["pid"] == os.getpid()
 
 
+@pytest.mark.parametrize("path", ["/", "/hello", "/livez", "/readyz", "/status"])
+def test_probes_and_pages_answer_head_without_a_body(client, path):
+    answer = client.simulate_head(path)
+    assert answer.status_code == 200
+    assert answer.content == b""
+
+
 @pytest.mark.parametrize("path", ["/livez", "/readyz", "/healthz", "/status"])
 def test_health_answers(client, path):
     assert client.simulate_get(path).status_code == 200
