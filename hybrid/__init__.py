@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hybrid import cluster as cluster
     from hybrid.api.health import Live as Live
     from hybrid.api.health import Ready as Ready
     from hybrid.api.install import install as install
@@ -22,9 +23,15 @@ if TYPE_CHECKING:
     from hybrid.errors import JobOutOfMemory as JobOutOfMemory
     from hybrid.errors import JobRefused as JobRefused
     from hybrid.errors import JobTimeout as JobTimeout
+    from hybrid.errors import MailboxFull as MailboxFull
+    from hybrid.errors import MailError as MailError
+    from hybrid.errors import NoReply as NoReply
+    from hybrid.errors import NoSuchWorker as NoSuchWorker
+    from hybrid.errors import NotInCluster as NotInCluster
     from hybrid.errors import PoolBroken as PoolBroken
     from hybrid.errors import PoolClosed as PoolClosed
     from hybrid.errors import QueueFull as QueueFull
+    from hybrid.errors import RequestFailed as RequestFailed
     from hybrid.errors import ResultNotPicklable as ResultNotPicklable
     from hybrid.pool.call import JobTimes as JobTimes
     from hybrid.pool.inside import progress as progress
@@ -51,9 +58,15 @@ _NAMES = {
         "JobOutOfMemory",
         "JobRefused",
         "JobTimeout",
+        "MailError",
+        "MailboxFull",
+        "NoReply",
+        "NoSuchWorker",
+        "NotInCluster",
         "PoolBroken",
         "PoolClosed",
         "QueueFull",
+        "RequestFailed",
         "ResultNotPicklable",
     ),
     "hybrid.pool.call": ("JobTimes",),
@@ -64,11 +77,13 @@ _NAMES = {
 }
 _HOMES = {name: home for home, names in _NAMES.items() for name in names}
 
-__all__ = ["__version__", *sorted(_HOMES)]
+__all__ = ["__version__", *sorted([*_HOMES, "cluster"])]
 
 
 def __getattr__(name: str) -> Any:
     """Import the home of a public name on first use (PEP 562)."""
+    if name == "cluster":
+        return import_module("hybrid.cluster")
     try:
         home = _HOMES[name]
     except KeyError:

@@ -7,6 +7,13 @@
     ├── LinkError              a frame between our own processes is unusable
     │   ├── FrameTooLarge      ... refused at the sender, nothing was sent
     │   └── DescriptorsLost    ... the receiver had no room for a descriptor
+    ├── HookFailed             a hook of the application raised or took too long
+    ├── MailError              a message to another process got no answer, because ...
+    │   ├── MailboxFull        ... its reader is too slow; nothing was sent
+    │   ├── NoSuchWorker       ... there is no ready worker
+    │   ├── NoReply            ... time is over
+    │   ├── RequestFailed      ... its handler raised, or there is none
+    │   └── NotInCluster       ... this process is no worker
     └── JobError               this job has no result, because ...
         ├── JobRefused         ... it was declared or called in a way no lane can run
         ├── QueueFull          ... the pool refused it (HTTP 503 + Retry-After)
@@ -54,6 +61,47 @@ class FrameTooLarge(LinkError):
 
 class DescriptorsLost(LinkError):
     """The kernel dropped a descriptor (``MSG_CTRUNC``): the receiver is at its limit."""
+
+
+class HookFailed(HybridError):
+    """A hook that the application registered raised or took too long."""
+
+
+class MailError(HybridError):
+    """A message to another process was not delivered, or not answered."""
+
+
+class MailboxFull(MailError):
+    """Too much waits for a reader that does not read; nothing was sent to it."""
+
+    def __init__(self, slots: list[int], waiting: int) -> None:
+        who = f"worker {', '.join(map(str, slots))}" if slots else "the primary"
+        super().__init__(f"{waiting} bytes already wait for {who} to read; send less, or later")
+        self.slots, self.waiting = slots, waiting
+
+
+class NoSuchWorker(MailError):
+    """There is no ready worker of that slot (or no leader at this moment)."""
+
+    def __init__(self, to: str) -> None:
+        super().__init__(f"there is no ready worker {to}")
+        self.to = to
+
+
+class NoReply(MailError):
+    """The time for a reply is over. The message may have arrived."""
+
+    def __init__(self, to: int | str, timeout: float) -> None:
+        super().__init__(f"no reply from {to!r} within {timeout:g} s")
+        self.to, self.timeout = to, timeout
+
+
+class RequestFailed(MailError):
+    """There will be no reply: the handler raised, or there is none. The text is the other's."""
+
+
+class NotInCluster(MailError):
+    """This process is not a worker of a cluster."""
 
 
 class JobError(HybridError):

@@ -13,6 +13,7 @@ import falcon.asgi
 import hybrid
 from workloads.cpu import Kernel, Kernels
 from workloads.home import Home
+from workloads.messages import Ping
 from workloads.resources import Block, Counter, Crash, Echo, FanOut, Hello, Leak, Mixed, Wait
 
 
@@ -33,6 +34,7 @@ def create_app() -> falcon.asgi.App[Any, Any]:
         "/ops/block": Block(),
         "/ops/leak": Leak(),
         "/isolation/counter": Counter(),
+        "/ipc/ping": Ping(),
         "/livez": hybrid.Live(),
         "/readyz": hybrid.Ready(),
         "/healthz": hybrid.Ready(),

@@ -6,8 +6,8 @@ and rare, so that readability is worth more than bytes. Arrays never travel here
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import orjson
 
@@ -58,7 +58,53 @@ class Hatch:
     request: int
 
 
+@dataclass(frozen=True, slots=True)
+class LeadGivenUp:
+    """The worker acts as leader no more; another one may be appointed."""
+
+
+# -- both say ----------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """A message of the application; see `hybrid.core.mail`."""
+
+    kind: str  # a MailKind
+    number: int  # the requester's; its receipt and its reply carry it
+    to: int | str  # a slot, "primary", "all", "leader"; "" for an answer
+    body: Any  # JSON values
+    sender: int = 0  # slot, filled in by the primary; 0: the primary
+    origin: int = 0  # id of the worker an answer goes to, filled in by the primary; 0: the primary
+
+
 # -- the primary says --------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What became of a message that a worker sent."""
+
+    number: int
+    reached: list[int]  # slots it is on its way to; 0: the primary
+    full: list[int] = field(default_factory=list)  # slots for which too much waits already
+    missing: str = ""  # who it was for, if there is no such worker
+    waiting: int = 0  # bytes for the slowest of `full`
+    final: bool = False  # no reply follows
+
+
+@dataclass(frozen=True, slots=True)
+class Lead:
+    """Be the leader from now on, or give it up and confirm."""
+
+    leads: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Something happened in the cluster; for the leader."""
+
+    event: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +138,12 @@ class HatchRefused:
 
 
 Message = (
-    Online
+    LeadGivenUp
+    | Mail
+    | Receipt
+    | Lead
+    | Told
+    | Online
     | Ready
     | BootFailed
     | Leave
@@ -106,6 +157,11 @@ Message = (
 )
 
 _BY_NAME: dict[str, type[Message]] = {
+    "lead-given-up": LeadGivenUp,
+    "mail": Mail,
+    "receipt": Receipt,
+    "lead": Lead,
+    "told": Told,
     "online": Online,
     "ready": Ready,
     "boot-failed": BootFailed,
@@ -123,7 +179,9 @@ _NAMES = {kind: name for name, kind in _BY_NAME.items()}
 
 def encode(message: Message) -> bytes:
     """Return a message as one frame's payload."""
-    return orjson.dumps({"type": _NAMES[type(message)]} | dataclasses.asdict(message))
+    kind = type(message)
+    fields = {name: getattr(message, name) for name in kind.__dataclass_fields__}
+    return orjson.dumps({"type": _NAMES[kind], **fields})
 
 
 def decode(payload: bytes) -> Message:

@@ -39,6 +39,7 @@ from hybrid.primary.configuration import Configuration
 from hybrid.primary.control import Desk
 from hybrid.primary.distributor import Distributor, least_loaded
 from hybrid.primary.listening import Listening
+from hybrid.primary.members import Members
 from hybrid.primary.notify import Notifier
 from hybrid.primary.status import cluster_status
 from hybrid.primary.terminal import Terminal
@@ -81,6 +82,7 @@ class Primary:
     signals: SignalQueue = field(init=False)
     children: Children = field(init=False)
     supervisor: Supervisor = field(init=False)
+    members: Members = field(init=False)
     distributor: Distributor | None = None  # where the primary accepts
     attendants: Attendants | None = None
     terminal: Terminal = field(default_factory=Terminal.at_start)
@@ -107,6 +109,9 @@ class Primary:
             most=len(self.scoreboard) // 2,
             jitter=random.Random().random,
             now=time.monotonic(),
+        )
+        self.members = Members(
+            self.supervisor, self.children, self._tell, self._announce, self.announcer
         )
         with SignalQueue(_SIGNALS) as self.signals:
             self.selector.register(self.signals, selectors.EVENT_READ, self._on_signals)
@@ -221,6 +226,7 @@ class Primary:
             if self.distributor is not None:
                 self.distributor.leave(handle.id, dead=True)
             self.children.forget(handle)
+            self.members.gone(handle.id)
             self._announce_exit(handle, status)
             self._feed(e.WorkerExited(handle.id, f"pid {pid}, {describe_exit(status)}"))
 
@@ -257,6 +263,8 @@ class Primary:
                 self._feed(e.WorkerWantsToLeave(handle.id, reason))
             case m.LeftDistribution():
                 self._feed(e.WorkerLeftDistribution(handle.id))
+            case m.Mail() | m.LeadGivenUp():
+                self.members.hear(handle, message)
             case m.QueueEmptied():
                 self._feed(e.BacklogEmptied(handle.id))
             case m.Hatch(request):
@@ -288,6 +296,7 @@ class Primary:
                 self.distributor.stop_accepting()
         for action in actions:
             self._perform(action)
+        self.members.look()
         if self.attendants is not None:
             self.attendants.look()
 

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 
 from hybrid.errors import DescriptorsLost, FrameTooLarge, LinkError
 
-CONTROL_LIMIT = 64 * 1024  # bytes; control messages are small, data travels elsewhere
+CONTROL_LIMIT = 65 * 1024  # bytes; 64 KiB of an application's message and its envelope
 _LENGTH = struct.Struct(">I")
 _CHUNK = 64 * 1024  # bytes a single recvmsg takes
 _MAX_FDS = 253  # descriptors in one message; the kernel's own bound (SCM_MAX_FD)

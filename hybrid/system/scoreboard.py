@@ -29,6 +29,7 @@ INTEGERS = (
     "pid",
     "state",  # hybrid.core.lifecycle.State by position
     "leaving",  # 1: takes no new connections
+    "leader",  # 1: is the leader
     "requests",
     "requests_active",
     "connections",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import socket
 from collections.abc import Callable
@@ -11,6 +12,8 @@ from hybrid.core import messages as m
 from hybrid.errors import LinkError, PoolBroken
 from hybrid.pool.hatchery import Hatched
 from hybrid.system.channel import Channel, Frame
+
+logger = logging.getLogger("hybrid.error")
 
 
 class PrimaryLink:
@@ -42,6 +45,11 @@ class PrimaryLink:
             self._orphaned()
         if self._channel.wants_write:
             self._loop.add_writer(self._channel.fileno(), self._writable)
+
+    @property
+    def waiting(self) -> int:
+        """Return the bytes that the primary has not read yet."""
+        return self._channel.outbox_bytes
 
     async def hatch(self) -> Hatched:
         """Ask the primary for a pool process.
@@ -77,7 +85,13 @@ class PrimaryLink:
             self._deliver(frame)
 
     def _deliver(self, frame: Frame) -> None:
-        message = m.decode(frame.payload)
+        try:
+            message = m.decode(frame.payload)
+        except LinkError as ex:
+            logger.error("the primary sent garbage, ignored: %s", ex)
+            for fd in frame.fds:
+                os.close(fd)
+            return
         match message:
             case m.Hatched(request, pid):
                 self._hatched(request, pid, frame.fds)

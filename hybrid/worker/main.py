@@ -21,11 +21,13 @@ from ssl import SSLContext
 from typing import Any
 
 from hybrid.api.view import set_view
+from hybrid.cluster.membership import set_membership
+from hybrid.cluster.registry import Moment, registry
 from hybrid.core import messages as m
 from hybrid.core.lifecycle import State
 from hybrid.core.scheduling import Policy
 from hybrid.core.supervision import EXIT_APP_LOAD, EXIT_NEVER_READY
-from hybrid.errors import AppLoadError
+from hybrid.errors import AppLoadError, HookFailed
 from hybrid.http.lifespan import Lifespan, LifespanFailed
 from hybrid.http.loops import new_event_loop
 from hybrid.http.server import HttpServer
@@ -38,7 +40,9 @@ from hybrid.system.snapshot import STATES
 from hybrid.worker.adoption import Adoption
 from hybrid.worker.application import load_application
 from hybrid.worker.context import WorkerContext
+from hybrid.worker.leading import Leading
 from hybrid.worker.link import PrimaryLink
+from hybrid.worker.mailbox import Mailbox
 from hybrid.worker.pulse import Pulse
 from hybrid.worker.scope import RequestScope
 from hybrid.worker.view import ScoreboardView
@@ -84,6 +88,8 @@ class Worker:
         self._enter(State.STARTING)
         self._link = PrimaryLink(context.channel, loop, self._on_message)
         self._link.send(m.Online())
+        self._mailbox = Mailbox(context.slot, self._link, loop, registry)
+        self._leading = Leading(self._mailbox, self._row, self._link, loop)
         self._view = ScoreboardView(context, self._publish)
         self._pool: Pool | None = None
         self._server: HttpServer | None = None
@@ -95,7 +101,7 @@ class Worker:
             lifespan = await self._boot()
         except AppLoadError as ex:
             return self._could_not_boot("import", str(ex), EXIT_APP_LOAD)
-        except LifespanFailed as ex:
+        except (LifespanFailed, HookFailed) as ex:
             return self._could_not_boot("startup", str(ex), EXIT_NEVER_READY)
         except Exception:
             return self._could_not_boot("startup", traceback.format_exc(), EXIT_NEVER_READY)
@@ -117,6 +123,7 @@ class Worker:
     async def _boot(self) -> Lifespan:
         context, config = self._context, self._context.config
         set_view(self._view)
+        set_membership(self._mailbox)
         app = load_application(config.app)
         self._pool = Pool(
             config.cpu,
@@ -131,6 +138,7 @@ class Worker:
         state: dict[str, Any] = {}
         lifespan = Lifespan(app, state)
         await lifespan.startup()
+        await registry.run(Moment.START, strict=True)
         self._server = HttpServer(
             RequestScope(app),
             config.http,
@@ -176,6 +184,12 @@ class Worker:
                 self._orders.put_nowait((message, fds))
             case m.ListenersClosed():
                 self._listeners_closed.set()
+            case m.Mail():
+                self._mailbox.on_mail(message)
+            case m.Receipt():
+                self._mailbox.on_receipt(message)
+            case m.Lead() | m.Told():
+                self._leading.hear(message)
             case _:
                 logger.error("the primary may not say %s", type(message).__name__)
 
@@ -211,6 +225,7 @@ class Worker:
             await self._empty_backlog(server, fds)
         # A later order can only be: become the last acceptor after all.
         later = self._loop.create_task(self._late_final(server))
+        begin = self._loop.create_task(registry.run(Moment.DRAIN))
         report = await server.drain(max(0.0, deadline - self._loop.time()))
         if self._adoption is not None:
             self._adoption.stop()
@@ -218,7 +233,10 @@ class Worker:
             logger.warning("worker slot=%d cut %d requests", self._context.slot, report.cut)
         await pool.close(max(0.0, deadline - self._loop.time()))
         later.cancel()
+        await begin
+        await registry.run(Moment.DRAINED)
         await lifespan.shutdown()
+        await registry.run(Moment.EXIT, order.reason)
 
     async def _late_final(self, server: HttpServer) -> None:
         while True:

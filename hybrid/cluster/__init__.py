@@ -1,0 +1,121 @@
+"""The cluster, for an application: messages, leadership, hooks; and `Primary` for scripts.
+
+    import hybrid.cluster as cluster
+
+    @cluster.on_message
+    async def count(message):
+        message.reply({"visits": visits})
+
+    answer = await cluster.request(2, {"want": "visits"}, timeout=1.0)
+
+Messages are JSON of at most 64 KiB and go through the primary: worker to
+primary and back costs two hops, worker to worker four. Nothing of the
+application runs in the primary of ``hybrid serve``. Everything here belongs to
+the event loop's thread of a worker; a job has no access to it.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from hybrid.cluster.membership import To, membership
+from hybrid.cluster.registry import Decorator, Moment
+from hybrid.core.mail import ALL, LEADER, PRIMARY
+
+if TYPE_CHECKING:
+    from hybrid.worker.mailbox import Message as Message
+
+on_message = Decorator(Moment.MESSAGE)  # handler(message); see Message
+on_start = Decorator(Moment.START)  # hook(); raising keeps the worker from becoming ready
+on_drain = Decorator(Moment.DRAIN)  # hook()
+on_drained = Decorator(Moment.DRAINED)  # hook()
+on_exit = Decorator(Moment.EXIT)  # hook(reason), such as "reload", "scale", "stop"
+on_leadership = Decorator(Moment.LEADERSHIP)  # hook(is_leader)
+on_event = Decorator(Moment.EVENT)  # hook(event) in the leader; a dict as `hybrid events` prints
+
+_LAZY = {
+    "Message": "hybrid.worker.mailbox",
+}
+
+__all__ = [
+    "ALL",
+    "LEADER",
+    "PRIMARY",
+    "Message",
+    "broadcast",
+    "is_leader",
+    "on_drain",
+    "on_drained",
+    "on_event",
+    "on_exit",
+    "on_leadership",
+    "on_message",
+    "on_start",
+    "ping",
+    "request",
+    "send",
+    "slot",
+]
+
+
+async def send(to: To, body: Any) -> None:
+    """Send a message to a slot, to "leader" or to "primary".
+
+    Returns when the primary has put it on its way. In the primary of ``hybrid
+    serve`` a message becomes an event that ``hybrid events`` shows.
+
+    Raises:
+        FrameTooLarge: over 64 KiB of JSON.
+        MailboxFull: too much already waits for that reader; nothing was sent.
+        NoSuchWorker: no ready worker there.
+        NotInCluster: this process is no worker.
+    """
+    await membership().send(to, body)
+
+
+async def broadcast(body: Any) -> list[int]:
+    """Send a message to every other ready worker; return the slots it is on its way to.
+
+    Raises:
+        FrameTooLarge: over 64 KiB of JSON.
+        MailboxFull: one of them reads too slowly; its `slots` did not get it, all others did.
+    """
+    return await membership().broadcast(body)
+
+
+async def request(to: To, body: Any, timeout: float = 5.0) -> Any:
+    """Send a message and return what its handler replies.
+
+    Raises:
+        NoReply: none within `timeout` seconds; the message may have arrived.
+        RequestFailed: the handler raised, or there is none.
+        FrameTooLarge, MailboxFull, NoSuchWorker, NotInCluster: as for `send`.
+    """
+    return await membership().request(to, body, timeout)
+
+
+async def ping(to: To, timeout: float = 5.0) -> float:
+    """Return the seconds that a message takes to a process and back; no handler is asked."""
+    return await membership().ping(to, timeout)
+
+
+def is_leader() -> bool:
+    """Return whether this worker is the leader: at most one is; without a cluster True."""
+    return membership().is_leader
+
+
+def slot() -> int:
+    """Return this worker's slot number; 0 without a cluster."""
+    return membership().slot
+
+
+def __getattr__(name: str) -> Any:
+    """Import the home of a public name on first use (PEP 562)."""
+    try:
+        home = _LAZY[name]
+    except KeyError:
+        raise AttributeError(f"module 'hybrid.cluster' has no attribute {name!r}") from None
+    value = getattr(import_module(home), name)
+    globals()[name] = value
+    return value

@@ -1,0 +1,73 @@
+"""Messages between workers, and between workers and the primary: who gets what.
+
+The primary carries them: a worker knows nobody else. A message is JSON, small,
+and either on its way or refused with a typed error at its sender; it is never
+dropped in silence, and never makes the primary wait for a slow reader.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+import orjson
+
+from hybrid.errors import FrameTooLarge
+
+BODY_LIMIT = 64 * 1024  # bytes of JSON; data travels in arrays or through a store
+OUTBOX_LIMIT = 1024 * 1024  # bytes that may wait for one reader; above it the sender is told
+
+PRIMARY = "primary"
+ALL = "all"
+LEADER = "leader"
+
+
+class MailKind(Enum):
+    """What a message wants."""
+
+    SEND = "send"  # nothing; its sender learns that it is on its way
+    REQUEST = "request"  # an answer
+    REPLY = "reply"  # it is the answer
+    FAILURE = "failure"  # there is no answer; the body says why
+    PING = "ping"  # an answer from hybrid itself, no handler is asked
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A worker that can get messages."""
+
+    worker: int  # id
+    slot: int
+    is_leader: bool
+
+
+def recipients(to: object, sender: int, members: Sequence[Member]) -> list[Member]:
+    """Return who a message is for.
+
+    Args:
+        to: a slot number, "all" (everybody but the sender) or "leader".
+        sender: the sending worker's id; 0: the primary.
+        members: the ready workers, oldest first. While one is replaced a slot has
+            two of them; then the newer one gets what is for the slot.
+    """
+    if to == ALL:
+        return [member for member in members if member.worker != sender]
+    if to == LEADER:
+        return [member for member in members if member.is_leader]
+    return [member for member in members if member.slot == to][-1:]
+
+
+def pack_body(body: Any) -> orjson.Fragment:
+    """Return a body as JSON that is written as it is.
+
+    Raises:
+        FrameTooLarge: over 64 KiB; nothing was sent.
+        TypeError: not JSON: orjson writes str, int, float, bool, None, list,
+            tuple, dict with str keys, dataclasses, datetimes and UUIDs.
+    """
+    packed = orjson.dumps(body)
+    if len(packed) > BODY_LIMIT:
+        raise FrameTooLarge(len(packed), BODY_LIMIT)
+    return orjson.Fragment(packed)

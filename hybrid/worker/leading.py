@@ -1,0 +1,53 @@
+"""Being the leader: the flag, the row, and the application's hooks around both."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from hybrid.cluster.registry import Moment, registry
+from hybrid.core import messages as m
+from hybrid.system.scoreboard import Row
+from hybrid.worker.link import PrimaryLink
+from hybrid.worker.mailbox import Mailbox
+
+
+class Leading:
+    """Follows the primary's orders, one after the other."""
+
+    def __init__(
+        self,
+        mailbox: Mailbox,
+        row: Row,
+        link: PrimaryLink,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self._mailbox = mailbox
+        self._row = row
+        self._link = link
+        self._loop = loop
+        self._last: asyncio.Task[None] | None = None
+
+    def hear(self, message: m.Lead | m.Told) -> None:
+        """Take an order or an event; each is dealt with when the one before is done."""
+        if isinstance(message, m.Told) and not registry.at(Moment.EVENT):
+            return
+        self._last = self._loop.create_task(self._after(self._last, message))
+
+    async def _after(self, before: asyncio.Task[Any] | None, message: m.Lead | m.Told) -> None:
+        if before is not None and not before.done():
+            await asyncio.wait([before])
+        if isinstance(message, m.Told):
+            await registry.run(Moment.EVENT, message.event)
+        elif message.leads:
+            self._set(True)
+            await registry.run(Moment.LEADERSHIP, True)
+        else:
+            self._set(False)
+            # The next leader is appointed only when these are done: they end its work here.
+            await registry.run(Moment.LEADERSHIP, False)
+            self._link.send(m.LeadGivenUp())
+
+    def _set(self, leads: bool) -> None:
+        self._mailbox.is_leader = leads
+        self._row.set("leader", int(leads))
