@@ -70,20 +70,20 @@ class AccessLog:
             exchange.seconds() * 1e3,
             queue,
             run,
-            exchange.request_id.decode(),
+            exchange.request_id,
         )
 
     def write_refusal(
         self,
         refusal: Refused,
-        request_id: bytes,
+        request_id: str,
         request: Request | None,
         client: tuple[str, int] | None,
         sent: int,
     ) -> None:
         """Add the line of a request that the application has not seen."""
         peer = client[0] if client else "-"
-        self._add(peer, request, refusal.status, sent, 0.0, 0.0, 0.0, request_id.decode())
+        self._add(peer, request, refusal.status, sent, 0.0, 0.0, 0.0, request_id)
 
     def flush(self) -> None:
         """Write what is there."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from hybrid.http.accepting import Acceptor
 from hybrid.http.life import State
+from hybrid.http.parting import describe, leave
 from hybrid.http.shared import Shared
 
 logger = logging.getLogger("hybrid.error")
@@ -29,7 +30,7 @@ def announce(shared: Shared) -> None:
         return
     shared.draining = True
     for connection in list(shared.connections):
-        connection.leave()
+        leave(connection)
 
 
 async def drain(shared: Shared, acceptor: Acceptor, grace: float) -> DrainReport:
@@ -52,7 +53,7 @@ def _cut(shared: Shared) -> int:
     for connection in list(shared.connections):
         if connection.state not in (State.NEW, State.IDLE):
             cut += 1
-            logger.warning("grace period over: cut %s", connection.describe())
+            logger.warning("grace period over: cut %s", describe(connection))
         connection.abort()
     return cut
 

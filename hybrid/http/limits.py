@@ -2,7 +2,7 @@
 
 The sizes are limited where they are read (`reader`), the counts where they
 grow (`accepting`, `connection`), and what a passed deadline means is said by
-`Connection.look`. One tick per server looks at every connection: O(n), some
+`parting.look`. One tick per server looks at every connection: O(n), some
 0.05 ms for a thousand, and no timer per request.
 """
 
@@ -12,6 +12,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from hybrid.config import HttpConfig
+from hybrid.http.parting import look
 
 if TYPE_CHECKING:
     from hybrid.http.shared import Shared
@@ -21,7 +22,10 @@ _SHORTEST = 0.01
 
 
 def tick_length(settings: HttpConfig) -> float:
-    """Return how often to look, in seconds: an eighth of the shortest patience."""
+    """Return how often to look, in seconds: an eighth of the shortest patience.
+
+    So a deadline comes up to two eighths late, and never early.
+    """
     shortest = min(
         settings.header_timeout, settings.body_timeout, settings.keep_alive, settings.linger
     )
@@ -39,7 +43,7 @@ class Watch:
     def start(self) -> None:
         """Begin, or go on."""
         if self._timer is None:
-            self._timer = self._shared.loop.call_later(self._every, self._look)
+            self._wind_up()
 
     def stop(self) -> None:
         """Look no more."""
@@ -47,11 +51,22 @@ class Watch:
             self._timer.cancel()
             self._timer = None
 
+    def _wind_up(self) -> float:
+        """Set the timer; return the time.
+
+        Deadlines count from the *end* of the tick in which they are set: one
+        reading of the clock per tick instead of two per request.
+        """
+        shared = self._shared
+        now = shared.loop.time()
+        shared.now = now + self._every
+        self._timer = shared.loop.call_later(self._every, self._look)
+        return now
+
     def _look(self) -> None:
         shared = self._shared
-        self._timer = shared.loop.call_later(self._every, self._look)
-        now = shared.loop.time()
+        now = self._wind_up()
         for connection in [c for c in shared.connections if c.deadline <= now]:
-            connection.look()
+            look(connection)
         if shared.log is not None:
             shared.log.flush()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from http import HTTPStatus
 
 import orjson
@@ -22,6 +23,16 @@ class Refused(HybridError):
 
 class ClientGone(HybridError, ConnectionError):
     """The application sent to a client that has left; ASGI wants an OSError."""
+
+
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+
+
+def usable_id(given: bytes | None) -> str | None:
+    """Return the client's request id if it is harmless in headers, logs and file names."""
+    if given is None or not _REQUEST_ID.fullmatch(given):
+        return None
+    return given.decode("ascii")
 
 
 def problem(status: int, detail: str, request_id: str = "") -> bytes:

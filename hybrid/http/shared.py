@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from hybrid.config import HttpConfig
 from hybrid.core.histogram import Histogram
-from hybrid.http.answer import Heads
 from hybrid.http.forwarded import TrustedPeers
+from hybrid.http.heads import Heads
 
 if TYPE_CHECKING:
     from hybrid.http.access_log import AccessLog
@@ -38,6 +38,13 @@ class Counts:
         self.refused = 0  # answered before the application saw them
         self.responses = [0] * 10  # by the status' first digit
         self.latency = Histogram()  # of whole answers: from the end of the head to the last write
+
+    def count(self, status: int, seconds: float) -> None:
+        """A request has its answer, or no client any more."""
+        self.active -= 1
+        self.requests += 1
+        self.responses[status // 100] += 1
+        self.latency.add(seconds)
 
 
 class Shared:
@@ -66,9 +73,10 @@ class Shared:
         self.running: set[Exchange] = set()  # whose application has not returned
         self.on_room: Callable[[], None] | None = None  # a connection is gone: accept again?
         self._an_end: asyncio.Event | None = None
+        self.now = self.loop.time()  # the clock at the latest tick of `Watch`, or its next
         # Unique by the prefix, which every worker draws for itself after its fork.
-        prefix = os.urandom(6).hex()
-        self._ids = map(f"{prefix}-%x".__mod__, itertools.count(1))
+        self._ids = os.urandom(6).hex()
+        self._numbers = itertools.count(1)
 
     def ended(self) -> None:
         """A connection or an application is over: somebody may wait for that."""
@@ -82,9 +90,9 @@ class Shared:
             await asyncio.wait_for(self._an_end.wait(), timeout)
         self._an_end = None
 
-    def new_request_id(self) -> bytes:
+    def new_request_id(self) -> str:
         """Return an id that no other request of the cluster has."""
-        return next(self._ids).encode()
+        return f"{self._ids}-{next(self._numbers):x}"
 
 
 if sys.version_info >= (3, 12):

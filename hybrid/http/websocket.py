@@ -26,6 +26,7 @@ from hybrid.http.answer import BadAnswer
 from hybrid.http.exchange import CLIENT_GONE, Exchange, Progress
 from hybrid.http.message import Request
 from hybrid.http.refusal import ClientGone
+from hybrid.http.scope import websocket_scope
 from hybrid.http.shared import Message
 
 if TYPE_CHECKING:
@@ -62,14 +63,7 @@ class WebSocketExchange(Exchange):
         self._pinged = False
         self._code: tuple[int, str] | None = None  # how it ended
         self._accept_key = b""
-        scope = self.scope
-        offered = b",".join(v for n, v in request.headers if n == b"sec-websocket-protocol")
-        names = [name.strip() for name in offered.decode("latin-1").split(",")]
-        scope["type"] = "websocket"
-        scope["scheme"] = "wss" if scope["scheme"] == "https" else "ws"
-        scope["subprotocols"] = [name for name in names if name]
-        scope["extensions"] = {"websocket.http.response": {}, "hybrid.departure": self.departure}
-        del scope["method"]
+        websocket_scope(self.scope, request.headers)
 
     # -- what a connection asks of its exchange --------------------------------------
 
@@ -215,7 +209,6 @@ class WebSocketExchange(Exchange):
             raise BadAnswer(f"{kind!r} has no place before websocket.accept")
         upgrade = [
             (b"upgrade", b"websocket"),
-            (b"connection", b"Upgrade"),
             (b"sec-websocket-accept", self._accept_key),
         ]
         if message.get("subprotocol"):

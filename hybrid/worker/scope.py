@@ -18,10 +18,10 @@ class RequestScope:
     def __init__(self, app: Any) -> None:
         self._app = app
 
-    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
-        """Run the application for one request, WebSocket or lifespan."""
+    def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> Any:
+        """Return the application's coroutine; it is awaited by the task that calls this."""
         extensions = scope.get("extensions")
         if extensions is not None and scope["type"] != "lifespan":
             current_departure.set(extensions.get("hybrid.departure"))
             job_times.set(extensions.setdefault("hybrid.times", []))
-        await self._app(scope, receive, send)
+        return self._app(scope, receive, send)

@@ -28,7 +28,7 @@ def read(*pieces: bytes, limits: HttpConfig = LIMITS) -> tuple[list[Any], Refuse
         for piece in pieces:
             reader.feed(piece)
             while reader.ready:
-                seen.append(reader.ready.popleft())
+                seen.append(reader.ready.pop(0))
                 reader.feed(b"")
     except Refused as ex:
         refusal = ex
@@ -148,6 +148,11 @@ MALFORMED = {
     "fragment in the target": b"GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n",
     "space in the target": b"GET /a b HTTP/1.1\r\nHost: a\r\n\r\n",
     "high byte in the target": b"GET /\xc3\xa9 HTTP/1.1\r\nHost: a\r\n\r\n",
+    "target that is no path": b"GET a HTTP/1.1\r\nHost: a\r\n\r\n",
+    "target * of a GET": b"GET * HTTP/1.1\r\nHost: a\r\n\r\n",
+    "another scheme": b"GET ftp://a/ HTTP/1.1\r\nHost: a\r\n\r\n",
+    "no authority": b"GET http:///x HTTP/1.1\r\nHost: a\r\n\r\n",
+    "user in the authority": b"GET http://u@a/ HTTP/1.1\r\nHost: a\r\n\r\n",
     "unknown method": b"FOO / HTTP/1.1\r\nHost: a\r\n\r\n",
     "lower-case method": b"get / HTTP/1.1\r\nHost: a\r\n\r\n",
     "version 1.10": b"GET / HTTP/1.10\r\nHost: a\r\n\r\n",
@@ -229,6 +234,15 @@ def test_an_upgrade_nobody_speaks_is_ignored_and_the_body_is_read(
             (b"/", b"abc" if framing else b""),
             (b"/next", b""),
         ]
+
+
+def test_a_slice_full_of_upgrades_is_read_without_recursion() -> None:
+    one = b"GET / HTTP/1.1\r\nHost:\r\nUpgrade:a\r\nConnection:upgrade\r\n\r\n"
+
+    seen, refusal = read(one * (16_000 // len(one)))
+
+    assert refusal is None
+    assert len(seen) == 16_000 // len(one)
 
 
 def test_empty_lines_before_a_request_are_skipped() -> None:

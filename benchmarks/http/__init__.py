@@ -1,0 +1,1 @@
+"""hybrid's HTTP connections beside those of other servers (``make bench-http``)."""

@@ -1,0 +1,109 @@
+"""The servers that are compared, and the environments they live in.
+
+Peers are installed on demand, once per Python version, under ``.bench/`` and
+never into the project's own environment. hybrid runs from the same
+environment, so that all of them share one Falcon, one uvloop, one llhttp.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent.parent
+_PEERS = ("uvicorn", "uvloop", "httptools", "granian", "hypercorn", "gunicorn", "fastpysgi")
+_APP = "benchmarks.http.app:app"
+_ABLATED = ("-m", "benchmarks.http.ablation")
+
+
+@dataclass(frozen=True)
+class Peer:
+    """One server; ``{port}`` in the command is where it shall listen."""
+
+    name: str
+    command: tuple[str, ...]
+    env: dict[str, str] = field(default_factory=dict)
+
+
+def environment(python: str) -> Path:
+    """Return the interpreter of the peers' environment for `python`; make it if needed."""
+    version = subprocess.run(
+        [python, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
+    ).stdout.strip()
+    folder = ROOT / ".bench" / version
+    interpreter = folder / "bin" / "python"
+    stamp = folder / ".installed"
+    if not stamp.exists():
+        print(f"installing the peers for Python {version} into {folder} …", file=sys.stderr)
+        subprocess.run([python, "-m", "venv", "--clear", str(folder)], check=True, timeout=300)
+        pip = [str(interpreter), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
+        lock = ["-c", str(ROOT / "requirements.lock")]
+        subprocess.run([*pip, *lock, "-e", str(ROOT), *_PEERS], check=True, timeout=900)
+        stamp.touch()
+    return interpreter
+
+
+def hybrid(python: Path, *flags: str, name: str = "hybrid") -> Peer:
+    """Return hybrid, one worker, every default on but the access log."""
+    command = (str(python), "-m", "hybrid", "serve", _APP, "--io-workers", "1")
+    return Peer(name, (*command, "--bind", "127.0.0.1:{port}", "--no-access-log", *flags))
+
+
+def python_peers(python: Path) -> list[Peer]:
+    """Return the other Python servers, one worker each, their access logs off as by default."""
+    py = str(python)
+    host, port = "127.0.0.1", "{port}"
+    return [
+        Peer("uvicorn", (py, "-m", "uvicorn", _APP, "--port", port, "--no-access-log")),
+        Peer(
+            "granian",
+            (py, "-m", "granian", "--interface", "asgi", "--port", port, "--loop", "uvloop", _APP),
+        ),
+        Peer(
+            "hypercorn",
+            (py, "-m", "hypercorn", "-b", f"{host}:{port}", "-k", "uvloop", _APP),
+        ),
+        Peer(
+            "gunicorn asgi",
+            (py, "-m", "gunicorn", "-k", "asgi", "-w", "1", "-b", f"{host}:{port}", _APP),
+        ),
+        Peer("fastpysgi", (py, "-m", "benchmarks.http.fast", port)),
+    ]
+
+
+def node() -> Peer:
+    """Return the article's program: Node http in cluster, one worker."""
+    return Peer("Node cluster", ("node", str(Path(__file__).with_name("server.mjs")), "{port}"))
+
+
+def ablated(python: Path, *features: str, name: str = "") -> Peer:
+    """Return hybrid's server in one process without the named features."""
+    named = name or ("without " + ", ".join(features) if features else "hybrid, one process")
+    return Peer(named, (str(python), *_ABLATED, "{port}", *features))
+
+
+def bare(python: Path) -> Peer:
+    """Return the bare protocol: httptools, uvloop, Falcon, and nothing a server needs."""
+    return Peer("bare protocol", (str(python), "-m", "benchmarks.http.bare", "{port}"))
+
+
+def start(peer: Peer, port: int, cpu: int) -> subprocess.Popen[bytes]:
+    """Start a server, pinned to one CPU, in a process group of its own."""
+    command = [part.replace("{port}", str(port)) for part in peer.command]
+    env = {**os.environ, **peer.env, "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(
+        ["taskset", "-c", str(cpu), *command],
+        cwd=ROOT,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )

@@ -1,0 +1,101 @@
+"""The transport's half of a connection: writing, and backpressure both ways.
+
+A client that reads slowly makes the application wait (`wait_writable`); an
+application that reads slowly makes the client wait (`pause_reading` leaves its
+bytes in the kernel). So what one connection can make us hold is bounded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from hybrid.http.shared import Shared
+
+
+class Flow(asyncio.Protocol):
+    """What a connection is before it knows of HTTP."""
+
+    __slots__ = (
+        "_is_reading",
+        "_writable",
+        "deadline",
+        "half_closed",
+        "is_write_paused",
+        "shared",
+        "transport",
+        "unsent",
+    )
+
+    def __init__(self, shared: Shared) -> None:
+        self.shared = shared
+        self.transport: Any = None
+        self.deadline = 0.0  # monotonic; then somebody waits in vain, see `parting.look`
+        self.half_closed = False  # the client sends no more
+        self.is_write_paused = False
+        self.unsent = 0  # bytes in the write buffer at the last look
+        self._is_reading = True
+        self._writable: asyncio.Future[None] | None = None
+
+    # -- writing ---------------------------------------------------------------------
+
+    def write(self, data: bytes) -> None:
+        """Send `data`; what the socket does not take is buffered."""
+        self.transport.write(data)
+
+    def write_all(self, pieces: tuple[bytes, ...]) -> None:
+        """Send pieces without joining them."""
+        if len(pieces) == 1:
+            self.transport.write(pieces[0])
+        elif pieces:
+            self.transport.writelines(pieces)
+
+    def pause_writing(self) -> None:
+        """The client reads slower than the application writes."""
+        self.is_write_paused = True
+        self.unsent = self.transport.get_write_buffer_size()
+
+    def resume_writing(self) -> None:
+        """The client has caught up, or is gone."""
+        self.is_write_paused = False
+        writable, self._writable = self._writable, None
+        if writable is not None and not writable.done():
+            writable.set_result(None)
+
+    async def wait_writable(self) -> None:
+        """Return when the client has read enough, or is gone."""
+        while self.is_write_paused:
+            if self._writable is None:
+                self._writable = self.shared.loop.create_future()
+            await asyncio.shield(self._writable)
+
+    # -- reading ---------------------------------------------------------------------
+
+    def pause_reading(self) -> None:
+        """Leave what the client sends in the kernel, so that it has to wait."""
+        if self._is_reading and self._can_read():
+            self._is_reading = False
+            self.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Take what the client sends again."""
+        if not self._is_reading and self._can_read():
+            self._is_reading = True
+            self.transport.resume_reading()
+
+    def _can_read(self) -> bool:
+        return not (self.half_closed or self.transport.is_closing())
+
+    # -- time and the end ------------------------------------------------------------
+
+    def wait_for(self, seconds: float) -> None:
+        """Look at this connection after `seconds`, unless it moves before."""
+        self.deadline = self.shared.now + seconds
+
+    def close(self) -> None:
+        """Close when everything is written."""
+        self.transport.close()
+
+    def abort(self) -> None:
+        """Cut the connection: an early end is the only honest answer left."""
+        self.transport.abort()

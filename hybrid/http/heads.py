@@ -1,0 +1,159 @@
+"""The head of an answer as bytes.
+
+The application's headers are checked here: a CR or LF in a value would let
+its author write a second answer into the stream (response splitting).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from http import HTTPStatus
+from time import time
+from wsgiref.handlers import format_date_time
+
+from hybrid.http.answer import Answer, BadAnswer, Header
+
+_STATUS_LINES = {
+    code: b"HTTP/1.1 %d %b\r\n"
+    % (code, HTTPStatus(code).phrase.encode() if code in HTTPStatus._value2member_map_ else b"")
+    for code in range(200, 1000)
+}
+_SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\n"
+
+# RFC 9110 section 5.6.2.
+_TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+# Names with a meaning for the server; 0 is any other valid name.
+_PLAIN, _LENGTH, _CONNECTION, _DATE, _ID, _SERVER, _DROPPED = range(7)
+_SPECIAL = {
+    b"content-length": _LENGTH,
+    b"connection": _CONNECTION,
+    b"date": _DATE,
+    b"x-request-id": _ID,
+    b"server": _SERVER,
+    # Framing and the connection are the server's business alone.
+    b"transfer-encoding": _DROPPED,
+    b"keep-alive": _DROPPED,
+    b"proxy-connection": _DROPPED,
+}
+_MOST_NAMES = 1024  # different names remembered as valid; an application has a few dozen
+
+
+class Heads:
+    """Renders answer heads; one per server.
+
+    The lines that every answer has (Date, the server's own headers) are
+    rendered once per second.
+    """
+
+    __slots__ = ("_common", "_constant", "_date", "_known", "_second", "_server")
+
+    def __init__(self, constant: Sequence[Header], *, server_header: bool) -> None:
+        self._constant = b"".join(b"%b: %b\r\n" % pair for pair in constant)
+        self._server = b"server: hybrid\r\n" if server_header else b""
+        self._known: dict[bytes, int] = dict(_SPECIAL)
+        self._date = b""
+        self._common = b""
+        self._second = -1.0
+
+    def common(self) -> bytes:
+        """Return the lines that every answer has."""
+        now = time()
+        if not 0.0 <= now - self._second < 1.0:
+            self._second = now // 1.0
+            self._date = b"date: %b\r\n" % format_date_time(now).encode()
+            self._common = self._date + self._server + self._constant
+        return self._common
+
+    def render(self, answer: Answer, size: int, more: bool) -> bytes:
+        """Return the whole head, and fill in how the body of `answer` is framed.
+
+        Args:
+            answer: what the application wants to say.
+            size: bytes of the body that are there now.
+            more: whether others will follow.
+
+        Raises:
+            BadAnswer: a status outside 200-999, a name that is no token, a CR,
+                LF or NUL in a value, or a Content-Length that is no number.
+        """
+        status_line = _STATUS_LINES.get(answer.status)
+        if status_line is None:
+            raise BadAnswer(f"{answer.status!r} is no final HTTP status")
+        lines = self._lines(status_line, answer)
+        return lines + answer.frame(size, more)
+
+    def render_switch(self, answer: Answer, upgrade: Sequence[Header]) -> bytes:
+        """Return the head that turns the connection into a WebSocket.
+
+        Args:
+            answer: the application's headers.
+            upgrade: those of the handshake (RFC 6455 section 4.2.2).
+        """
+        answer.headers = [*answer.headers, *upgrade]
+        return self._lines(_SWITCHING, answer) + b"connection: Upgrade\r\n\r\n"
+
+    def _lines(self, status_line: bytes, answer: Answer) -> bytes:
+        """Return the status line and every header that is not framing, checked."""
+        parts = [status_line]
+        common = self.common()
+        request_id = b"x-request-id: " + answer.request_id.encode() + b"\r\n"
+        known, count = self._known, 1
+        for name, value in answer.headers:
+            kind = known.get(name)
+            if kind is None:
+                kind = self._learn(name)
+            if kind:
+                if kind == _LENGTH:
+                    answer.length = _number(value, answer.length)
+                    continue
+                if kind == _CONNECTION:
+                    answer.close = answer.close or b"close" in value.lower()
+                    continue
+                if kind == _DROPPED:
+                    continue
+                if kind == _ID:
+                    request_id = b""
+                common = self._without(common, kind)
+            parts += (name, b": ", value, b"\r\n")
+            count += 1
+        text = b"".join(parts)
+        if text.count(b"\n") != count or text.count(b"\r") != count or b"\0" in text:
+            raise BadAnswer(f"CR, LF or NUL in the value of {_culprit(answer.headers)!r}")
+        return text + request_id + common
+
+    def _without(self, common: bytes, kind: int) -> bytes:
+        """Return `common` without the line that the application writes itself."""
+        if kind == _DATE:
+            return common.replace(self._date, b"", 1)
+        if kind == _SERVER and self._server:
+            return common.replace(self._server, b"", 1)
+        return common
+
+    def _learn(self, name: bytes) -> int:
+        """Check a name not seen before and return its kind."""
+        if not isinstance(name, bytes) or not _TOKEN.fullmatch(name):
+            raise BadAnswer(f"{name!r} is no header name")
+        kind = _SPECIAL.get(name.lower(), _PLAIN)
+        if len(self._known) < _MOST_NAMES:
+            self._known[name] = kind
+        return kind
+
+
+def _culprit(headers: object) -> bytes:
+    """Return the name of the first header whose value would break the head."""
+    pairs = headers if isinstance(headers, list | tuple) else ()
+    for name, value in pairs:
+        if any(code in value for code in b"\r\n\0"):
+            return bytes(name)
+    return b"a header"
+
+
+def _number(value: bytes, before: int | None) -> int:
+    if not value.isdigit():
+        raise BadAnswer(f"Content-Length {value!r} is no number")
+    number = int(value)
+    if before is not None and before != number:
+        raise BadAnswer(f"two Content-Lengths: {before} and {number}")
+    return number
