@@ -39,6 +39,7 @@ ready, 4 the application cannot be imported.
         "serve": ("hybrid.cli.serve", "serve"),
         "status": ("hybrid.cli.status", "status"),
         "top": ("hybrid.cli.top", "top"),
+        "events": ("hybrid.cli.events", "events"),
         "reload": ("hybrid.cli.control", "reload"),
         "scale": ("hybrid.cli.control", "scale"),
         "drain": ("hybrid.cli.control", "drain"),

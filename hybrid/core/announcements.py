@@ -34,6 +34,7 @@ class Kind(Enum):
     EXIT = "exit"  # it was reaped
     LEADER = "leader"  # it is the leader from now on
     RELOAD = "reload"  # a new generation replaces the workers
+    ABORTED = "aborted"  # the reload; the old generation stays
     SCALE = "scale"  # another number of workers is wanted
     STOP = "stop"  # the cluster ends
 

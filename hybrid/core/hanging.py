@@ -26,6 +26,7 @@ class HangWatch:
         """Allow `timeout` seconds without a tick; 0: any number."""
         self.timeout = timeout
         self._dumped: dict[int, float] = {}  # worker -> when it was asked for its stacks
+        self.killed: set[int] = set()  # workers that have been found hung, for the announcement
 
     def look(self, ticks: Mapping[int, float], now: float) -> list[tuple[int, Step]]:
         """Return the steps that are due.
@@ -46,6 +47,7 @@ class HangWatch:
                 steps.append((worker, Step.DUMP))
             elif now - asked >= LAST_WORDS:
                 steps.append((worker, Step.KILL))
+                self.killed.add(worker)
         return steps
 
     @property

@@ -199,7 +199,7 @@ class Supervisor:
 
     def _wants_to_leave(self, worker_id: int, reason: str, actions: list[e.Action]) -> None:
         worker = self.workers[worker_id]
-        if worker.leaving is None and not self.stopping:
+        if worker.leaving is None and worker.state is not State.DRAINING and not self.stopping:
             worker.leaving = reason
             actions.append(e.Log("info", f"{_name(worker)} will be replaced: {reason}"))
 

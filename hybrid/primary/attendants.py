@@ -18,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from hybrid.config import Config
+from hybrid.core.announcements import Announcement
 from hybrid.core.hanging import HangWatch, Step
 from hybrid.errors import ConfigError
 from hybrid.primary.children import Children
@@ -62,6 +63,11 @@ class Attendants:
         if self.hangs.period is not None and now >= self._next_look:
             self._next_look = now + self.hangs.period
             self._look_for_hung(now)
+
+    def publish(self, announcement: Announcement) -> None:
+        """Pass on what has happened to whoever listens at the control socket."""
+        if self.control is not None:
+            self.control.publish(announcement.as_json())
 
     def next_timer(self) -> float | None:
         """Return the monotonic time of the next look that no event brings about."""

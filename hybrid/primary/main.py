@@ -123,9 +123,11 @@ class Primary:
 
     def _start_attendants(self, config: Config) -> Attendants:
         desk = Desk(self.supervisor, self._feed, self.reload, self.status)
-        return Attendants(
+        attendants = Attendants(
             config, desk, self.children, self.scoreboard, self.selector, self.notifier
         )
+        self.announcer.subscribers.append(attendants.publish)
+        return attendants
 
     def _loop(self) -> int:
         self._feed(e.Tick())
@@ -321,6 +323,7 @@ class Primary:
             record.leaving,
             number,
             code,
+            hung=self.attendants is not None and handle.id in self.attendants.hangs.killed,
             out_of_memory=number == signal.SIGKILL and self.oom_kills.happened(),
         )
         self._announce(
@@ -348,7 +351,10 @@ class Primary:
                 self.configuration.confirm()
                 self._announce(Kind.READY, text=f"generation {generation}")
                 self.on_ready(generation)
-            case e.ReloadAborted():
+            case e.ReloadAborted(generation):
+                outcome = self.supervisor.generations.outcome
+                why = outcome.text.splitlines()[-1] if outcome is not None else ""
+                self._announce(Kind.ABORTED, text=f"generation {generation}: {why}")
                 self._adopt(self.configuration.revert())
             case e.Log(level, text):
                 logger.log(_LEVELS[level], "%s", text)

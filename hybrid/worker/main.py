@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import faulthandler
 import logging
 import os
+import signal
 import socket
 import traceback
 from ssl import SSLContext
@@ -40,12 +42,15 @@ from hybrid.system.snapshot import STATES
 from hybrid.worker.adoption import Adoption
 from hybrid.worker.application import load_application
 from hybrid.worker.context import WorkerContext
+from hybrid.worker.figures import publish
 from hybrid.worker.leading import Leading
 from hybrid.worker.link import PrimaryLink
 from hybrid.worker.mailbox import Mailbox
 from hybrid.worker.pulse import Pulse
+from hybrid.worker.recycling import Recycler
 from hybrid.worker.scope import RequestScope
 from hybrid.worker.view import ScoreboardView
+from hybrid.worker.watchdog import Watchdog
 
 logger = logging.getLogger("hybrid.error")
 
@@ -55,6 +60,9 @@ _LAST_ACCEPT = 1.0  # s the last acceptor waits for the primary to close its lis
 
 def worker_main(context: WorkerContext) -> int:
     """Live as a worker; return the exit code. Called in a fresh child process."""
+    # C code, so that it answers even while something holds the GIL: `kill -USR2 PID`, and
+    # the primary before it kills a hung worker.
+    faulthandler.register(signal.SIGUSR2, all_threads=True)
     loop = new_event_loop(context.config.http.loop)
     asyncio.set_event_loop(loop)
     try:
@@ -105,18 +113,32 @@ class Worker:
             return self._could_not_boot("startup", str(ex), EXIT_NEVER_READY)
         except Exception:
             return self._could_not_boot("startup", traceback.format_exc(), EXIT_NEVER_READY)
-        pulse = Pulse(self._loop, self._row, self._publish)
-        pulse.start()
+        pulse, watchdog = self._start_pulse()
         self._enter(State.READY)
         self._row.set("ready_at", self._loop.time())
         self._link.send(m.Ready())
         self._watch_for_term()
         order, fds = await self._orders.get()
         await self._drain(order, fds, lifespan)
+        watchdog.stop()
         pulse.stop()
         self._publish()
         self._link.close()
         return 0
+
+    def _start_pulse(self) -> tuple[Pulse, Watchdog]:
+        config = self._context.config
+        recycler = Recycler(config.restart, lambda why: self._link.send(m.Leave(why)))
+
+        def tick() -> None:
+            self._publish()
+            recycler.look(int(self._row.get("requests")))
+
+        pulse = Pulse(self._loop, self._row, tick)
+        pulse.start()
+        watchdog = Watchdog(self._context.slot, config.log.block_warning, lambda: pulse.due)
+        watchdog.start()
+        return pulse, watchdog
 
     # -- boot --------------------------------------------------------------------
 
@@ -267,24 +289,4 @@ class Worker:
         self._row.set("state", STATES.index(state))
 
     def _publish(self) -> None:
-        row, server, pool = self._row, self._server, self._pool
-        if server is not None:
-            http = server.statistics()
-            row.set("requests", http.requests_total)
-            row.set("requests_active", http.requests_active)
-            row.set("connections", http.connections)
-            row.set("accepted", http.accepted)
-            row.set("responses_4xx", http.responses_4xx)
-            row.set("responses_5xx", http.responses_5xx)
-            row.put_counts("latency", http.latency)
-        if pool is not None:
-            jobs = pool.statistics()
-            row.set("pool_slots", jobs.slots)
-            row.set("pool_busy", jobs.busy)
-            row.set("pool_queued", jobs.queued)
-            row.set("pool_abandoned", jobs.abandoned)
-            row.set("pool_processes", jobs.processes)
-            row.set("queue_wait_total", jobs.queue_wait_total)
-            row.set("run_total", jobs.run_total)
-            for outcome in ("ok", "error", "timeout", "cancelled", "shed", "killed", "broken"):
-                row.set(f"jobs_{outcome}", getattr(jobs, outcome))
+        publish(self._row, self._server, self._pool)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 
 from hybrid.core.histogram import Histogram
@@ -26,22 +27,23 @@ class Pulse:
         self._row = row
         self._publish = publish
         self._lags = Histogram(row.counts("lag"))
-        self.due = 0.0  # the loop's time at which the next tick is meant
+        self.due = 0.0  # monotonic s at which the next tick is meant
         self._handle: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
         """Begin to tick."""
-        due = self._loop.time()
-        self._tick(due)
+        self.due = time.monotonic()
+        self._tick()
 
     def stop(self) -> None:
         """Tick no more."""
         if self._handle is not None:
             self._handle.cancel()
 
-    def _tick(self, due: float) -> None:
-        now = self._loop.time()
-        lag = max(0.0, now - due)
+    def _tick(self) -> None:
+        # Not loop.time(): uvloop's is that of the turn's beginning, in whole milliseconds.
+        now = time.monotonic()
+        lag = max(0.0, now - self.due)
         row = self._row
         row.set("tick_at", now)
         row.set("lag_last", lag)
@@ -51,5 +53,6 @@ class Pulse:
         if lag > row.get("lag_max"):
             row.set("lag_max", lag)
         self._publish()
-        self.due = max(due + PERIOD, now)  # after a long block: do not tick in a burst
-        self._handle = self._loop.call_at(self.due, self._tick, self.due)
+        now = time.monotonic()
+        self.due = max(self.due + PERIOD, now)  # after a long block: do not tick in a burst
+        self._handle = self._loop.call_later(self.due - now, self._tick)

@@ -295,3 +295,37 @@ def test_garbage_idle_and_deaf_clients_do_not_harm(
     for client in clients:
         client.close()
     wait_until(lambda: primary.num_fds() == before, what="their descriptors are closed")
+
+
+def test_events_tell_the_life_of_the_workers_in_order(
+    controlled: Serve, hybrid: Run, tmp_path: Path
+) -> None:
+    controlled("--io-workers", "1", "--cpu-pool", "0")
+    command = [sys.executable, "-m", "hybrid", "events", "--json", "--control-socket"]
+    listener = subprocess.Popen(
+        [*command, str(tmp_path / "control.sock")], stdout=subprocess.PIPE, text=True
+    )
+    text = subprocess.Popen(
+        [*command[:4], *command[5:], str(tmp_path / "control.sock")],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    for program in (listener, text):
+        wait_until(lambda one=program: _is_connected(one.pid), what="it listens")
+
+    assert hybrid("reload").returncode == 0
+    assert hybrid("stop").returncode == 0
+    told = [json.loads(line) for line in listener.communicate(timeout=20)[0].splitlines()]
+    lines = text.communicate(timeout=20)[0]
+
+    of_new = [event["kind"] for event in told if event["slot"] and event["generation"] == 2]
+    assert of_new == ["fork", "online", "listening", "ready", "drain", "exit"]
+    assert [e["kind"] for e in told if not e["slot"]] == ["reload", "ready", "stop"]
+    (exit_,) = [e for e in told if e["kind"] == "exit" and e["generation"] == 1]
+    assert (exit_["code"], exit_["reason"]) == (0, "drained")
+    assert "exit      slot=1 generation=1" in lines
+    assert (listener.returncode, text.returncode) == (0, 0)
+
+
+def _is_connected(pid: int) -> bool:
+    return bool(psutil.Process(pid).net_connections("unix"))

@@ -1,0 +1,55 @@
+"""``hybrid events``: what happens in a running cluster, as it happens."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+import orjson
+
+from hybrid.cli.client import Client, find, target_options
+from hybrid.core import control as c
+
+_SHOWN_ELSEWHERE = {"kind", "slot", "generation", "pid", "at"}
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--json", "as_json", is_flag=True, help="one JSON object a line")
+@target_options
+def events(as_json: bool, control_socket: Path | None, pid_file: Path | None) -> None:
+    """Print fork, online, listening, ready, message, drain, exit, reload … until Ctrl-C.
+
+    Ends with exit code 0 when the server ends.
+    """
+    client = Client(find(control_socket, pid_file))
+    # Of one clock and one machine, so that the difference turns it into time of day.
+    offset = time.time() - time.monotonic()
+    try:
+        for answer in client.ask(c.Events()):
+            if answer["answer"] == "event":
+                event = answer["event"]
+                click.echo(orjson.dumps(event).decode() if as_json else line(event, offset))
+                sys.stdout.flush()
+            elif answer["answer"] == "failed":
+                raise click.ClickException(answer["text"])
+    except KeyboardInterrupt:
+        pass
+    client.close()
+
+
+def line(event: dict[str, Any], offset: float) -> str:
+    """Return an event as ``12:00:00.123 exit slot=1 generation=2 pid=77 reason=killed …``."""
+    at = event["at"] + offset
+    stamp = time.strftime("%H:%M:%S", time.localtime(at)) + f".{int(at % 1 * 1000):03d}"
+    who = f"slot={event['slot']} " if event["slot"] else ""
+    rest = " ".join(f"{k}={_value(v)}" for k, v in event.items() if k not in _SHOWN_ELSEWHERE)
+    head = f"{stamp} {event['kind']:9} {who}generation={event['generation']} pid={event['pid']}"
+    return f"{head} {rest}".rstrip()
+
+
+def _value(value: Any) -> str:
+    text = value if isinstance(value, str) else orjson.dumps(value).decode()
+    return f'"{text}"' if " " in text else text

@@ -1,0 +1,103 @@
+"""A loop that stands still: named by default, killed only where the operator says so."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.conftest import Server, wait_until
+
+Serve = Callable[..., Server]
+APP = """
+import threading
+
+import falcon
+import falcon.asgi
+
+
+class Sum:
+    async def on_get(self, req, resp):
+        resp.media = sum(range(60_000_000))  # one C function, which holds the GIL
+
+
+class SumElsewhere:
+    async def on_get(self, req, resp):
+        threading.Thread(target=work).start()
+
+
+def work():
+    return sum(range(60_000_000))
+
+
+app = falcon.asgi.App()
+app.add_route("/sum", Sum())
+app.add_route("/elsewhere", SumElsewhere())
+"""
+
+
+def test_the_line_that_blocks_the_loop_is_named_once(serve: Serve) -> None:
+    server = serve("--io-workers", "1", "--cpu-pool", "0", "--chaos")
+    for _ in range(2):
+        assert server.request("POST", "/ops/block?ms=400")[0] == 200
+
+    found = server.wait_for_log(r"the event loop is blocked, its tick is 0\.\d\d s late: (.*)\n?")
+    assert "workloads/resources.py" in found[1]
+    assert "in on_post" in found[1]
+    assert server.log.count("event loop is blocked") == 1
+
+
+@pytest.mark.parametrize(("path", "words"), [("/sum", "versioned"), ("/elsewhere", "in work")])
+def test_code_that_holds_the_gil_is_named_afterwards(
+    serve: Serve, tmp_path: Path, path: str, words: str
+) -> None:
+    (tmp_path / "versioned.py").write_text(APP)
+    server = serve("versioned:app", "--io-workers", "1", "--cpu-pool", "0", cwd=tmp_path)
+    assert server.get(path)[0] == 200
+    found = server.wait_for_log(r"the event loop is blocked, .* late: (.*)\n?")
+    assert words in found[1]
+    assert "held the GIL" in found[1]
+
+
+def test_a_stopped_process_accuses_nobody(serve: Serve) -> None:
+    server = serve("--io-workers", "1", "--cpu-pool", "0")
+    worker = server.workers()[0]["pid"]
+    os.kill(worker, signal.SIGSTOP)
+    waiting = server.in_background("GET", "/hello")
+    with pytest.raises(AssertionError):
+        wait_until(lambda: waiting.result, 0.5, "no answer while it is stopped")
+    os.kill(worker, signal.SIGCONT)
+    assert waiting.join().result is not None
+    told = [line for line in server.lines if "event loop is blocked" in line]
+    # Its loop or its watchdog wakes first; the watchdog may find nothing any more.
+    assert all("the whole process was stopped" in line for line in told)
+
+
+def test_a_busy_worker_is_not_killed(serve: Serve) -> None:
+    server = serve("--io-workers", "1", "--cpu-pool", "0", "--chaos")
+    before = server.workers()[0]["pid"]
+    assert server.request("POST", "/ops/block?ms=3000")[0] == 200
+    assert server.workers()[0]["pid"] == before
+
+
+def test_beyond_the_hang_timeout_the_stacks_are_printed_and_the_worker_replaced(
+    serve: Serve,
+) -> None:
+    server = serve("--io-workers", "1", "--cpu-pool", "0", "--chaos", "--hang-timeout", "500ms")
+    before = server.workers()[0]["pid"]
+    server.in_background("POST", "/ops/block?ms=60000")
+
+    server.wait_for_log("the event loop has stood still for")
+    server.wait_for_log(r"File .*workloads/resources.py\", line \d+ in on_post")
+    wait_until(lambda: server.workers()[0]["pid"] != before, what="it is replaced")
+
+
+def test_usr2_to_a_worker_prints_its_stacks_and_changes_nothing(serve: Serve) -> None:
+    server = serve("--io-workers", "1", "--cpu-pool", "0")
+    before = server.workers()[0]["pid"]
+    os.kill(before, signal.SIGUSR2)
+    server.wait_for_log("most recent call first")
+    assert server.workers()[0]["pid"] == before
