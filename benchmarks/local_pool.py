@@ -65,7 +65,7 @@ class LocalPool:
     """A pool with everything on: arena, deadlines, permits; processes are ready."""
 
     def __init__(self, slots: int, loop: str = "auto") -> None:
-        settings = CpuConfig(slots=slots, queue=0, nice=0)
+        settings = CpuConfig(slots=slots, queue=0)
         self.loop = new_event_loop(loop)
         self._resources = make_worker_resources()
         self._hatchery = LocalHatchery(settings, self._resources)

@@ -85,8 +85,10 @@ class Link:
         owner: LinkOwner,
         loop: asyncio.AbstractEventLoop,
         lease: Lease | None,
+        asked_at: float = 0.0,
     ) -> None:
         self.number, self.pid = number, hatched.pid
+        self.asked_at = asked_at  # monotonic s; when the lane wished for it
         self.state = LinkState.STARTING
         self.call: Call | None = None
         self.lease = lease  # its region of the arena, and what it borrowed from it

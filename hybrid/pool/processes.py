@@ -189,6 +189,7 @@ class ProcessLane:
             self._later = self._loop.call_later(seconds, self._grow)
 
     async def _hatch(self) -> None:
+        asked_at = time.monotonic()
         try:
             hatched = await self._hatchery.hatch()
         except PoolBroken as ex:
@@ -199,7 +200,7 @@ class ProcessLane:
         lease = self._blocks.lease() if self._blocks is not None else None
         used = {link.number for link in self._links}
         number = next(n for n in range(len(used) + 1) if n not in used)
-        link = Link(number, hatched, self, self._loop, lease)
+        link = Link(number, hatched, self, self._loop, lease, asked_at)
         self._links.append(link)
         jobs = tuple(job.address for job in declared_jobs() if job.lane == "process")
         more = 1.0 + _JITTER * random.random()
@@ -216,7 +217,10 @@ class ProcessLane:
 
     def link_ready(self, link: Link, seconds: float) -> None:
         """A process takes jobs from now on."""
-        self._observer.happened("pool process ready", pid=link.pid, seconds=f"{seconds:.3f}")
+        after = f"{time.monotonic() - link.asked_at:.4f}"
+        self._observer.happened(
+            "pool process ready", pid=link.pid, after=after, imports=f"{seconds:.4f}"
+        )
         self._idle.append(link)
         if self._leaving is not None:
             self._let_go()
