@@ -93,7 +93,15 @@ class Dispatcher:
         return len(self.running) == self.abandoned and not len(self.queue)
 
     def enter(self, call: Call) -> None:
-        """Give `call` its place in line; it starts at once if it can."""
+        """Start `call` at once, or give it its place in line."""
+        if (
+            not len(self.queue)
+            and len(self.running) < self.slots
+            and self.lanes[call.lane].ready()
+            and self._take_permit(call)
+            and self._start(call, in_line=False)
+        ):
+            return
         self.queue.enter(call)
         self.dispatch()
 
@@ -103,19 +111,19 @@ class Dispatcher:
 
     def dispatch(self) -> None:
         """Start whatever can start (rule 2)."""
-        queue, kinds = self.queue, self._startable()
+        queue = self.queue
+        if not len(queue):
+            self._gate.waits_since(0.0)
+            return
+        kinds = self._startable()
         while len(queue) and len(self.running) < self.slots:
             call = queue.next(kinds)
             if call is None:
                 break
-            kind = call.line >> 1
-            if kind & 1:
-                permit = self._gate.take(call.submitted_at)
-                if permit is None:  # nobody who needs one can start now
-                    kinds = [kind for kind in kinds if not kind & 1]
-                    continue
-                call.permit = permit
-            self._start(call)
+            if not self._take_permit(call):  # nobody who needs one can start now
+                kinds = [kind for kind in kinds if not kind & 1]
+                continue
+            self._start(call, in_line=True)
             if not self.lanes[call.lane].ready():
                 kinds = [kind for kind in kinds if kind in _ALL_BUT_PROCESS]
         if len(queue):
@@ -127,22 +135,37 @@ class Dispatcher:
         lane = self.lanes.get("process")
         return _ALL if lane is not None and lane.ready() else _ALL_BUT_PROCESS
 
-    def _start(self, call: Call) -> None:
-        """Start the waiting `call`, if a member takes it."""
+    def _take_permit(self, call: Call) -> bool:
+        """Take the permit that `call` needs; return whether it has what it needs."""
+        if not call.line >> 1 & 1:
+            return True
+        permit = self._gate.take(call.submitted_at)
+        if permit is None:
+            return False
+        call.permit = permit
+        return True
+
+    def _start(self, call: Call, in_line: bool) -> bool:
+        """Start `call`, which is in line or has just come; return False if no member took it."""
         try:
             self.lanes[call.lane].start(call)
         except MemberGone:  # it keeps its place, another member will come
             self._give_back_permit(call)
-            return
+            return False
         except Exception as ex:  # its arguments cannot travel
-            self._leave(call)
+            if in_line:
+                self.queue.leave(call)
+            call.advance(JobEvent.WITHDRAW)
+            self._release(call)
             self._answer(call, Outcome.ERROR, ex)
-            return
-        self.queue.leave(call)
+            return True
+        if in_line:
+            self.queue.leave(call)
         call.advance(JobEvent.START)
         call.started_at = monotonic()
         self.counters.queue_wait_total += call.started_at - call.submitted_at
         self.running.add(call)
+        return True
 
     def _wait(self) -> None:
         """Some calls have to wait: for a slot, a permit, or a member that is to come."""

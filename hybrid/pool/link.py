@@ -33,6 +33,8 @@ from hybrid.pool.wire import Buffer, Frame, Kind, Reader, decode, encode
 class LinkState(Enum):
     """Where a pool process is in its life, as its worker sees it."""
 
+    __hash__ = object.__hash__  # by identity: Enum's own hashes the name, in Python
+
     STARTING = "starting"  # HELLO is sent; it imports
     IDLE = "idle"  # in ProcessLane's idle list
     BUSY = "busy"  # runs the call of the link
@@ -41,6 +43,8 @@ class LinkState(Enum):
 
 class LinkEvent(Enum):
     """What can happen to a pool process."""
+
+    __hash__ = object.__hash__  # by identity: Enum's own hashes the name, in Python
 
     READY = "ready"
     RUN = "run"

@@ -152,11 +152,12 @@ class Pool:
     def _choose_lane(self, job: Job, lane: LaneName | None) -> LaneName:
         """Return where `job` will run: the call decides, else the server, else the job."""
         wanted = lane or self._settings.lane
-        chosen = next((name for name in LANES if name == wanted), None)
-        if chosen is None:
-            if wanted != "auto":
-                raise JobRefused(f"there is no lane {wanted!r}; there are {', '.join(LANES)}")
+        if wanted == "auto":
             chosen = job.lane
+        elif wanted in LANES:
+            chosen = wanted
+        else:
+            raise JobRefused(f"there is no lane {wanted!r}; there are {', '.join(LANES)}")
         if not self._settings.slots:
             return "inline"
         if chosen == "process":
@@ -173,6 +174,8 @@ class Pool:
         # A slot that is free (its member is on its way, or a permit) is no place in line.
         waiting = max(0, dispatcher.open_calls - self.slots)
         queue = dispatcher.queue
+        if not len(queue):
+            return
         try:
             admit(waiting, queue.ahead_of(low), queue.limit, dispatcher.rate, deadline)
         except QueueFull:

@@ -62,7 +62,7 @@ class Permits:
         self._fd, self._permits = table.fd, table.permits
         self._bells = table.bells
         self._scoreboard, self._row = scoreboard, row
-        self._waiting, self._at = scoreboard.row(row).float_at("waiting_since")
+        self._since = 0.0  # what our row says
         self._free = list(range(table.permits))  # rule 1: not ours; perhaps another's
 
     def fileno(self) -> int:
@@ -76,7 +76,9 @@ class Permits:
 
     def waits_since(self, since: float) -> None:
         """Publish since when our oldest job waits for a permit; 0.0: none does."""
-        self._waiting[self._at] = since
+        if since != self._since:
+            self._since = since
+            self._scoreboard.waits_since(self._row, since)
 
     def take(self, since: float, patient: bool = True) -> int | None:
         """Take a permit for a job that waits since `since`; None: not now.
@@ -102,7 +104,7 @@ class Permits:
         oldest = self._scoreboard.oldest_waiting()
         if oldest is None or oldest == self._row:
             return False
-        if self._scoreboard.row(oldest).get("waiting_since") >= since:
+        if self._scoreboard.waiting_since(oldest) >= since:
             return False
         self._ring(oldest)
         return True

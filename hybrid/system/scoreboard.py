@@ -62,7 +62,6 @@ FLOATS = (  # seconds; the *_at are monotonic
     "lag_max",
     "lag_total",
     "latency_total",
-    "waiting_since",  # since when the oldest job waits for a permit; 0: none does
     "queue_wait_total",
     "run_total",
 )
@@ -132,12 +131,15 @@ class Scoreboard:
     """The mapping. Made once, in the primary; children inherit it by fork."""
 
     def __init__(self, rows: int) -> None:
-        self._map = mmap.mmap(-1, _ROW * (rows + 1))  # MAP_SHARED | MAP_ANONYMOUS
+        self._tail = _ROW * (rows + 1)
+        self._map = mmap.mmap(-1, self._tail + 8 * rows)  # MAP_SHARED | MAP_ANONYMOUS
         view = memoryview(self._map)
         self._rows = [Row(view[i * _ROW : (i + 1) * _ROW]) for i in range(rows + 1)]
         self.departed = self._rows.pop()  # counters of workers that are gone
-        # The one field that is read often, for every row: some 0.05 µs each.
-        self._waiting = [row.float_at("waiting_since") for row in self._rows]
+        # Since when the oldest job of a row waits for a permit (monotonic s; 0: none
+        # does). Every job looks at all of them, so they lie side by side.
+        self._waiting = view[self._tail :].cast("d")
+        self._nobody = bytes(8 * rows)
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -166,6 +168,7 @@ class Scoreboard:
             for position, count in enumerate(row.counts(name)):
                 kept[position] += count
         row.clear()
+        self._waiting[index] = 0.0
 
     def workers(self) -> Iterator[dict[str, float]]:
         """Yield the rows in use, in order of slot number, older generation first."""
@@ -190,11 +193,23 @@ class Scoreboard:
         used = [row for row in self._rows if row.get("slot")]
         yield from sorted(used, key=lambda row: (row.get("slot"), row.get("generation")))
 
+    def waits_since(self, index: int, since: float) -> None:
+        """Note since when the oldest job of row `index` waits for a permit; 0.0: none does."""
+        self._waiting[index] = since
+
+    def waiting_since(self, index: int) -> float:
+        """Return since when the oldest job of row `index` waits for a permit; 0.0: none does."""
+        return self._waiting[index]
+
     def oldest_waiting(self) -> int | None:
-        """Return the row whose job has waited longest for a permit, None if none waits."""
+        """Return the row whose job has waited longest for a permit, None if none waits.
+
+        Cost: 0.2 µs if none waits, 0.05 µs per row otherwise.
+        """
+        if self._map[self._tail :] == self._nobody:
+            return None
         oldest, found = 0.0, None
-        for index, (floats, at) in enumerate(self._waiting):
-            since = floats[at]
+        for index, since in enumerate(self._waiting):
             if since > 0 and (found is None or since < oldest):
                 oldest, found = since, index
         return found

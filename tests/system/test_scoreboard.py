@@ -32,6 +32,6 @@ def test_counters_of_the_dead_are_kept_and_their_rows_used_again() -> None:
 def test_the_oldest_waiting_row_is_found() -> None:
     board = Scoreboard(4)
     assert board.oldest_waiting() is None
-    board.row(2).set("waiting_since", 7.0)
-    board.row(1).set("waiting_since", 9.0)
+    board.waits_since(2, 7.0)
+    board.waits_since(1, 9.0)
     assert board.oldest_waiting() == 2
