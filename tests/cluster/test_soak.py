@@ -2,83 +2,167 @@
 
 from __future__ import annotations
 
-import http.client
 import os
 import random
 import signal
-import threading
+import sys
+import time
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
+from hybrid.cli.client import Client
+from hybrid.core import control as c
 from tests.cluster.conftest import Server, wait_until
+from tests.cluster.load import Account, Kind, Load
 
 Serve = Callable[..., Server]
-ROUNDS = 20 if os.environ.get("HYBRID_SOAK") else 2
+FULL = bool(os.environ.get("HYBRID_SOAK"))
+LINGER = 1.0  # s; hybrid.config.HttpConfig.linger
+AFTER = 1.0  # s after a kill within which its connections are seen to be gone
+KINDS = [
+    Kind("/hello"),
+    Kind("/hello", keep_alive=True),
+    Kind("/hello", keep_alive=True, think=0.5 * LINGER),
+    Kind("/hello", keep_alive=True, think=2 * LINGER),
+    Kind("/hello", keep_alive=True, think=2 * LINGER),
+    Kind("/io/echo", b"x" * 1000),
+    Kind("/io/echo", b"x" * 200_000, keep_alive=True, think=0.2),
+    Kind("/io/echo", b"x" * 1000, keep_alive=True, think=2 * LINGER),
+    Kind("/io/wait?ms=700", keep_alive=True),
+    Kind("/cpu/sleep?ms=500&lane=process", think=0.2),
+    Kind("/cpu/primes?n=20000", keep_alive=True, think=0.2),
+    Kind("/cpu/svd?n=50", keep_alive=True, think=0.2),
+]
 
 
-class Load:
-    """Clients that ask again and again, each request on a fresh connection."""
+class Cluster:
+    """A server, and its control socket."""
 
-    def __init__(self, server: Server, paths: tuple[str, ...]) -> None:
-        self.answered = 0
-        self.lost: list[str] = []
-        self._stop = threading.Event()
-        self._server = server
-        self._threads = [threading.Thread(target=self._run, args=(p,), daemon=True) for p in paths]
-        for thread in self._threads:
-            thread.start()
+    def __init__(self, server: Server, path: Path) -> None:
+        self.server, self._path = server, path
+        self.primary = psutil.Process(server.pid)
 
-    def _run(self, path: str) -> None:
-        while not self._stop.is_set():
-            try:
-                status = self._server.get(path)[0]
-            except (OSError, http.client.HTTPException) as ex:
-                self.lost.append(f"{path}: {ex!r}")
-                continue
-            self.answered += 1
-            if status != 200:
-                self.lost.append(f"{path}: {status}")
+    def status(self) -> dict[str, Any]:
+        client = Client(self._path)
+        try:
+            return client.status()
+        finally:
+            client.close()
 
-    def stop(self) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join(20)
-            assert not thread.is_alive()
+    def ready(self) -> list[dict[str, Any]]:
+        return [w for w in self.status()["workers"] if w["state"] == "ready"]
+
+    def wish(self, request: c.Request) -> None:
+        client = Client(self._path)
+        for answer in client.ask(request):
+            assert answer["answer"] != "failed", answer
+            if answer["answer"] == "done":
+                break
+        client.close()
+
+    def size(self) -> tuple[int, int]:
+        """Return descriptors and processes; the same when the same is running."""
+        return self.primary.num_fds(), len(self.primary.children())
+
+    def rss(self) -> float:
+        return float(self.primary.memory_info().rss / 1e6)
+
+
+@pytest.fixture
+def cluster(serve: Serve, tmp_path: Path) -> Callable[..., Cluster]:
+    def start(*args: str) -> Cluster:
+        path = tmp_path / "control.sock"
+        return Cluster(serve(*args, "--control-socket", str(path)), path)
+
+    return start
+
+
+Start = Callable[..., Cluster]
+
+
+def report(text: str, cluster: Cluster, account: Account, before: float) -> None:
+    print(
+        f"{text}: {account.answered} answered, {account.retried} retried, "
+        f"{len(account.lost)} lost; primary {cluster.size()[0]} descriptors, "
+        f"{cluster.size()[1]} children, RSS {before:.1f} -> {cluster.rss():.1f} MB",
+        file=sys.stderr,
+    )
 
 
 @pytest.mark.soak
-def test_reloads_and_scalings_under_load_lose_no_request(serve: Serve) -> None:
-    server = serve("--io-workers", "2", "--cpu-pool", "2")
-    load = Load(server, ("/hello", "/cpu/primes?n=2000", "/io/wait?ms=30", "/cpu/svd?n=50"))
-
-    for round_ in range(ROUNDS):
-        server.signal(signal.SIGHUP)
-        server.wait_for_log(f"generation {round_ + 2} is ready")
-        server.signal(signal.SIGTTIN)
-        wait_until(lambda: len(server.workers()) == 3, what="three workers")
-        server.signal(signal.SIGTTOU)
-        wait_until(lambda: len(server.status()["workers"]) == 2, what="two workers")
-    load.stop()
-
-    assert load.lost == []
-    assert load.answered > 10 * ROUNDS
-
-
-@pytest.mark.soak
-def test_kills_cost_only_what_the_dead_had_accepted_and_leak_nothing(serve: Serve) -> None:
-    server = serve("--io-workers", "2", "--cpu-pool", "1")
-    primary = psutil.Process(server.pid)
-    before = primary.num_fds()
+@pytest.mark.parametrize("policy", ["shared", "round-robin"])
+def test_reloads_and_scalings_under_load_lose_no_request(cluster: Start, policy: str) -> None:
+    reloads, scalings = (20, 50) if FULL else (2, 3)
+    if policy != "shared" and not FULL:
+        reloads, scalings = 1, 2
+    one = cluster("--io-workers", "3", "--cpu-pool", "2", "--scheduling", policy)
+    wait_until(lambda: one.size()[1] == 9, what="three workers, two pool processes each")
+    size, rss = one.size(), one.rss()
     dice = random.Random(1)
 
-    for _ in range(3 * ROUNDS):
-        victim = dice.choice(server.workers())["pid"]
-        os.kill(victim, signal.SIGKILL)
-        wait_until(lambda gone=victim: not psutil.pid_exists(gone), what="reaped")
-        assert server.get("/hello")[0] == 200
-        wait_until(lambda: len(server.workers()) == 2, 60, what="whole again")
+    load = Load(one.server.port, KINDS)
+    for _ in range(reloads):
+        one.wish(c.Reload())
+    for _ in range(scalings):
+        one.wish(c.Scale(to=dice.randint(1, 5)))
+    one.wish(c.Scale(to=3))
+    account = load.stop()
 
-    wait_until(lambda: primary.num_fds() == before, what="descriptors as at the start")
-    wait_until(lambda: len(primary.children()) == 4, what="two workers, a pool process each")
+    report(f"{policy}, {reloads} reloads, {scalings} scalings", one, account, rss)
+    assert account.lost == []
+    assert account.answered > 50 * reloads
+    wait_until(lambda: one.size() == size, what=f"descriptors and children as before {size}")
+    assert one.rss() < rss + 8
+
+
+@pytest.mark.soak
+def test_kills_cost_only_what_the_dead_had_accepted_and_leak_nothing(cluster: Start) -> None:
+    kills = 100 if FULL else 6
+    one = cluster("--io-workers", "4", "--cpu-pool", "1")
+    wait_until(lambda: one.size()[1] == 8, what="four workers, a pool process each")
+    size, rss = one.size(), one.rss()
+    dice = random.Random(1)
+    moments: list[float] = []
+
+    load = Load(one.server.port, KINDS)
+    for _ in range(kills):
+        wait_until(lambda: len(one.ready()) >= 3, 60, "three workers are ready")
+        victim = dice.choice(one.ready())["pid"]
+        os.kill(victim, signal.SIGKILL)
+        moments.append(time.monotonic())
+        wait_until(lambda gone=victim: not psutil.pid_exists(gone), what="reaped")
+    account = load.stop()
+
+    report(f"{kills} kills", one, account, rss)
+    # Reset or EOF at the moment of a kill: never refused, never late, never a wrong answer.
+    for at, what in account.lost:
+        assert "refused" not in what.lower()
+        assert "timed out" not in what
+        assert "status" not in what
+        assert any(0 <= at - moment < AFTER for moment in moments), what
+    assert account.answered > 20 * kills
+    wait_until(lambda: len(one.ready()) == 4, 60, "whole again")
+    wait_until(lambda: one.size() == size, what=f"descriptors and children as before {size}")
+    assert one.rss() < rss + 8
+
+
+@pytest.mark.soak
+def test_reloads_of_an_idle_cluster_leak_nothing(cluster: Start) -> None:
+    reloads = 1000 if FULL else 20
+    one = cluster("--io-workers", "2", "--cpu-pool", "0")
+    for _ in range(5):
+        one.wish(c.Reload())  # until the allocator has what it needs
+    wait_until(lambda: one.size()[1] == 2, what="two workers")
+    size, rss = one.size(), one.rss()
+
+    for _ in range(reloads):
+        one.wish(c.Reload())
+
+    wait_until(lambda: one.size() == size, what=f"descriptors and children as before {size}")
+    report(f"{reloads} idle reloads", one, Account(), rss)
+    assert one.rss() < rss + 4
+    assert one.status()["primary"]["generation"] == reloads + 6
