@@ -16,6 +16,7 @@ from hybrid.cli.options import OPTIONS
 from hybrid.cli.types import PEERS
 from hybrid.config import BindConfig, Config
 from hybrid.errors import ConfigError
+from hybrid.system.activation import passed_sockets
 from hybrid.system.cpu_budget import cpu_budget
 
 _ORIGINS = {
@@ -107,11 +108,12 @@ def origins(ctx: click.Context) -> list[tuple[str, Any, str]]:
 
 
 def _addresses(ctx: click.Context, values: dict[str, Any]) -> tuple[str, ...]:
+    """Return where to listen: what was written, else systemd's sockets, else the default."""
     if values["bind"]:
         return tuple(values["bind"])
     host, port = values["host"], values["port"]
     if host is None and port is None:
-        return BindConfig().addresses
+        return passed_sockets(os.environ) or BindConfig().addresses
     host = "127.0.0.1" if host is None else host
     text = f"[{host}]" if ":" in host else host
     return (f"{text}:{8000 if port is None else port}",)
