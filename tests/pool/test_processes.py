@@ -15,6 +15,7 @@ from hybrid.errors import (
     JobRefused,
     JobTimeout,
     PoolBroken,
+    QueueFull,
     ResultNotPicklable,
 )
 from hybrid.pool.answers import RemoteTraceback
@@ -136,20 +137,6 @@ def test_a_job_that_ends_within_the_grace_keeps_its_process(harness):
     assert pool.statistics().killed == 0
 
 
-def test_the_kill_timer_of_one_job_never_kills_the_next(harness):
-    # workerpool #548: the timer of a terminated task killed the task after it.
-    pool = harness.pool(slots=1, kill_grace=0.2)
-
-    async def test():
-        pid = await submit(pool, jobs.pid)
-        with pytest.raises(JobTimeout):
-            await submit(pool, jobs.sleep, 0.1, deadline=0.05)
-        assert await submit(pool, jobs.sleep, 0.4) == 0.4  # the old timer fires in here
-        assert await submit(pool, jobs.pid) == pid
-
-    harness.run(test())
-
-
 def test_a_departed_client_stops_its_running_job(harness):
     pool, client = harness.pool(slots=1), Departure()
 
@@ -166,26 +153,7 @@ def test_a_departed_client_stops_its_running_job(harness):
     harness.run(test())
 
 
-def test_jobs_behind_a_cancelled_one_run(harness):
-    # piscina #805: later tasks never started after an abort; #934: it killed a neighbour.
-    pool = harness.pool(slots=2)
-
-    async def test():
-        await pool.warm()
-        running = [submit(pool, jobs.spin, 60.0) for _ in range(2)]
-        await until(lambda: pool.statistics().busy == 2)
-        behind = [submit(pool, jobs.add, n) for n in range(8)]
-        for future in running:
-            future.cancel()
-        assert await asyncio.gather(*behind) == [n + 1 for n in range(8)]
-        await is_whole(pool, 2)
-
-    harness.run(test())
-
-
 def test_the_pool_keeps_its_size_after_many_deaths(harness):
-    # node-worker-threads-pool #13: the pool shrank by one per time-out.
-    # concurrent.futures: one death broke the pool for ever.
     pool = harness.pool(slots=2)
 
     async def test():
@@ -340,3 +308,54 @@ def test_a_waiting_process_job_does_not_hold_up_a_thread_job(harness):
 
 async def never():
     await asyncio.Event().wait()
+
+
+def test_an_argument_that_cannot_travel_loses_no_block(harness):
+    """What was to be said with a refused job is said with the next one."""
+    pool = harness.pool(slots=1)
+    large = np.ones(1_000_000)
+
+    async def test():
+        for _ in range(20):
+            await submit(pool, jobs.echo, large)  # the answer's block is over at once
+            with pytest.raises(JobRefused):
+                await submit(pool, jobs.echo, threading.Lock())
+        answers = {(await submit(pool, jobs.echo, large)).__array_interface__["data"][0]}
+        return answers
+
+    harness.run(test())
+    region = pool._arrays.blocks._leases[0]._results
+    assert len(region.live) + len(region.unsaid) <= 2
+
+
+def test_closing_in_the_middle_of_a_broadcast_answers_it(harness):
+    pool = harness.pool(slots=2)
+
+    async def test():
+        await pool.warm()
+        answers = asyncio.ensure_future(pool.broadcast(as_job(jobs.sleep), (30.0,)))
+        await until(lambda: pool._processes is not None and not pool._processes.ready())
+        await pool.close(0.0)
+        with pytest.raises((PoolBroken, JobCancelled)):
+            await asyncio.wait_for(answers, 5.0)
+
+    harness.run(test())
+
+
+def test_a_deadline_that_the_queue_cannot_meet_is_refused_with_a_time(harness):
+    pool = harness.pool(slots=1)
+
+    async def test():
+        behind = [submit(pool, jobs.sleep, 0.02) for _ in range(12)]
+        await asyncio.gather(*behind)  # the pool knows its rate now
+        behind = [submit(pool, jobs.sleep, 0.02) for _ in range(40)]
+        await asyncio.sleep(0)
+        with pytest.raises(QueueFull) as refused:
+            await submit(pool, jobs.sleep, 0.02, deadline=0.2)
+        assert 0.1 <= refused.value.retry_after < 10.0
+        patient = submit(pool, jobs.sleep, 0.02, deadline=60.0)
+        await asyncio.gather(*behind, patient)
+
+    harness.run(test())
+    assert pool.statistics().shed == 1
+    assert pool.statistics().timeout == 0
