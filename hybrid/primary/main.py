@@ -26,7 +26,7 @@ from typing import Any
 from hybrid.config import Config, LogConfig
 from hybrid.core import events as e
 from hybrid.core import messages as m
-from hybrid.core.announcements import Announcement, Announcer, Kind, Subscriber, exit_reason
+from hybrid.core.announcements import Kind
 from hybrid.core.handover import Rota
 from hybrid.core.lifecycle import State
 from hybrid.core.restart import RestartPolicy
@@ -38,12 +38,12 @@ from hybrid.primary.children import Children, WorkerHandle
 from hybrid.primary.configuration import Configuration
 from hybrid.primary.control import Desk
 from hybrid.primary.distributor import Distributor, least_loaded
+from hybrid.primary.herald import Herald
 from hybrid.primary.listening import Listening
 from hybrid.primary.members import Members
 from hybrid.primary.notify import Notifier
 from hybrid.primary.status import cluster_status
 from hybrid.primary.terminal import Terminal
-from hybrid.system.out_of_memory import OutOfMemoryKills
 from hybrid.system.permits import PermitTable
 from hybrid.system.processes import describe_exit
 from hybrid.system.scoreboard import Scoreboard
@@ -82,13 +82,12 @@ class Primary:
     signals: SignalQueue = field(init=False)
     children: Children = field(init=False)
     supervisor: Supervisor = field(init=False)
+    herald: Herald = field(init=False)
     members: Members = field(init=False)
     distributor: Distributor | None = None  # where the primary accepts
     attendants: Attendants | None = None
     terminal: Terminal = field(default_factory=Terminal.at_start)
     selector: selectors.PollSelector = field(default_factory=selectors.PollSelector)
-    announcer: Announcer = field(default_factory=lambda: Announcer(_subscriber_raised))
-    oom_kills: OutOfMemoryKills = field(default_factory=OutOfMemoryKills)
 
     def run(self) -> int:
         """Fork the workers, watch over them, return the exit code."""
@@ -110,8 +109,9 @@ class Primary:
             jitter=random.Random().random,
             now=time.monotonic(),
         )
+        self.herald = Herald(self.supervisor, self.scoreboard)
         self.members = Members(
-            self.supervisor, self.children, self._tell, self._announce, self.announcer
+            self.supervisor, self.children, self._tell, self.herald.announce, self.herald.announcer
         )
         with SignalQueue(_SIGNALS) as self.signals:
             self.selector.register(self.signals, selectors.EVENT_READ, self._on_signals)
@@ -126,7 +126,7 @@ class Primary:
         attendants = Attendants(
             config, desk, self.children, self.scoreboard, self.selector, self.notifier
         )
-        self.announcer.subscribers.append(attendants.publish)
+        self.herald.announcer.subscribers.append(attendants.publish)
         return attendants
 
     def _loop(self) -> int:
@@ -229,8 +229,11 @@ class Primary:
                 self.distributor.leave(handle.id, dead=True)
             self.children.forget(handle)
             self.members.gone(handle.id)
-            self._announce_exit(handle, status)
+            self.herald.exited(handle, status, self._hung())
             self._feed(e.WorkerExited(handle.id, f"pid {pid}, {describe_exit(status)}"))
+
+    def _hung(self) -> set[int]:
+        return self.attendants.hangs.killed if self.attendants is not None else set()
 
     def _on_link(self, handle: WorkerHandle) -> None:
         if handle.id not in self.children.workers:
@@ -253,10 +256,10 @@ class Primary:
     def _on_message(self, handle: WorkerHandle, message: m.Message) -> None:
         match message:
             case m.Online():
-                self._announce(Kind.ONLINE, handle)
+                self.herald.announce(Kind.ONLINE, handle)
             case m.Ready():
-                self._announce(Kind.LISTENING, handle, text=str(self.facts["address"]))
-                self._announce(Kind.READY, handle)
+                self.herald.announce(Kind.LISTENING, handle, text=str(self.facts["address"]))
+                self.herald.announce(Kind.READY, handle)
                 self._feed(e.WorkerReady(handle.id))
                 self._join(handle)
             case m.BootFailed(kind, text):
@@ -285,55 +288,16 @@ class Primary:
         os.close(pidfd)
 
     def _feed(self, event: e.Event) -> None:
-        supervisor = self.supervisor
-        before = supervisor.generations.wanted, supervisor.target, supervisor.stopping
-        actions = supervisor.handle(event, time.monotonic())
-        if before[0] < supervisor.generations.wanted:
-            self._announce(Kind.RELOAD, text=f"generation {supervisor.generations.wanted}")
-        if before[1] != supervisor.target:
-            self._announce(Kind.SCALE, text=f"from {before[1]} to {supervisor.target} workers")
-        if before[2] != supervisor.stopping:
-            self._announce(Kind.STOP)
-            if self.distributor is not None:
-                self.distributor.stop_accepting()
+        stopping = self.supervisor.stopping
+        actions = self.supervisor.handle(event, time.monotonic())
+        self.herald.look()
+        if self.supervisor.stopping and not stopping and self.distributor is not None:
+            self.distributor.stop_accepting()
         for action in actions:
             self._perform(action)
         self.members.look()
         if self.attendants is not None:
             self.attendants.look()
-
-    # -- what others want to know ------------------------------------------------
-
-    def _announce(self, kind: Kind, handle: WorkerHandle | None = None, **detail: Any) -> None:
-        """Tell the subscribers; the one place that does. Without a worker: the cluster."""
-        slot, generation, pid = (
-            (handle.slot, handle.generation, handle.pid)
-            if handle is not None
-            else (0, self.supervisor.generations.wanted, os.getpid())
-        )
-        now = time.monotonic()
-        self.announcer.announce(Announcement(kind, slot, generation, pid, now, **detail))
-
-    def _announce_exit(self, handle: WorkerHandle, status: int) -> None:
-        result = os.waitstatus_to_exitcode(status)
-        code, number = (result, None) if result >= 0 else (None, -result)
-        record = self.supervisor.workers[handle.id]
-        reason = exit_reason(
-            record.state,
-            record.leaving,
-            number,
-            code,
-            hung=self.attendants is not None and handle.id in self.attendants.hangs.killed,
-            out_of_memory=number == signal.SIGKILL and self.oom_kills.happened(),
-        )
-        self._announce(
-            Kind.EXIT,
-            handle,
-            code=code,
-            signal=number,
-            reason=reason.value,
-            text=describe_exit(status),
-        )
 
     # -- what to do --------------------------------------------------------------
 
@@ -349,12 +313,10 @@ class Primary:
                 self._close_listeners(worker)
             case e.AllReady(generation):
                 self.configuration.confirm()
-                self._announce(Kind.READY, text=f"generation {generation}")
+                self.herald.announce(Kind.READY, text=f"generation {generation}")
                 self.on_ready(generation)
             case e.ReloadAborted(generation):
-                outcome = self.supervisor.generations.outcome
-                why = outcome.text.splitlines()[-1] if outcome is not None else ""
-                self._announce(Kind.ABORTED, text=f"generation {generation}: {why}")
+                self.herald.aborted(generation)
                 self._adopt(self.configuration.revert())
             case e.Log(level, text):
                 logger.log(_LEVELS[level], "%s", text)
@@ -370,13 +332,13 @@ class Primary:
             return
         self.selector.register(handle.channel, selectors.EVENT_READ, lambda: self._on_link(handle))
         logger.debug("worker slot=%d generation=%d pid=%d forked", slot, generation, handle.pid)
-        self._announce(Kind.FORK, handle)
+        self.herald.announce(Kind.FORK, handle)
 
     def _drain(self, worker: int, order: m.Drain) -> None:
         handle = self.children.workers.get(worker)
         if handle is None:
             return
-        self._announce(Kind.DRAIN, handle, reason=order.reason)
+        self.herald.announce(Kind.DRAIN, handle, reason=order.reason)
         if handle.slot > self.supervisor.target:
             self.listening.retire(handle.slot)
         if self.distributor is not None:
@@ -450,7 +412,3 @@ class Primary:
         if self.attendants is not None:
             others += self.attendants.sockets()
         return [self.signals.reader, self.signals.writer, *others]
-
-
-def _subscriber_raised(subscriber: Subscriber, ex: Exception) -> None:
-    logger.error("a subscriber of announcements raised: %s: %s", type(ex).__name__, ex)

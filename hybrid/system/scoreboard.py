@@ -49,10 +49,12 @@ INTEGERS = (
     "jobs_shed",
     "jobs_killed",
     "jobs_broken",
-    "exits_crashed",  # of workers; kept by the primary in `departed` alone
-    "exits_recycled",
-    "exits_reloaded",
-    "exits_scaled",
+    "exits_drained",  # of workers, by hybrid.core.announcements.ExitReason; the primary
+    "exits_recycled",  # counts them, in `departed` alone
+    "exits_crashed",
+    "exits_killed",
+    "exits_hung",
+    "exits_oom",
 )
 FLOATS = (  # seconds; the *_at are monotonic
     "started_at",

@@ -1,0 +1,87 @@
+"""Announcing what happens in the cluster: the one place in the primary that does."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import time
+from collections.abc import Container
+from typing import Any
+
+from hybrid.core.announcements import Announcement, Announcer, Kind, Subscriber, exit_reason
+from hybrid.core.supervision import Supervisor
+from hybrid.primary.children import WorkerHandle
+from hybrid.system.out_of_memory import OutOfMemoryKills
+from hybrid.system.processes import describe_exit
+from hybrid.system.scoreboard import Scoreboard
+
+logger = logging.getLogger("hybrid.error")
+
+
+class Herald:
+    """Turns what happened into announcements, and counts the exits."""
+
+    def __init__(self, supervisor: Supervisor, scoreboard: Scoreboard) -> None:
+        self._supervisor, self._scoreboard = supervisor, scoreboard
+        self.announcer = Announcer(_subscriber_raised)
+        self._oom_kills = OutOfMemoryKills()
+        self._seen = self._wishes()
+
+    def announce(self, kind: Kind, handle: WorkerHandle | None = None, **detail: Any) -> None:
+        """Tell the subscribers. Without a worker: it concerns the cluster."""
+        slot, generation, pid = (
+            (handle.slot, handle.generation, handle.pid)
+            if handle is not None
+            else (0, self._supervisor.generations.wanted, os.getpid())
+        )
+        now = time.monotonic()
+        self.announcer.announce(Announcement(kind, slot, generation, pid, now, **detail))
+
+    def look(self) -> None:
+        """Announce the wishes that the supervisor has taken since the last look."""
+        before, self._seen = self._seen, self._wishes()
+        latest, target, stopping = self._seen
+        if before[0] < latest:
+            self.announce(Kind.RELOAD, text=f"generation {latest}")
+        if before[1] != target:
+            self.announce(Kind.SCALE, text=f"from {before[1]} to {target} workers")
+        if before[2] != stopping:
+            self.announce(Kind.STOP)
+
+    def aborted(self, generation: int) -> None:
+        """Announce that a reload was given up, with the last line of the reason."""
+        outcome = self._supervisor.generations.outcome
+        why = outcome.text.splitlines()[-1] if outcome is not None else ""
+        self.announce(Kind.ABORTED, text=f"generation {generation}: {why}")
+
+    def exited(self, handle: WorkerHandle, status: int, hung: Container[int]) -> None:
+        """Announce that a worker was reaped, and count it by reason.
+
+        Args:
+            handle: the worker; the supervisor has not heard of it yet.
+            status: from ``waitpid``.
+            hung: the workers that were killed because their loop stood still.
+        """
+        result = os.waitstatus_to_exitcode(status)
+        code, number = (result, None) if result >= 0 else (None, -result)
+        record = self._supervisor.workers[handle.id]
+        reason = exit_reason(
+            record.state,
+            record.leaving,
+            number,
+            code,
+            hung=handle.id in hung,
+            out_of_memory=number == signal.SIGKILL and self._oom_kills.happened(),
+        ).value
+        self._scoreboard.departed.add(f"exits_{reason}")
+        text = describe_exit(status)
+        self.announce(Kind.EXIT, handle, code=code, signal=number, reason=reason, text=text)
+
+    def _wishes(self) -> tuple[int, int, bool]:
+        supervisor = self._supervisor
+        return supervisor.generations.latest, supervisor.target, supervisor.stopping
+
+
+def _subscriber_raised(subscriber: Subscriber, ex: Exception) -> None:
+    logger.error("a subscriber of announcements raised: %s: %s", type(ex).__name__, ex)
