@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from hybrid.api.health import Live as Live
     from hybrid.api.health import Ready as Ready
     from hybrid.api.install import install as install
+    from hybrid.api.metrics import Metrics as Metrics
     from hybrid.api.status import Status as Status
     from hybrid.api.view import current_view as current_view
     from hybrid.errors import HybridError as HybridError
@@ -49,6 +50,7 @@ __version__ = "0.1.0"
 _NAMES = {
     "hybrid.api.health": ("Live", "Ready"),
     "hybrid.api.install": ("install",),
+    "hybrid.api.metrics": ("Metrics",),
     "hybrid.api.status": ("Status",),
     "hybrid.api.view": ("current_view",),
     "hybrid.errors": (

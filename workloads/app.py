@@ -39,6 +39,7 @@ def create_app() -> falcon.asgi.App[Any, Any]:
         "/readyz": hybrid.Ready(),
         "/healthz": hybrid.Ready(),
         "/status": hybrid.Status(),
+        "/metrics": hybrid.Metrics(),
     }
     for path, resource in routes.items():
         app.add_route(path, resource)

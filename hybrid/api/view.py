@@ -21,6 +21,10 @@ class ClusterView(Protocol):
         """Return the state of every worker."""
         ...
 
+    def metrics(self) -> str:
+        """Return the counters of the whole cluster in Prometheus' text format."""
+        ...
+
 
 class SingleProcess:
     """Without a server (a test, another ASGI server): one process, jobs inline."""
@@ -37,6 +41,10 @@ class SingleProcess:
         """Return this process alone."""
         workers = [{"slot": 0, "pid": os.getpid(), "state": "ready"}]
         return {"topology": self.topology(), "workers": workers, "totals": {}}
+
+    def metrics(self) -> str:
+        """Return nothing: without a server nothing is counted."""
+        return ""
 
 
 _view: ClusterView = SingleProcess()

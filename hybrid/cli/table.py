@@ -84,10 +84,10 @@ def heading(status: Status) -> str:
 
 def cells_of(worker: Status, before: Status | None, seconds: float) -> list[str]:
     """Return one worker's cells, in the order of the columns."""
-    counts = worker["latency_counts"]
+    counts: list[int] = worker.get("latency_counts", [])  # none of one that has just gone
     rate = "-"
     if before is not None and seconds > 0:
-        counts = since(counts, before["latency_counts"])
+        counts = since(counts, before.get("latency_counts") or counts)
         rate = f"{(worker['requests'] - before['requests']) / seconds:.0f}"
     pool = worker["pool"]
     leaving = f" ({worker['leaving']})" if worker.get("leaving") else ""

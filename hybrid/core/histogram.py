@@ -19,14 +19,16 @@ BUCKETS = len(BOUNDS) + 1  # bucket k holds durations in (BOUNDS[k-1], BOUNDS[k]
 class Histogram:
     """Counts per bucket; one addition costs some 0.1 µs."""
 
-    __slots__ = ("counts",)
+    __slots__ = ("counts", "total")
 
     def __init__(self, counts: MutableSequence[int] | memoryview[int] | None = None) -> None:
         """Count into `counts`, which has BUCKETS places; into a list of its own by default."""
         self.counts = [0] * BUCKETS if counts is None else counts
+        self.total = 0.0  # s; the sum of what was counted
 
     def add(self, seconds: float) -> None:
         """Count one duration."""
+        self.total += seconds
         self.counts[bisect_left(BOUNDS, seconds)] += 1
 
 

@@ -38,6 +38,7 @@ class HttpStatistics:
     responses_4xx: int
     responses_5xx: int
     latency: tuple[int, ...]  # requests per bucket of `hybrid.core.histogram`
+    latency_total: float  # s; the sum over all requests
 
 
 class HttpServer:
@@ -127,4 +128,5 @@ class HttpServer:
             responses_4xx=counts.responses[4],
             responses_5xx=counts.responses[5],
             latency=tuple(counts.latency.counts),
+            latency_total=counts.latency.total,
         )

@@ -32,6 +32,8 @@ _STACK = (
     "importlib.metadata",
     "numpy.typing",
     "hybrid.api.install",
+    "hybrid.api.health",
+    "hybrid.api.metrics",
     "hybrid.api.status",
     "hybrid.pool.member",
     "hybrid.worker.main",

@@ -36,6 +36,7 @@ def cluster_status(
         handle = by_pid.get(row["pid"])
         if handle is not None and handle.id in supervisor.workers:
             worker = supervisor.workers[handle.id]
+            row["latency_counts"] = scoreboard.row(handle.row).counts("latency").tolist()
             row["leaving"] = worker.leaving
             row["accepting"] = worker.accepting and row["state"] == "ready"
             row["restarts"] = supervisor.slots[worker.slot].restarts

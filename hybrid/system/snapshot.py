@@ -58,7 +58,6 @@ def _worker(row: Row, now: float) -> dict[str, Any]:
         "connections": int(values["connections"]),
         "latency_p50_ms": _ms(quantile(row.counts("latency"), 0.5)),
         "latency_p99_ms": _ms(quantile(row.counts("latency"), 0.99)),
-        "latency_counts": row.counts("latency").tolist(),
         "pool": {
             "slots": int(values["pool_slots"]),
             "busy": int(values["pool_busy"]),

@@ -19,6 +19,7 @@ def publish(row: Row, server: HttpServer | None, pool: Pool | None) -> None:
         row.set("responses_4xx", http.responses_4xx)
         row.set("responses_5xx", http.responses_5xx)
         row.put_counts("latency", http.latency)
+        row.set("latency_total", http.latency_total)
     if pool is not None:
         jobs = pool.statistics()
         row.set("pool_slots", jobs.slots)

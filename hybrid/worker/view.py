@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from hybrid.system.exposition import exposition
 from hybrid.system.snapshot import cluster
 from hybrid.worker.context import WorkerContext
 
@@ -36,3 +37,8 @@ class ScoreboardView:
             **cluster(context.scoreboard, context.facts, time.monotonic()),
             "topology": self.topology(),
         }
+
+    def metrics(self) -> str:
+        """Return the counters of the whole cluster in Prometheus' text format."""
+        self._publish()
+        return exposition(self._context.scoreboard)
