@@ -29,6 +29,7 @@ _STACK = (
     "asyncio",
     "threadpoolctl",
     "concurrent.futures.thread",
+    "html",  # its table of entities is 2 MB in every worker that imports it itself
     "importlib.metadata",
     "numpy.typing",
     "hybrid.api.install",
