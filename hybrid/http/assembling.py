@@ -119,8 +119,6 @@ class RequestAssembler:
         """A byte of a request line has come."""
         if self._muted:
             return
-        if self.ended:
-            raise Refused(400, "a request behind the last one")
         self.current = Request()
         self._size = self._waiting = self._hosts = self._excess = 0
 

@@ -115,7 +115,9 @@ class Connection(Flow):
         if exchange is not None:
             owed = exchange.request.ended and self.state is not _UPGRADED
         else:
-            owed = self.has_more()  # `_serve` is on its way
+            owed = self.has_more()
+            if owed:
+                self.shared.loop.call_soon(self._serve)
         return owed and self.scheme == "http"  # TLS has no half-closed state
 
     def connection_lost(self, exc: Exception | None) -> None:

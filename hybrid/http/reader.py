@@ -14,10 +14,11 @@ from hybrid.http.assembling import TOO_BIG, TOO_LONG, RequestAssembler
 from hybrid.http.message import Request
 from hybrid.http.refusal import Refused
 
-_SLICE = 16 * 1024  # bytes fed at once while heads may be in them: bounds what a flood can queue
+_QUEUED = 16  # requests that one feed may complete; the rest of its bytes waits
 _EXCESS = 16 * 1024  # bytes of chunk framing above what is forgiven; as Go's net/http
 _FORGIVEN = 16  # bytes of framing per chunk that cost nothing
-_LAST_CONTROL = 0x1F
+_CR, _LF = b"\r\n"
+_END = b"\r\n\r\n"
 
 
 class RequestReader(RequestAssembler):
@@ -37,55 +38,55 @@ class RequestReader(RequestAssembler):
     def feed(self, data: bytes) -> None:
         """Parse `data`, after what was kept back before.
 
-        Stops after the slice that completed a head, and keeps the rest in
-        `rest` until the next call: so a flood of pipelined requests costs
-        their bytes, not their objects.
+        Keeps the rest in `rest` when enough requests are complete: so a flood
+        of pipelined requests costs their bytes, not their objects.
 
         Raises:
             Refused: the stream is malformed or over a limit. Requests that
                 were complete before are in `ready` and still get an answer.
         """
-        if self.ended:
-            if self.switched:
-                self.rest += data
-            return  # behind the last request: nothing that may be answered
         if self.rest:
             data, self.rest = self.rest + data, b""
-        if len(data) <= _SLICE or self._is_plain_body(len(data)):
-            self._parse(data)
-            return
-        at = 0
-        while at < len(data) and not self.ended:
-            if len(self.ready) > 1:
+        at, size = 0, len(data)
+        while at < size and not self.ended:
+            if len(self.ready) >= _QUEUED:
                 self.rest = data[at:]
                 return
-            step = len(data) if self._is_plain_body(len(data) - at) else at + _SLICE
-            self._parse(data[at:step])
-            at = step
+            if self.current is None and data[at] <= _CR:
+                at = self._skip_empty_lines(data, at)
+                continue
+            end = self._end_of_piece(data, at)
+            self._parse(data if end - at == size else data[at:end])
+            at = end
+        if self.switched:
+            self.rest = data[at:]  # frames of a WebSocket, which is not accepted yet
 
-    def _is_plain_body(self, size: int) -> bool:
-        """Return whether the next `size` bytes can only be body."""
+    def _end_of_piece(self, data: bytes, at: int) -> int:
+        """Return how far to parse, so that a request can only end where a piece does.
+
+        A request ends with its last byte of Content-Length, or with an empty
+        line: that of its head, or that behind its chunks. Only so is the first
+        byte of the next one known, at which llhttp is too lenient.
+        """
         request = self.current
-        if request is None or not request.method:
-            return False
-        return request.content_length - request.taken >= size
+        if request is not None:
+            if request.method and request.content_length >= 0:
+                return min(len(data), at + request.content_length - request.taken)
+            if data[at] == _LF or data[at] == _CR:
+                return at + 1  # perhaps the end of an empty line that came in two pieces
+        end = data.find(_END, at)
+        return len(data) if end < 0 else end + 4
 
     def _parse(self, data: bytes) -> None:
         began = self.current
         self._body = self._chunks = 0
-        while data:
-            if data[0] <= _LAST_CONTROL and self.current is None:
-                data = self._skip_empty_lines(data)
-            try:
-                self._parser.feed_data(data)
-                break
-            except httptools.HttpParserUpgrade as ex:
-                data = self._switch(data[ex.args[0] :])
-            except httptools.HttpParserError as ex:
-                if self.ended and self.current is None:
-                    return  # data behind a request that said close
-                self.ended = True
-                raise _refusal(ex) from None
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._switch()
+        except httptools.HttpParserError as ex:
+            self.ended = True
+            raise _refusal(ex) from None
         if began is not None and self.current is began:
             self._weigh(began, len(data))
 
@@ -104,19 +105,18 @@ class RequestReader(RequestAssembler):
             if excess > _EXCESS:
                 self._refuse(400, "more chunk framing than body")
 
-    def _skip_empty_lines(self, data: bytes) -> bytes:
-        """Return `data` without empty lines before a request (RFC 9112 section 2.2).
+    def _skip_empty_lines(self, data: bytes, at: int) -> int:
+        """Return where the next request begins (RFC 9112 section 2.2).
 
         llhttp would skip any mixture of CR and LF.
         """
-        while data[:2] == b"\r\n":
-            data = data[2:]
-        if data == b"\r":
-            self.rest = data  # its LF may come with the next bytes
-            return b""
-        if data[:1] in (b"\r", b"\n"):
-            self._refuse(400, "a bare CR or LF before the request line")
-        return data
+        if data[at : at + 2] == b"\r\n":
+            return at + 2
+        if data[at:] == b"\r":
+            self.rest = b"\r"  # its LF may come with the next bytes
+            return at + 1
+        self._refuse(400, "a request does not begin with a control character")
+        return at
 
     def _refuse(self, status: int, detail: str) -> None:
         self.ended = True
@@ -124,8 +124,8 @@ class RequestReader(RequestAssembler):
 
     # -- Upgrade -------------------------------------------------------------------
 
-    def _switch(self, rest: bytes) -> bytes:
-        """Prepare for what is behind a head that asked for another protocol; return it.
+    def _switch(self) -> None:
+        """Prepare for what is behind a head that asked for another protocol.
 
         A WebSocket takes the connection over. Any other protocol is ignored
         (RFC 9110 section 7.8), but llhttp has stopped, and skipped the body:
@@ -135,8 +135,7 @@ class RequestReader(RequestAssembler):
         if request.websocket:
             self.current = None
             request.ended = self.ended = self.switched = True
-            self.rest = rest
-            return b""
+            return
         self._parser = httptools.HttpRequestParser(self)
         if not request.ended or request.content_length:
             length = request.content_length
@@ -148,7 +147,6 @@ class RequestReader(RequestAssembler):
             self._muted = True
             self._parser.feed_data(b"POST / HTTP/1.1\r\n%b\r\n\r\n" % framing)
             self._muted = False
-        return rest
 
 
 def _refusal(ex: httptools.HttpParserError) -> Refused:
