@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 ARGS   ?= --io-workers 8 --cpu-pool 4
 STAMP  := $(VENV)/.installed
 
-.PHONY: help serve test check fmt soak bench notebooks lock clean
+.PHONY: help serve test check fmt soak bench bench-pool fairness notebooks lock clean
 
 help:  ## list the verbs
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -30,6 +30,12 @@ soak: $(STAMP)  ## the process tests at full length
 
 bench: $(STAMP)  ## micro-benchmarks of the pool and the kernels
 	@exec $(BIN)/python -m pytest -q benchmarks --benchmark-enable --benchmark-columns=median,iqr,ops,rounds
+
+bench-pool: $(STAMP)  ## the pool beside its peers (loky and piscina are fetched, outside this folder), and in a real server
+	@$(BIN)/python -m benchmarks.pool_peers && exec $(BIN)/python -m benchmarks.pool_server
+
+fairness: $(STAMP)  ## is one line per worker with shared permits as fair as one line for all?
+	@exec $(BIN)/python -m benchmarks.fairness
 
 notebooks: $(STAMP)  ## execute the notebooks and keep their outputs
 	@for book in notebooks/*.ipynb; do $(BIN)/jupyter execute --inplace "$$book" || exit 1; done

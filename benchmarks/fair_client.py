@@ -57,6 +57,7 @@ class Job:
     queue: float = math.nan  # s in line, as the server says
     run: float = math.nan  # s
     status: int = 0  # 0: no answer
+    retried: bool = False  # its reused connection was closed before the first byte
     error: str = ""
 
     @property
@@ -112,6 +113,7 @@ class Load:
                 # An idle connection may be closed by the server at any time.
                 if is_fresh or connection.reader.at_eof() is False:
                     raise
+                job.retried = True
                 connection = await self.connect()
                 await self._ask(index, job, connection)
         except (OSError, asyncio.IncompleteReadError) as ex:

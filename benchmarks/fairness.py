@@ -1,4 +1,4 @@
-"""Is one queue per worker with shared permits as fair as a single queue? `make bench-fairness`.
+"""Is one queue per worker with shared permits as fair as a single queue? `make fairness`.
 
 4 workers × 8 slots, at most 8 jobs at once in the cluster, jobs that take a
 permit for 50 ms and no CPU, Poisson arrivals at load 0.8:
@@ -142,6 +142,10 @@ def judge(scenario: str, seed: int, load: Load, excused: set[int]) -> dict[str, 
         "run_ms": round(1e3 * float(np.median([j.run for j in jobs if j.status == 200])), 2),
         "workers": shares.tolist(),
         "lost": len(lost),
+        "retried": sum(job.retried for job in jobs),
+        "retried_without_excuse": sorted(
+            {index for index, job in enumerate(jobs) if job.retried} - excused
+        ),
         "lost_without_excuse": sorted(set(lost) - excused),
         "errors": sorted({f"{jobs[i].status} {jobs[i].error}".strip() for i in lost}),
     }

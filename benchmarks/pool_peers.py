@@ -16,6 +16,7 @@ import json
 import multiprocessing
 import os
 import random
+import signal
 import socket
 import statistics
 import sys
@@ -65,8 +66,9 @@ class PingPong:
         return (ended - started) / times
 
     def close(self) -> None:
-        """End the other process."""
+        """End the other process; it may not see EOF, as peers that fork hold our end, too."""
         self._ours.close()
+        os.kill(self._pid, signal.SIGKILL)
         os.waitpid(self._pid, 0)
 
 
