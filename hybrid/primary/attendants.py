@@ -43,11 +43,11 @@ class Attendants:
         scoreboard: Scoreboard,
         selector: selectors.BaseSelector,
         notifier: Notifier,
+        hangs: HangWatch,
     ) -> None:
         """Start what the configuration asks for."""
         self._desk, self._children, self._board = desk, children, scoreboard
-        self._selector, self._notifier = selector, notifier
-        self.hangs = HangWatch(config.restart.hang_timeout)
+        self._selector, self._notifier, self._hangs = selector, notifier, hangs
         self._next_look = 0.0
         self._changes: Channel | None = None
         self.control = self._open_control(config)
@@ -60,8 +60,8 @@ class Attendants:
         self._notifier.look(self._desk.supervisor, now)
         if self.control is not None:
             self.control.look()
-        if self.hangs.period is not None and now >= self._next_look:
-            self._next_look = now + self.hangs.period
+        if self._hangs.period is not None and now >= self._next_look:
+            self._next_look = now + self._hangs.period
             self._look_for_hung(now)
 
     def publish(self, announcement: Announcement) -> None:
@@ -72,7 +72,7 @@ class Attendants:
     def next_timer(self) -> float | None:
         """Return the monotonic time of the next look that no event brings about."""
         times = [self._notifier.next_timer()]
-        if self.hangs.period is not None:
+        if self._hangs.period is not None:
             times.append(self._next_look)
         return min((at for at in times if at is not None), default=None)
 
@@ -112,7 +112,7 @@ class Attendants:
     def _look_for_hung(self, now: float) -> None:
         workers = self._children.workers
         ticks = {w: self._board.row(handle.row).get("tick_at") for w, handle in workers.items()}
-        for worker, step in self.hangs.look(ticks, now):
+        for worker, step in self._hangs.look(ticks, now):
             handle = workers[worker]
             stood = f"worker slot={handle.slot}: the event loop has stood still"
             if step is Step.DUMP:

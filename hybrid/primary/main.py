@@ -28,11 +28,12 @@ from hybrid.core import events as e
 from hybrid.core import messages as m
 from hybrid.core.announcements import Kind
 from hybrid.core.handover import Rota
+from hybrid.core.hanging import HangWatch
 from hybrid.core.lifecycle import State
 from hybrid.core.restart import RestartPolicy
 from hybrid.core.scheduling import Policy
 from hybrid.core.supervision import Supervisor
-from hybrid.errors import ConfigError, LinkError
+from hybrid.errors import LinkError
 from hybrid.primary.attendants import Attendants
 from hybrid.primary.children import Children, WorkerHandle
 from hybrid.primary.configuration import Configuration
@@ -42,6 +43,7 @@ from hybrid.primary.herald import Herald
 from hybrid.primary.listening import Listening
 from hybrid.primary.members import Members
 from hybrid.primary.notify import Notifier
+from hybrid.primary.renewal import Renewal
 from hybrid.primary.status import cluster_status
 from hybrid.primary.terminal import Terminal
 from hybrid.system.permits import PermitTable
@@ -86,6 +88,8 @@ class Primary:
     members: Members = field(init=False)
     distributor: Distributor | None = None  # where the primary accepts
     attendants: Attendants | None = None
+    hangs: HangWatch = field(init=False)
+    renewal: Renewal = field(init=False)
     terminal: Terminal = field(default_factory=Terminal.at_start)
     selector: selectors.PollSelector = field(default_factory=selectors.PollSelector)
 
@@ -109,6 +113,16 @@ class Primary:
             jitter=random.Random().random,
             now=time.monotonic(),
         )
+        self.hangs = HangWatch(restart.hang_timeout)
+        self.renewal = Renewal(
+            self.configuration,
+            self.supervisor,
+            self.children,
+            self.hangs,
+            self.facts,
+            self.set_logging,
+            self._feed,
+        )
         self.herald = Herald(self.supervisor, self.scoreboard)
         self.members = Members(
             self.supervisor, self.children, self._tell, self.herald.announce, self.herald.announcer
@@ -122,9 +136,15 @@ class Primary:
                 self._leave()
 
     def _start_attendants(self, config: Config) -> Attendants:
-        desk = Desk(self.supervisor, self._feed, self.reload, self.status)
+        desk = Desk(self.supervisor, self._feed, self.renewal.reload, self.status)
         attendants = Attendants(
-            config, desk, self.children, self.scoreboard, self.selector, self.notifier
+            config,
+            desk,
+            self.children,
+            self.scoreboard,
+            self.selector,
+            self.notifier,
+            self.hangs,
         )
         self.herald.announcer.subscribers.append(attendants.publish)
         return attendants
@@ -168,7 +188,7 @@ class Primary:
                     logger.info("the terminal was closed")
                     self._feed(e.StopAsked(quick=False))
                 case signal.SIGHUP:
-                    self._reload_or_say_why()
+                    self.renewal.reload_or_say_why()
                 case signal.SIGTTIN:
                     self._feed(e.ScaleAsked(+1))
                 case signal.SIGTTOU:
@@ -177,38 +197,6 @@ class Primary:
                     logger.debug("%s means nothing here", number.name)
         if reap:
             self._reap()
-
-    def _reload_or_say_why(self) -> None:
-        try:
-            self.reload()
-        except ConfigError as ex:
-            logger.error("no reload, nothing has changed: %s", ex)
-
-    def reload(self) -> int:
-        """Read the configuration again, begin to replace the workers; return the generation.
-
-        Raises:
-            ConfigError: the configuration is invalid; nothing has changed.
-        """
-        before = self.configuration.current.io_workers
-        config = self.configuration.renew()
-        self._adopt(config)
-        self._feed(e.ReloadAsked())
-        if config.io_workers != before:  # otherwise what was scaled by hand stays
-            self._feed(e.ScaleAsked(to=config.io_workers))
-        return self.supervisor.generations.latest
-
-    def _adopt(self, config: Config) -> None:
-        restart = config.restart
-        self.children.config = config
-        self.facts |= {"cpu_pool": config.cpu.slots, "cpu_lane": config.cpu.lane}
-        self.set_logging(config.log)
-        policy = RestartPolicy(restart.intensity, restart.period)
-        self.supervisor.adopt(
-            grace=restart.graceful_timeout, policy=policy, max_surge=restart.max_surge
-        )
-        if self.attendants is not None:
-            self.attendants.hangs.timeout = restart.hang_timeout
 
     def status(self) -> dict[str, Any]:
         """Return the cluster as `hybrid status` shows it."""
@@ -229,11 +217,8 @@ class Primary:
                 self.distributor.leave(handle.id, dead=True)
             self.children.forget(handle)
             self.members.gone(handle.id)
-            self.herald.exited(handle, status, self._hung())
+            self.herald.exited(handle, status, self.hangs.killed)
             self._feed(e.WorkerExited(handle.id, f"pid {pid}, {describe_exit(status)}"))
-
-    def _hung(self) -> set[int]:
-        return self.attendants.hangs.killed if self.attendants is not None else set()
 
     def _on_link(self, handle: WorkerHandle) -> None:
         if handle.id not in self.children.workers:
@@ -317,7 +302,7 @@ class Primary:
                 self.on_ready(generation)
             case e.ReloadAborted(generation):
                 self.herald.aborted(generation)
-                self._adopt(self.configuration.revert())
+                self.renewal.revert()
             case e.Log(level, text):
                 logger.log(_LEVELS[level], "%s", text)
             case e.Exit(code):
