@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from pathlib import Path
 from types import TracebackType
@@ -13,26 +14,22 @@ from hybrid.errors import ConfigError
 class PidFile:
     """Context manager; does nothing without a path.
 
-    A file whose process is gone is stale and replaced. The pid in it may by
-    then belong to another program; that is told apart by nothing, so a living
-    pid is believed and the start refused, which names the file to remove.
+    Its owner holds a lock on it, which the kernel takes back at its death. So a
+    file without a lock is stale, whatever program has its number by now: after
+    a reboot, or in a container that is started again, numbers repeat.
     """
 
     def __init__(self, path: Path | None) -> None:
         self._path = path.absolute() if path is not None else None
+        self._fd = -1
 
     def __enter__(self) -> Self:
         if self._path is None:
             return self
-        running = _running_pid(self._path)
-        if running is not None:
-            raise ConfigError(
-                f"{self._path}: process {running} is running; stop it, or remove the file"
-            )
         try:
-            fresh = self._path.with_name(f"{self._path.name}.{os.getpid()}")
-            fresh.write_text(f"{os.getpid()}\n")
-            fresh.replace(self._path)
+            self._fd = _lock(self._path)
+            os.ftruncate(self._fd, 0)
+            os.write(self._fd, f"{os.getpid()}\n".encode())
         except OSError as ex:
             raise ConfigError(f"cannot write the pid file {self._path}: {ex.strerror}") from ex
         return self
@@ -44,13 +41,34 @@ class PidFile:
         trace: TracebackType | None,
     ) -> None:
         if self._path is not None:
-            self._path.unlink(missing_ok=True)
+            self._path.unlink(missing_ok=True)  # before the lock is gone: it is still ours
+            os.close(self._fd)
 
 
-def _running_pid(path: Path) -> int | None:
+def _lock(path: Path) -> int:
+    """Return a descriptor of the file at `path`, locked.
+
+    Raises:
+        ConfigError: a running server has it.
+        OSError: it cannot be opened.
+    """
+    while True:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pid = os.read(fd, 32).decode(errors="replace").strip() or "?"
+            os.close(fd)
+            raise ConfigError(
+                f"{path}: process {pid} is running; stop it, or use another file"
+            ) from None
+        if _is_at(path, fd):
+            return fd
+        os.close(fd)  # its owner has just left and removed it
+
+
+def _is_at(path: Path, fd: int) -> bool:
     try:
-        pid = int(path.read_text())
-        os.kill(pid, 0)
-    except (OSError, ValueError):
-        return None
-    return pid if pid != os.getpid() else None
+        return os.path.samestat(path.stat(), os.fstat(fd))
+    except FileNotFoundError:
+        return False
