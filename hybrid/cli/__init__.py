@@ -37,6 +37,7 @@ ready, 4 the application cannot be imported.
     cls=LazyGroup,
     commands_in={
         "serve": ("hybrid.cli.serve", "serve"),
+        "check": ("hybrid.cli.check", "check"),
         "status": ("hybrid.cli.status", "status"),
         "top": ("hybrid.cli.top", "top"),
         "events": ("hybrid.cli.events", "events"),

@@ -100,6 +100,15 @@ def test_the_configuration_can_be_checked_without_serving() -> None:
     assert "fine" in result.stdout
 
 
+def test_check_takes_the_options_of_serve_and_starts_nothing(tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text("import math\nmath.nothing()\n")
+    assert run("check", "--io-workers", "3").returncode == 0
+    assert run("check", "--io-workers", "0").returncode == 2
+    broken = run("check", "broken:app", cwd=tmp_path)
+    assert broken.returncode == 4
+    assert "math.nothing()" in broken.stderr
+
+
 def test_help_shows_examples_and_the_signals() -> None:
     text = run("--help").stdout
     assert "TTIN, TTOU" in text
