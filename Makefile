@@ -4,8 +4,9 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 ARGS   ?= --io-workers 8 --cpu-pool 4
 STAMP  := $(VENV)/.installed
+RESULTS := benchmarks/results
 
-.PHONY: help serve test check fmt soak bench bench-pool fairness notebooks lock clean
+.PHONY: help serve test check fmt soak bench bench-pool fairness matrix peers picture notebooks lock clean
 
 help:  ## list the verbs
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -37,7 +38,16 @@ bench-pool: $(STAMP)  ## the pool beside its peers (loky and piscina are fetched
 fairness: $(STAMP)  ## is one line per worker with shared permits as fair as one line for all?
 	@exec $(BIN)/python -m benchmarks.fairness
 
-notebooks: $(STAMP)  ## execute the notebooks and keep their outputs
+matrix: $(STAMP)  ## measure the decision matrix again (ten minutes), then make picture
+	@exec $(BIN)/hybrid bench matrix --quick --blocks 5 --out $(RESULTS)/matrix.json
+
+peers: $(STAMP)  ## the same load on Node and uvicorn
+	@exec $(BIN)/hybrid bench peers --out $(RESULTS)/peers.json
+
+picture: $(STAMP)  ## the recorded matrix as picture and verdict, for the README
+	@exec $(BIN)/hybrid bench report $(RESULTS)/matrix.json --svg $(RESULTS)/matrix.svg --readme README.md
+
+notebooks: $(STAMP)  ## show recorded results; measure anew: HYBRID_NB_PROFILE=full make notebooks
 	@for book in notebooks/*.ipynb; do $(BIN)/jupyter execute --inplace "$$book" || exit 1; done
 
 lock: $(STAMP)  ## pin the newest versions that pyproject.toml allows, for every Python from 3.11

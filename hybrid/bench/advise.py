@@ -21,6 +21,7 @@ from hybrid.bench.advise_model import (
     forecast,
     rank,
     rule_of_thumb,
+    weight,
 )
 from hybrid.bench.generator import LoadGenerator
 from hybrid.bench.plan import LoadPlan
@@ -83,7 +84,8 @@ def advise(
     jobs = any(cost.has_job for cost in costs)
 
     def expect(candidate: Candidate) -> Forecast:
-        return forecast(candidate, costs, rates, cpus, measured.worker_bytes)
+        size = weight(candidate, measured.worker_bytes, measured.base_bytes)
+        return forecast(candidate, costs, rates, cpus, size)
 
     forecasts = [expect(each) for each in candidates(cpus, jobs=jobs)]
     ranked = rank(forecasts, memory or _available() // 2, objective)

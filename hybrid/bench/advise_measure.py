@@ -67,7 +67,8 @@ class Measured:
     """The user's application, measured."""
 
     costs: tuple[Cost, ...]
-    worker_bytes: int  # PSS of a server with one idle worker
+    worker_bytes: int  # private to each worker, while it is idle
+    base_bytes: int = 0  # paid once: the primary, and what the workers share with it
 
 
 def measure_app(
@@ -87,9 +88,9 @@ def measure_app(
     command = serve_command(target, ("--io-workers", "1", "--cpu-pool", "2", *extra))
     threads = (*command, "--cpu-lane", "thread", "--cpu-limit", "none")
     with Server(threads) as server, LoadGenerator() as generator:
-        weight = server.usage(memory=True).pss
+        worker, base = server.weight()
         costs = tuple(_cost(server, generator, each, seconds) for each in endpoints)
-    return Measured(costs, weight)
+    return Measured(costs, worker, base)
 
 
 def measure_job(target: str, seconds: float = 1.0) -> Cost:

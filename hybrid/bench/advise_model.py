@@ -24,7 +24,7 @@ Floats = NDArray[np.float64]
 ARRIVALS = 10_000  # simulated requests: 100 beyond the p99; 50 ms of computing per topology
 HOP = 0.2e-3  # s for a job to reach a pool process and come back
 COPY = 1.0 / 2e9  # s/byte across the process boundary
-MEMBER_BYTES = 8_000_000  # PSS of a pool process
+MEMBER_BYTES = 6_000_000  # PSS of a pool process
 TOO_BUSY = 0.85  # utilisation above which a topology is not advised
 
 
@@ -94,7 +94,7 @@ def forecast(
     costs: Sequence[Cost],
     rates: Sequence[float],
     cpus: int,
-    worker_bytes: int,
+    memory: int = 0,
     seed: int = 1,
 ) -> Forecast:
     """Simulate one candidate under Poisson arrivals.
@@ -104,12 +104,10 @@ def forecast(
         costs: of each endpoint.
         rates: requests/s of each endpoint.
         cpus: that the server may use.
-        worker_bytes: PSS of one worker.
+        memory: bytes it would take; see `weight`.
         seed: the same for all candidates, so that they meet the same arrivals.
     """
     loop_load, cpu_load = _loads(candidate, costs, rates, cpus)
-    members = candidate.workers * candidate.slots if candidate.lane == "process" else 0
-    memory = candidate.workers * worker_bytes + members * MEMBER_BYTES
     if max(loop_load, cpu_load) >= 0.98:
         return Forecast(candidate, math.inf, math.inf, loop_load, cpu_load, memory)
     kinds, latency = _simulate(candidate, costs, rates, cpus, seed)
@@ -123,6 +121,12 @@ def forecast(
         cpu_load,
         memory,
     )
+
+
+def weight(candidate: Candidate, worker_bytes: int, base_bytes: int = 0) -> int:
+    """Return the memory of a topology: what all share, once, and what each process has alone."""
+    members = candidate.workers * candidate.slots if candidate.lane == "process" else 0
+    return base_bytes + candidate.workers * worker_bytes + members * MEMBER_BYTES
 
 
 def rank(forecasts: Sequence[Forecast], memory: int, objective: float) -> list[Forecast]:
@@ -162,7 +166,7 @@ def flips_at(
     low, high = 0.0, 1.0
     for _ in range(7):  # to within 1 %
         middle = (low + high) / 2
-        found = forecast(candidate, costs, [middle * r for r in rates], cpus, 0)
+        found = forecast(candidate, costs, [middle * r for r in rates], cpus)
         good = found.sustainable and _worst(found) <= objective
         low, high = (middle, high) if good else (low, middle)
     return low if low > 0.0 else None

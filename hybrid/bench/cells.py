@@ -17,12 +17,13 @@ from hybrid.bench.gates import crowded, problems
 from hybrid.bench.generator import LoadGenerator, LoadResult
 from hybrid.bench.plan import LoadPlan, Stream
 from hybrid.bench.procfs import busy_seconds
-from hybrid.bench.records import Floats, Records
+from hybrid.bench.records import Floats, Records, timeline
 from hybrid.bench.scenarios import IO_WAIT, JOB_LOAD, Objective, Scenario
 from hybrid.bench.server import Server
 from hybrid.bench.statistics import quantile, samples_needed
 
 GRID_TOP, GRID_SPAN = 0.95, 12.0  # highest rate of the search, over the capacity and the lowest
+GOLDEN = 0.618  # shifts the grid from block to block, never twice to the same place
 CLIMB, CLIMBS = 1.3, 6  # factor, and how often: to five times the capacity
 CLOSED_CLIENTS = 12  # enough for the fixed load's I/O while nothing stalls
 CURVE = tuple(float(q) for q in 1.0 - np.logspace(0, -3, 31))  # 0 ... 0.999
@@ -86,7 +87,7 @@ def measure(bench: Bench, scenario: Scenario, block: int, topology: str, service
     job_rate = JOB_LOAD / service if service else 0.0
     cell = Cell(block, scenario.key, topology)
     _fixed_load(bench, scenario, job_rate, cell)
-    if scenario.job and bench.effort.closed:
+    if scenario.job and bench.effort.closed and not block:  # a picture needs one block
         _closed_view(bench, scenario, job_rate, cell)
     if bench.effort.saturation:
         _capacity(bench, scenario, job_rate, cell)
@@ -128,6 +129,8 @@ def _fixed_load(bench: Bench, scenario: Scenario, job_rate: float, cell: Cell) -
     cell.problems.extend(problems(result.summary) + crowded(neighbours))
     cell.detail["neighbours"] = round(neighbours, 3)
     cell.detail["curve"] = _curve(io.latency())
+    if not cell.block:
+        cell.detail["activity"] = timeline(result.records, effort.fixed)
     cell.detail["workers"] = result.summary["workers"]
     cell.detail["job_rate"] = job_rate
 
@@ -147,7 +150,7 @@ def _capacity(bench: Bench, scenario: Scenario, job_rate: float, cell: Cell) -> 
     if scenario.keep_io:
         streams = tuple(s for s in streams if s.name == "job")
     elif not scenario.job:
-        clients = 128 * bench.workers  # each waits 20 ms: 6,400/s a worker at most
+        clients = 640 * bench.workers  # each waits 20 ms: 32,000/s a worker at most
     plan = bench.plan(*streams, concurrency=clients, duration=bench.effort.saturation)
     result = bench.generator.run(plan)
     rate = result.summary["all"]["ok_per_s"]
@@ -166,7 +169,8 @@ def _highest_rate(bench: Bench, scenario: Scenario, job_rate: float, cell: Cell)
         probes.append(_probe_row(result, rate, met))
         return met
 
-    rate, censored = search(holds, cell.values["capacity"], bench.effort.steps)
+    shift = GOLDEN * cell.block % 1.0
+    rate, censored = search(holds, cell.values["capacity"], bench.effort.steps, shift)
     cell.values["slo_rate"] = rate
     if censored:
         cell.detail["censored"] = True  # missed even at the lowest rate: "at most this"
@@ -191,8 +195,17 @@ def met(rows: Records, objective: Objective) -> bool:
     return bool(np.mean(rows.latency() <= objective.limit) >= objective.share)
 
 
-def search(holds: Callable[[float], bool], capacity: float, steps: int) -> tuple[float, bool]:
+def search(
+    holds: Callable[[float], bool], capacity: float, steps: int, shift: float = 0.0
+) -> tuple[float, bool]:
     """Find the highest rate that holds, by bisection on a geometric grid below capacity.
+
+    Args:
+        holds: whether the objective is met at a rate.
+        capacity: the closed loop's throughput.
+        steps: probes.
+        shift: 0 … 1, of the grid by a part of its step. Another one in each block
+            makes the mean over blocks finer than the grid.
 
     Returns:
         The rate, and whether it is censored: even the lowest rate of the grid
@@ -200,7 +213,7 @@ def search(holds: Callable[[float], bool], capacity: float, steps: int) -> tuple
     """
     count = 2**steps - 1  # bisection then takes exactly `steps` probes
     step = GRID_SPAN ** (1.0 / max(count - 1, 1))
-    grid = [GRID_TOP * capacity / step**k for k in range(count)]  # descending
+    grid = [GRID_TOP * capacity / step ** (k + shift) for k in range(count)]  # descending
     low, high = 0, len(grid)  # the answer is grid[low..high]
     while low < high:
         middle = (low + high) // 2
@@ -224,9 +237,13 @@ def _climb(holds: Callable[[float], bool], rate: float) -> float:
 
 def _probe_row(result: LoadResult, rate: float, held: bool) -> dict[str, Any]:
     latency = 1e3 * result.stream("io").latency()
-    p50, p95 = quantile(latency, 0.5), quantile(latency, 0.95)
-    finite = [None if q is None or not np.isfinite(q) else round(q, 3) for q in (p50, p95)]
-    return {"rate": round(rate, 2), "met": held, "p50": finite[0], "p95": finite[1]}
+    found = {
+        "mean": float(latency.mean()) if len(latency) else None,
+        "p50": quantile(latency, 0.5),
+        "p95": quantile(latency, 0.95),
+    }
+    finite = {k: None if v is None or not np.isfinite(v) else round(v, 3) for k, v in found.items()}
+    return {"rate": round(rate, 2), "met": held, **finite}
 
 
 def _closed_view(bench: Bench, scenario: Scenario, job_rate: float, cell: Cell) -> None:

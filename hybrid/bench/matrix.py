@@ -19,9 +19,10 @@ from hybrid.bench.generator import LoadFailed, LoadGenerator
 from hybrid.bench.restart import measure_restart
 from hybrid.bench.scenarios import BY_KEY, SCENARIOS
 from hybrid.bench.server import ServerFailed
-from hybrid.bench.topology import Topology, cpus, four, six, unlimited
+from hybrid.bench.topology import Topology, cpus, six, unlimited
 
 AGAIN = "A/A"  # the key of the repeated topology
+ALL = tuple(each.key for each in SCENARIOS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,59 +31,64 @@ class Profile:
 
     name: str
     topologies: tuple[Topology, ...]
-    scenarios: tuple[str, ...] = tuple(each.key for each in SCENARIOS)
+    scenarios: tuple[str, ...] = ALL
     blocks: int = 3
     effort: Effort = field(default_factory=Effort)
     repeated: str = ""  # the topology of the A/A row; empty: none
+    unlimited: tuple[Topology, ...] = ()  # as others, without the limit on jobs at once ...
+    limit_rows: tuple[str, ...] = ()  # ... measured where that could matter
     seed: int = 1
 
     def columns(self) -> tuple[Topology, ...]:
         """Return the topologies of one block, the repeated one included."""
         twice = (replace(t, key=AGAIN) for t in self.topologies if t.key == self.repeated)
-        return (*self.topologies, *twice)
+        return (*self.topologies, *twice, *self.unlimited)
+
+    def rows_of(self, topology: Topology) -> list[str]:
+        """Return the scenarios that a column is measured in."""
+        wanted = self.limit_rows if topology in self.unlimited else self.scenarios
+        return [key for key in self.scenarios if key in wanted]
 
     @property
     def cells(self) -> int:
         """How many cells a complete run has."""
-        return self.blocks * len(self.columns()) * len(self.scenarios)
+        return self.blocks * sum(len(self.rows_of(each)) for each in self.columns())
 
 
 def profile(name: str, workers: int = 0, slots: int = 0) -> Profile:
     """Return a profile by name.
 
     Args:
-        name: "full" (more than an hour), "quick" (about 10 minutes), "ci" (two rows,
-            three columns, under a minute), "notebook" (the article's four topologies) or
-            "notebook-ci" (the same, once and briefly).
+        name: "full" (more than an hour), "quick" (about five minutes), "ci" (two rows,
+            three columns, under a minute) or "notebook-ci" (seconds).
         workers: of the clustered topologies; 0: as many as CPUs, at least 2.
         slots: of each pool; 0: the same.
     """
     workers, slots = workers or max(2, cpus()), slots or max(2, cpus())
-    columns = six(workers, slots)
-    brief = Effort(fixed=1.5, closed=0.0, saturation=0.4, steps=0, restart=1.6)
+    columns, open_ended = six(workers, slots), unlimited(workers, slots)
     match name:
         case "full":
             effort = Effort(
                 fixed=10.0, closed=5.0, saturation=2.0, steps=4, probe=(2.0, 8.0), restart=5.0
             )
-            wide = (*columns, *unlimited(workers, slots))
-            return Profile(name, wide, blocks=5, effort=effort, repeated="NxT")
+            jobs = tuple(each.key for each in SCENARIOS if each.job)
+            return Profile(name, columns, ALL, 5, effort, "NxT", open_ended, jobs)
         case "quick":
-            effort = Effort(fixed=2.4, saturation=0.8, probe=(0.4, 1.0), restart=1.8)
-            return Profile(name, columns, effort=effort, repeated="NxT")
+            effort = Effort(1.5, 0.2, 0.5, saturation=0.4, probe=(0.5, 0.8), restart=1.6)
+            return Profile(name, columns, ALL, 3, effort, "NxT", open_ended, ("mixed",))
         case "ci":
-            some = tuple(t for t in columns if t.key in ("1x0", "Nx0", "NxP"))
-            return Profile(name, some, ("io", "cpu"), effort=brief)
-        case "notebook":
-            effort = Effort(fixed=2.4, saturation=0.5, probe=(0.4, 1.0), restart=2.0)
-            return Profile(name, four(workers, slots), effort=effort)
+            effort = Effort(fixed=1.5, closed=0.0, saturation=0.4, steps=0, restart=1.6)
+            return Profile(name, _some(columns, "1x0", "Nx0", "NxP"), ("io", "cpu"), 3, effort)
         case "notebook-ci":
-            effort = Effort(1.0, 0.1, closed=0.5, saturation=0.3, steps=0, restart=1.4)
-            return Profile(name, four(workers, slots), effort=effort, blocks=1)
+            effort = Effort(1.0, 0.1, closed=0.3, saturation=0.0, steps=0)
+            some = _some(columns, "1x0", "1xT", "1xP")
+            return Profile(name, some, ("cpu", "cpu-gil"), 1, effort)
         case _:
-            raise ValueError(
-                f"no profile {name!r}; there are full, quick, ci, notebook, notebook-ci"
-            )
+            raise ValueError(f"no profile {name!r}; there are full, quick, ci, notebook-ci")
+
+
+def _some(columns: Sequence[Topology], *keys: str) -> tuple[Topology, ...]:
+    return tuple(each for each in columns if each.key in keys)
 
 
 @dataclass(slots=True)
@@ -109,8 +115,10 @@ class Results:
     def from_dict(cls, stored: dict[str, Any]) -> Results:
         """Return the results that `to_dict` stored."""
         fields = dict(stored["profile"])
-        fields["topologies"] = tuple(Topology(**each) for each in fields["topologies"])
-        fields["scenarios"] = tuple(fields["scenarios"])
+        for name in ("topologies", "unlimited"):
+            fields[name] = tuple(Topology(**each) for each in fields[name])
+        for name in ("scenarios", "limit_rows"):
+            fields[name] = tuple(fields[name])
         fields["effort"] = Effort(**{**fields["effort"], "probe": tuple(fields["effort"]["probe"])})
         cells = [Cell(**each) for each in stored["cells"]]
         return cls(Profile(**fields), stored["machine"], stored["service_s"], cells)
@@ -132,18 +140,23 @@ def start(wanted: Profile, generator: LoadGenerator) -> Results:
 
 
 def run(results: Results, generator: LoadGenerator) -> Iterator[Cell]:
-    """Measure cell after cell; each is in `results` before it is yielded."""
+    """Measure cell after cell; each is in `results` before it is yielded.
+
+    Cells that `results` has already are not measured again: an interrupted
+    matrix goes on where it stopped, in the same order.
+    """
     wanted = results.profile
+    known = {(cell.block, cell.topology, cell.scenario) for cell in results.cells}
     order = random.Random(wanted.seed)
     for block in range(wanted.blocks):
         columns = list(wanted.columns())
         order.shuffle(columns)
         for topology in columns:
-            rows = [key for key in wanted.scenarios if key != "restart"]
+            rows = wanted.rows_of(topology)
             order.shuffle(rows)
-            # Last: it changes the server.
-            rows += [key for key in wanted.scenarios if key == "restart"]
-            for cell in _column(results, generator, topology, block, rows):
+            rows.sort(key="restart".__eq__)  # last: it changes the server
+            left = [key for key in rows if (block, topology.key, key) not in known]
+            for cell in _column(results, generator, topology, block, left):
                 results.cells.append(cell)
                 yield cell
 
@@ -156,6 +169,8 @@ def _column(
     rows: Sequence[str],
 ) -> Iterator[Cell]:
     """Start one server and measure its cells; a failure is a cell that says so."""
+    if not rows:
+        return
     effort = results.profile.effort
     done = 0
     try:

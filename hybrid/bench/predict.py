@@ -84,15 +84,20 @@ def orderings(results: Results) -> list[Ordering]:
     found = [
         Ordering(
             f"{scenario}: a pool ({lane}) spares the I/O beside it the wait for inline jobs",
-            value(scenario, "1xM"),
+            value(scenario, key),
             value(scenario, "1x0"),
         )
-        for scenario, lane in (("cpu", "threads"), ("cpu-gil", "processes"), ("mixed", "threads"))
+        for scenario, lane, key in (
+            ("cpu", "threads", "1xT"),
+            ("cpu-gil", "processes", "1xP"),
+            ("mixed", "threads", "1xT"),
+        )
+        if scenario in results.profile.scenarios
     ]
     found.append(
         Ordering(
             "cpu-gil: with processes at least three times less wait than inline",
-            _times(3.0, value("cpu-gil", "1xM")),
+            _times(3.0, value("cpu-gil", "1xP")),
             value("cpu-gil", "1x0"),
         )
     )
@@ -131,14 +136,17 @@ def hypothesis(results: Results) -> str:
     service = results.service.get("cpu")
     if not service:
         return "No job was timed."
-    one, many = (t for t in results.profile.topologies if not t.cpu_pool)
-    alone, shared = 1e3 * io_wait(one, service), 1e3 * io_wait(many, service)
-    load = utilisation(JOB_LOAD / service, service)
+    inline = [each for each in results.profile.topologies if not each.cpu_pool]
+    alone, load = 1e3 * io_wait(inline[0], service), utilisation(JOB_LOAD / service, service)
+    shared = [
+        f"{1e3 * io_wait(many, service):.1f} ms in a cluster of {many.io_workers} "
+        f"({alone / (1e3 * io_wait(many, service)):.1f} times less: dilution, not a cure), "
+        for many in inline[1:]
+    ]
     return (
         f"A job takes {1e3 * service:.1f} ms alone. With jobs keeping {load:.0%} of one CPU busy, "
         f"Pollaczek and Khinchine expect an I/O request to wait {alone:.1f} ms on average where "
-        f"one process runs the jobs inline, {shared:.1f} ms in a cluster of {many.io_workers} "
-        f"({alone / shared:.1f} times less: dilution, not a cure), and about none beside a pool."
+        f"one process runs the jobs inline, {''.join(shared)}and about none beside a pool."
     )
 
 

@@ -95,11 +95,21 @@ def _schedstat(pid: int) -> float:
     return total / 1e9
 
 
-def _pss(pid: int) -> int:
+def memory(pid: int) -> dict[str, int]:
+    """Return Rss, Pss, Private_Clean and so on of a process, in bytes; empty when it is gone."""
     try:
-        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                return int(line.split()[1]) * 1024
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
     except OSError:
-        pass
-    return 0
+        return {}
+    pairs = (line.split(":", 1) for line in lines)
+    return {name: 1024 * int(rest.split()[0]) for name, rest in pairs}
+
+
+def private_bytes(pid: int) -> int:
+    """Return the bytes that nobody shares with a process."""
+    found = memory(pid)
+    return found.get("Private_Clean", 0) + found.get("Private_Dirty", 0)
+
+
+def _pss(pid: int) -> int:
+    return memory(pid).get("Pss", 0)

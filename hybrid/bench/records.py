@@ -19,6 +19,7 @@ from hybrid.bench.plan import LoadPlan, RunClock
 from hybrid.bench.statistics import jain, quantile
 
 Floats = NDArray[np.float64]
+BIN = 0.1  # s, of a timeline
 QUANTILES = (0.5, 0.9, 0.95, 0.99, 0.999)
 
 
@@ -85,8 +86,8 @@ class Records:
     def __getitem__(self, name: str) -> NDArray[Any]:
         return self.columns[name]
 
-    def where(self, mask: NDArray[np.bool_] | slice) -> Records:
-        """Return the rows that `mask` selects."""
+    def where(self, mask: NDArray[np.bool_] | NDArray[np.intp] | slice) -> Records:
+        """Return the rows that `mask` selects, or those at its indices."""
         return Records({name: column[mask] for name, column in self.columns.items()})
 
     def stream(self, index: int) -> Records:
@@ -169,6 +170,18 @@ def _stream_summary(rows: Records, window: float) -> dict[str, Any]:
         "uncorrected_ms": {label(q): _ms(quantile(uncorrected, q)) for q in QUANTILES},
         "mean_ms": _ms(float(latency.mean())) if len(rows) else None,
     }
+
+
+def timeline(records: Records, duration: float) -> dict[str, list[int]]:
+    """Return answers per 0.1 s of every worker, and of the requests that failed."""
+    edges = np.arange(0.0, duration + BIN, BIN)
+    rows: dict[str, list[int]] = {}
+    good = records.ok
+    for slot in sorted(records.shares()):
+        mine = good & (records["worker"] == slot)
+        rows[str(slot)] = np.histogram(records["done"][mine], edges)[0].tolist()
+    rows["failed"] = np.histogram(records["intended"][~good], edges)[0].tolist()
+    return rows
 
 
 def label(q: float) -> str:

@@ -8,9 +8,10 @@ from typing import Any
 
 from hybrid.bench.cells import CURVE, Cell
 from hybrid.bench.fingerprint import one_line
-from hybrid.bench.formulas import wait_behind_jobs
+from hybrid.bench.limits import limit_sentences
 from hybrid.bench.matrix import AGAIN, Results
-from hybrid.bench.restart import BIN
+from hybrid.bench.predict import io_wait
+from hybrid.bench.records import BIN
 from hybrid.bench.scenarios import IO_WAIT
 from hybrid.bench.svg import (
     COLOURS,
@@ -32,6 +33,7 @@ h1{font-size:1.5rem} h2{font-size:1.15rem;margin-top:2.2rem} .verdict{font-size:
 border-left:4px solid #3ca951;padding:.4rem .8rem;background:#f4faf5} .note{color:#666}
 svg{max-width:100%;height:auto} figure{margin:0 0 1rem;display:inline-block} li{margin:.2rem 0}
 """
+THEORY_TOP = 1_000.0  # ms; above it every curve of theory goes straight up
 _NINES = ((1.0, "0"), (10.0, "90 %"), (100.0, "99 %"), (1000.0, "99.9 %"))
 
 
@@ -45,10 +47,12 @@ def page(results: Results) -> str:
         f'<p class="verdict">{escape(headline(results))}</p>',
         f'<p class="note">{escape(one_line(results.machine))}</p>',
         _figure(heat_map(results)),
-        "<ul>" + "".join(f"<li>{escape(sentence(row, named))}</li>" for row in found) + "</ul>",
+        _list([sentence(row, named) for row in found]),
+        _list(limit_sentences(results)),
         _excluded(found),
         _percentiles(results),
         _hockey_sticks(results),
+        _activities(results),
         _timelines(results),
         _method(results),
     ]
@@ -62,13 +66,14 @@ def page(results: Results) -> str:
 def heat_map(results: Results) -> str:
     """Return the matrix as a picture: colour is value over the best of its row."""
     found, columns = rows(results), results.profile.topologies
-    left, top, cell_w, cell_h, right = 250, 46, 112, 46, 280
+    left, top, cell_w, cell_h, right = 250, 60, 104, 46, 270
     width, height = left + cell_w * len(columns) + right, top + cell_h * len(found) + 12
     parts = []
     for index, topology in enumerate(columns):
         middle = left + (index + 0.5) * cell_w
         parts.append(text(middle, 18, topology.key, anchor="middle", bold=True))
-        parts.append(text(middle, 34, topology.title[:22], anchor="middle", fill="#666"))
+        for line, words in enumerate(_two_lines(topology.title)):
+            parts.append(text(middle, 34 + 15 * line, words, anchor="middle", fill="#666"))
     for number, row in enumerate(found):
         y = top + number * cell_h
         parts.append(text(8, y + 20, row.scenario.title))
@@ -82,6 +87,15 @@ def heat_map(results: Results) -> str:
     return document(width, height, parts)
 
 
+def _two_lines(title: str) -> list[str]:
+    """Break a topology's title before what distinguishes it from its neighbour."""
+    for mark in (" + ", ", "):
+        first, found, rest = title.partition(mark)
+        if found:
+            return [first, f"{mark.strip(' ,')} {rest}".strip()]
+    return [title]
+
+
 def _heat_cell(row: Row, key: str, x: float, y: float, width: float, height: float) -> list[str]:
     figure = row.figures.get(key)
     recommended = 'stroke="#222" stroke-width="2"' if key in row.scenario.recommended else ""
@@ -91,14 +105,12 @@ def _heat_cell(row: Row, key: str, x: float, y: float, width: float, height: flo
     best = row.figures[row.best[0]]
     ours, theirs = figure.value + row.metric.floor, best.value + row.metric.floor
     share = ours / theirs if row.metric.higher_is_better else theirs / max(ours, 1e-9)
-    value = f"{'≤ ' if figure.censored else ''}{figure.value:.3g}{' ⚠' if figure.problems else ''}"
     parts = [
         box(x + 2, y + 2, width - 4, height - 4, shade(share), recommended),
-        text(x + width / 2, y + 20, value, anchor="middle", bold=key in row.best),
+        text(x + width / 2, y + 20, str(figure), anchor="middle", bold=key in row.best),
     ]
-    if figure.blocks > 1:
-        spread = f"{figure.low:.3g} … {figure.high:.3g}"
-        parts.append(text(x + width / 2, y + 36, spread, anchor="middle", fill="#555"))
+    if figure.spread:
+        parts.append(text(x + width / 2, y + 36, figure.spread, anchor="middle", fill="#555"))
     return parts
 
 
@@ -115,7 +127,7 @@ def _percentiles(results: Results) -> str:
             x = Axis("percentile", 1.0, 1000.0, log=True, ticks=_NINES)
             values = [y for line in lines for _, y in line.points]
             picture = chart(x, log_axis("I/O latency, ms", values), lines)
-            parts.append(_figure(f"{picture}<figcaption>{escape(key)}</figcaption>"))
+            parts.append(_captioned(picture, key))
     if not parts:
         return ""
     note = (
@@ -143,7 +155,7 @@ def _hockey_sticks(results: Results) -> str:
         for topology, colour in zip(results.profile.topologies, COLOURS, strict=False):
             cells = _cells(results, key, topology.key, "probes")
             probes = sorted(
-                (p["rate"], p["p95"]) for c in cells for p in c.detail["probes"] if p["p95"]
+                (p["rate"], p["mean"]) for c in cells for p in c.detail["probes"] if p["mean"]
             )
             lines.append(Line(topology.title, probes, colour))
         if any(line.points for line in lines):
@@ -151,12 +163,15 @@ def _hockey_sticks(results: Results) -> str:
             rates = [x for line in lines for x, _ in line.points]
             values = [y for line in lines for _, y in line.points]
             picture = chart(
-                linear_axis("offered rate, /s", rates), log_axis("I/O p95, ms", values), lines
+                linear_axis("offered rate, /s", rates), log_axis("I/O mean, ms", values), lines
             )
-            parts.append(_figure(f"{picture}<figcaption>{escape(key)}</figcaption>"))
+            parts.append(_captioned(picture, key))
     if not parts:
         return ""
-    note = "Dashed: mean I/O latency that theory (M/G/1) predicts where jobs run inline."
+    note = (
+        "Mean latency of the I/O requests at every rate that was tried (of jobs, where there are "
+        "any). Dashed: what theory (M/G/1) predicts where jobs run inline."
+    )
     return f'<h2>Latency against offered rate</h2><p class="note">{note}</p>' + "".join(parts)
 
 
@@ -164,9 +179,33 @@ def _theory(results: Results, key: str, top: float) -> list[Line]:
     service = results.service.get(key)
     if not service or key == "mixed":
         return []
-    rates = [k * min(0.98 / service, top) / 60 for k in range(1, 61)]
-    points = [(rate, 1e3 * (IO_WAIT + wait_behind_jobs([(rate, service)]))) for rate in rates]
-    return [Line("theory, inline", points, "#555", dashed=True)]
+    lines = []
+    for topology, colour in zip(results.profile.topologies, COLOURS, strict=False):
+        if not topology.cpu_pool:
+            highest = min(0.98 * topology.io_workers / service, top)
+            rates = [k * highest / 60 for k in range(1, 61)]
+            waits = (io_wait(topology, service, rate * service) for rate in rates)
+            points = [(r, 1e3 * (IO_WAIT + w)) for r, w in zip(rates, waits, strict=True)]
+            points = [point for point in points if point[1] <= THEORY_TOP]
+            lines.append(Line(f"theory, {topology.key}", points, colour, dashed=True))
+    return lines
+
+
+def _activities(results: Results) -> str:
+    for key in ("mixed", "cpu-gil", "cpu"):
+        cells = {t: _cells(results, key, t.key, "activity") for t in results.profile.topologies}
+        pictures = [
+            _captioned(_timeline(found[0].detail["activity"]), topology.title)
+            for topology, found in cells.items()
+            if found
+        ]
+        if pictures:
+            note = (
+                f"Row {key} at the fixed load: answers per 0.1 s of each worker. Gaps are a loop "
+                "that runs a job; a pale row is a worker that got few of the connections."
+            )
+            return f'<h2>Who worked when</h2><p class="note">{note}</p>' + "".join(pictures)
+    return ""
 
 
 def _timelines(results: Results) -> str:
@@ -174,17 +213,17 @@ def _timelines(results: Results) -> str:
     for topology in results.profile.topologies:
         cells = _cells(results, "restart", topology.key, "timeline")
         if cells:
-            cell = cells[0]
-            picture = _timeline(cell.detail["timeline"], float(cell.detail["killed_at"]))
-            parts.append(_figure(f"{picture}<figcaption>{escape(topology.title)}</figcaption>"))
+            detail = cells[0].detail
+            picture = _timeline(detail["timeline"], float(detail["killed_at"]))
+            parts.append(_captioned(picture, topology.title))
     if not parts:
         return ""
     note = "Answers per 0.1 s of each worker (slot); the line is the SIGKILL of one of them."
     return f'<h2>A worker is killed</h2><p class="note">{note}</p>' + "".join(parts)
 
 
-def _timeline(rows_: dict[str, list[int]], killed_at: float) -> str:
-    left, cell, bar = 64, 9, 20
+def _timeline(rows_: dict[str, list[int]], killed_at: float | None = None) -> str:
+    left, cell, bar = 64, 11, 20
     bins = max(len(each) for each in rows_.values())
     top = max((max(each) for name, each in rows_.items() if name != "failed"), default=1) or 1
     parts = []
@@ -196,11 +235,12 @@ def _timeline(rows_: dict[str, list[int]], killed_at: float) -> str:
             bad = "#ff725c" if count else "#ffffff"
             fill = bad if name == "failed" else shade(count / top)
             parts.append(box(left + index * cell, y, cell - 1, bar - 3, fill))
-    x, height = left + killed_at / BIN * cell, 10 + len(rows_) * bar
-    parts.append(
-        f'<line x1="{x:.1f}" x2="{x:.1f}" y1="2" y2="{height - 4}" stroke="#222" stroke-width="2"/>'
-    )
-    return document(left + bins * cell + 10, height, parts)
+    height = 10 + len(rows_) * bar
+    if killed_at is not None:
+        x = left + killed_at / BIN * cell
+        ends = f'x1="{x:.1f}" x2="{x:.1f}" y1="2" y2="{height - 4}"'
+        parts.append(f'<line {ends} stroke="#222" stroke-width="2"/>')
+    return document(left + max(bins * cell, 160) + 10, height, parts)
 
 
 def _cells(results: Results, scenario: str, topology: str, detail: str) -> list[Cell]:
@@ -212,8 +252,12 @@ def _cells(results: Results, scenario: str, topology: str, detail: str) -> list[
 
 
 def _excluded(found: list[Row]) -> str:
-    items = [f"<li>{escape(reason)}</li>" for row in found for reason in row.excluded]
-    return "<h2>Excluded blocks</h2><ul>" + "".join(items) + "</ul>" if items else ""
+    items = [reason for row in found for reason in row.excluded]
+    return "<h2>Excluded blocks</h2>" + _list(items) if items else ""
+
+
+def _list(items: list[str]) -> str:
+    return "<ul>" + "".join(f"<li>{escape(each)}</li>" for each in items) + "</ul>" if items else ""
 
 
 def _method(results: Results) -> str:
@@ -232,6 +276,10 @@ def _method(results: Results) -> str:
     }
     items = "".join(f"<li>{escape(k)}: {escape(str(v))}</li>" for k, v in facts.items())
     return f"<h2>Method and machine</h2><ul>{items}</ul>"
+
+
+def _captioned(picture: str, words: str) -> str:
+    return _figure(f"{picture}<figcaption>{escape(words)}</figcaption>")
 
 
 def _figure(content: str) -> str:

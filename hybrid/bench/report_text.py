@@ -11,23 +11,27 @@ from rich.text import Text
 from hybrid.bench.calibrate import Calibration
 from hybrid.bench.fingerprint import one_line
 from hybrid.bench.gates import problems
+from hybrid.bench.limits import limit_sentences
 from hybrid.bench.matrix import Results
 from hybrid.bench.scenarios import METRICS
-from hybrid.bench.verdict import Figure, Row, headline, judge, rows, sentence, titles
+from hybrid.bench.verdict import Row, headline, judge, rows, sentence, titles
 
-_DETAILS = ("io_p50", "io_p99", "cpu_ms", "pss_mb", "recovery")
+_DETAILS = ("io_p50", "io_p99", "cpu_ms", "pss_mb", "failed", "recovery")
 
 
 def print_matrix(console: Console, results: Results) -> None:
     """Print the matrix, its verdicts, and what was excluded."""
     found = rows(results)
     console.print(_matrix_table(results, found))
+    console.print(Text(_legend(results, found), style="dim"))
     for name in _DETAILS:
         table = _detail_table(results, name)
         if table is not None:
             console.print(table)
     for row in found:
         console.print(Text(f"• {sentence(row, titles(results))}"))
+    for line in limit_sentences(results):
+        console.print(Text(f"• {line}"))
     console.print(Text(headline(results), style="bold"))
     _print_excluded(console, found)
     console.print(Text(one_line(results.machine), style="dim"))
@@ -35,33 +39,30 @@ def print_matrix(console: Console, results: Results) -> None:
 
 def _matrix_table(results: Results, found: list[Row]) -> Table:
     table = Table(title="The decision matrix, measured (bold: best, or tied with the best)")
-    table.add_column("scenario")
+    table.add_column("scenario", no_wrap=True)
     for topology in results.profile.topologies:
-        table.add_column(f"{topology.key}\n{topology.title}", justify="right")
-    table.add_column("the article says")
-    table.add_column("measured")
+        table.add_column(topology.key, justify="right")
+    table.add_column("the article's advice")
     for row in found:
         cells = [_cell(row, topology.key) for topology in results.profile.topologies]
-        unit = f", {row.metric.unit}" if row.metric.unit else ""
-        name = Text(f"{row.scenario.title}\n{row.metric.title}{unit}")
-        table.add_row(name, *cells, row.scenario.article, row.agreement)
+        table.add_row(row.scenario.key, *cells, row.agreement)
+    table.caption = "below a figure its 95 % interval"
     return table
+
+
+def _legend(results: Results, found: list[Row]) -> str:
+    columns = [f"{each.key}: {each.title}" for each in results.profile.topologies]
+    units = {row.scenario.key: row.metric.unit and f", {row.metric.unit}" for row in found}
+    lines = [f"{r.scenario.key}: {r.metric.title}{units[r.scenario.key]}" for r in found]
+    return "; ".join(columns) + "\n" + "; ".join(lines)
 
 
 def _cell(row: Row, key: str) -> Text:
     figure = row.figures.get(key)
     if figure is None:
         return Text("⚠")
-    return Text(figure_text(figure), style="bold" if key in row.best else "")
-
-
-def figure_text(figure: Figure) -> str:
-    """Return a figure with its interval; one block has none."""
-    value = f"{'≤ ' if figure.censored else ''}{figure.value:.3g}"
-    mark = " ⚠" if figure.problems else ""
-    if figure.blocks < 2:
-        return value + mark
-    return f"{value}\n{figure.low:.3g} … {figure.high:.3g}{mark}"
+    best = "bold" if key in row.best else ""
+    return Text(str(figure), style=best).append(f"\n{figure.spread}".rstrip(), style="dim")
 
 
 def _detail_table(results: Results, metric: str) -> Table | None:
@@ -69,7 +70,7 @@ def _detail_table(results: Results, metric: str) -> Table | None:
     if not keys:
         return None
     by = METRICS[metric]
-    table = Table(title=f"{by.title}, {by.unit}")
+    table = Table(title=f"{by.title}, {by.unit}" if by.unit else by.title)
     table.add_column("scenario")
     for topology in results.profile.topologies:
         table.add_column(topology.key, justify="right")

@@ -15,13 +15,13 @@ from hybrid.bench.cells import Bench, Cell
 from hybrid.bench.gates import problems
 from hybrid.bench.plan import Stream
 from hybrid.bench.procfs import session_members
-from hybrid.bench.records import Records
+from hybrid.bench.records import timeline
 from hybrid.bench.scenarios import IO_WAIT
 
 RATE = 200.0  # requests/s
+CONNECTIONS = 32  # all of them used before the kill: what ends on a reused one may be sent again
 IN_TIME = IO_WAIT + 0.1  # s; later counts as not served
 KILL_AT = 0.25  # of the run
-BIN = 0.1  # s, of the activity timeline
 _POLL = 0.02  # s between looks at the status
 _NEVER = 30.0  # s
 
@@ -30,13 +30,14 @@ def measure_restart(bench: Bench, block: int, topology: str) -> Cell:
     """SIGKILL one worker under load; count who was not served, time the recovery."""
     cell = Cell(block, "restart", topology)
     duration = bench.effort.restart
-    plan = bench.plan(Stream("io", f"/io/wait?ms={1e3 * IO_WAIT:g}", RATE), duration=duration)
-    victim, whole = _a_worker(bench)
+    stream = Stream("io", f"/io/wait?ms={1e3 * IO_WAIT:g}", RATE)
+    plan = bench.plan(stream, duration=duration, connections=CONNECTIONS)
+    victim, whole = a_worker(bench)
     bench.generator.start(plan)
     time.sleep(KILL_AT * duration)  # the load runs; the wait is the measurement
     os.kill(victim, signal.SIGKILL)
     killed = time.monotonic()
-    recovery = _await_whole(bench, victim, whole, killed)
+    recovery = await_whole(bench, victim, whole, killed)
     result = bench.generator.finish()
     latency = result.records.latency()
     cell.values["failed"] = float(result.summary["all"]["failed"])
@@ -49,18 +50,6 @@ def measure_restart(bench: Bench, block: int, topology: str) -> Cell:
     cell.detail["timeline"] = timeline(result.records, duration)
     cell.detail["killed_at"] = round(killed - result.summary["started"], 3)
     return cell
-
-
-def timeline(records: Records, duration: float) -> dict[str, list[int]]:
-    """Return answers per 0.1 s of every worker, and of the requests that failed."""
-    edges = np.arange(0.0, duration + BIN, BIN)
-    rows: dict[str, list[int]] = {}
-    good = records.ok
-    for slot in sorted(records.shares()):
-        mine = good & (records["worker"] == slot)
-        rows[str(slot)] = np.histogram(records["done"][mine], edges)[0].tolist()
-    rows["failed"] = np.histogram(records["intended"][~good], edges)[0].tolist()
-    return rows
 
 
 def status(host: str, port: int, timeout: float = 0.5) -> dict[str, Any] | None:
@@ -76,14 +65,15 @@ def status(host: str, port: int, timeout: float = 0.5) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def _ready(found: dict[str, Any] | None) -> list[int]:
+def ready_pids(found: dict[str, Any] | None) -> list[int]:
+    """Return the pids of the workers that a status calls ready."""
     workers = (found or {}).get("workers", [])
     return [int(each["pid"]) for each in workers if each.get("state") == "ready"]
 
 
-def _a_worker(bench: Bench) -> tuple[int, int]:
+def a_worker(bench: Bench) -> tuple[int, int]:
     """Return the pid of a worker to kill, and how many are ready."""
-    ready = _ready(status(bench.server.host, bench.server.port, timeout=5.0))
+    ready = ready_pids(status(bench.server.host, bench.server.port, timeout=5.0))
     # Whatever the server claims, only a process of its own session is ever killed.
     mine = set(session_members(bench.server.pid)) - {bench.server.pid}
     candidates = [pid for pid in ready if pid in mine]
@@ -92,9 +82,10 @@ def _a_worker(bench: Bench) -> tuple[int, int]:
     return candidates[0], len(ready)
 
 
-def _await_whole(bench: Bench, victim: int, whole: int, since: float) -> float | None:
+def await_whole(bench: Bench, victim: int, whole: int, since: float) -> float | None:
+    """Return seconds from `since` until `whole` workers are ready again; None: never."""
     while time.monotonic() - since < _NEVER:
-        ready = _ready(status(bench.server.host, bench.server.port))
+        ready = ready_pids(status(bench.server.host, bench.server.port))
         if len(ready) >= whole and victim not in ready:
             return time.monotonic() - since
         time.sleep(_POLL)

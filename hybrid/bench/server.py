@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
-from hybrid.bench.procfs import Usage, session_members, usage
+from hybrid.bench.procfs import Usage, private_bytes, session_members, usage
 from hybrid.errors import HybridError
 
 _READY = re.compile(r"listening on http://([0-9A-Za-z_.\-]+):(\d+)")
@@ -91,6 +91,12 @@ class Server:
     def usage(self, *, memory: bool = False) -> Usage:
         """Return CPU seconds and, on request, the summed PSS of the tree."""
         return usage(self.pid, memory=memory)
+
+    def weight(self) -> tuple[int, int]:
+        """Return bytes private to the heaviest process but the first, and the rest of Σ PSS."""
+        others = [pid for pid in session_members(self.pid) if pid != self.pid]
+        heaviest = max(map(private_bytes, others), default=0)
+        return heaviest, max(self.usage(memory=True).pss - heaviest, 0)
 
     def log(self, lines: int = 20) -> str:
         """Return the end of what the server wrote to stderr."""

@@ -6,8 +6,6 @@ Needs matplotlib (the extra `notebooks`); nothing else imports this module.
 from __future__ import annotations
 
 import json
-import os
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
@@ -16,14 +14,16 @@ from matplotlib.figure import Figure
 from hybrid.bench.cells import CURVE
 from hybrid.bench.fingerprint import one_line
 from hybrid.bench.generator import LoadGenerator
+from hybrid.bench.lessons.common import recording, wanted_profile
+from hybrid.bench.limits import limit_sentences
 from hybrid.bench.matrix import Results, profile, run, start
 from hybrid.bench.predict import io_wait, orderings, predictions, typical
 from hybrid.bench.scenarios import BY_KEY
 from hybrid.bench.svg import COLOURS
 from hybrid.bench.verdict import headline, rows, sentence, titles
 
-RECORDED = Path(__file__).resolve().parents[2] / "benchmarks" / "results" / "notebook-01.json"
-PROFILES = {"full": "notebook", "ci": "notebook-ci"}
+RECORDED = "matrix"  # the one that the README shows
+PROFILES = {"full": "quick", "ci": "notebook-ci"}
 JOB_ROWS = ("cpu", "cpu-gil", "mixed")
 
 
@@ -31,20 +31,16 @@ def obtain(wanted: str | None = None) -> Results:
     """Return results, measured now or recorded earlier.
 
     Args:
-        wanted: "full" (three blocks, some minutes; recorded for later), "ci" (once
-            and briefly), "replay" (recorded); None: HYBRID_NB_PROFILE, or replay
-            where there is a recording, else ci.
+        wanted: "full" (the quick matrix, some minutes), "ci" (a part of it, once and
+            briefly), "replay" (recorded); None: see `common.wanted_profile`.
     """
-    wanted = wanted or os.environ.get("HYBRID_NB_PROFILE") or ""
-    if wanted == "replay" or (not wanted and RECORDED.exists()):
-        return Results.from_dict(json.loads(RECORDED.read_text()))
+    name = wanted_profile(RECORDED, wanted)
+    if name == "replay":
+        return Results.from_dict(json.loads(recording(RECORDED).read_text()))
     with LoadGenerator() as generator:
-        results = start(profile(PROFILES[wanted or "ci"]), generator)
+        results = start(profile(PROFILES[name]), generator)
         for _ in run(results, generator):
             pass
-    if wanted == "full":
-        RECORDED.parent.mkdir(parents=True, exist_ok=True)
-        RECORDED.write_text(json.dumps(results.to_dict(), indent=1, allow_nan=False) + "\n")
     return results
 
 
@@ -61,8 +57,9 @@ def setting(results: Results) -> str:
 
 def latency_figure(results: Results) -> Figure:
     """Plot the I/O wait beside jobs per topology: measured bars, theory as a line."""
-    figure, axes = plt.subplots(1, len(JOB_ROWS), figsize=(10, 3.2), sharey=True)
-    for axis, scenario in zip(axes, JOB_ROWS, strict=True):
+    measured = [key for key in JOB_ROWS if key in results.profile.scenarios]
+    figure, axes = plt.subplots(1, len(measured), figsize=(10, 3.2), sharey=True)
+    for axis, scenario in zip(axes, measured, strict=True):
         _latency_bars(axis, results, scenario)
     axes[0].set_ylabel("I/O wait beyond its own, ms (mean)")
     axes[0].set_yscale("log")
@@ -127,7 +124,7 @@ def matrix_table(results: Results) -> str:
         cells = []
         for each in columns:
             figure = row.figures.get(each.key)
-            value = "⚠" if figure is None else f"{figure.value:.3g}"
+            value = "⚠" if figure is None else str(figure)
             cells.append(f"**{value}**" if each.key in row.best else value)
         unit = f", {row.metric.unit}" if row.metric.unit else ""
         name = f"{row.scenario.title} ({row.metric.title}{unit})"
@@ -158,5 +155,6 @@ def verdict(results: Results) -> str:
     """Return the verdicts as Markdown, the whole matrix first."""
     named = titles(results)
     said = [f"- {sentence(row, named)}" for row in rows(results)]
+    said += [f"- {line}" for line in limit_sentences(results)]
     excluded = [f"- excluded: {reason}" for row in rows(results) for reason in row.excluded]
     return "\n".join([f"**{headline(results)}**", "", *said, *excluded])

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from hybrid.bench.server import Server
 
+NO_LIMIT = "∞"  # ends the key of a topology without the limit on jobs at once
+
 
 @dataclass(frozen=True, slots=True)
 class Topology:
@@ -19,6 +21,11 @@ class Topology:
     cpu_pool: int  # slots per worker; 0: jobs run inline
     lane: str = "auto"
     cpu_limit: str = "auto"
+
+    @property
+    def limited_key(self) -> str:
+        """The key of the same topology with the limit on jobs at once."""
+        return self.key.removesuffix(NO_LIMIT)
 
     def flags(self) -> list[str]:
         """Return the options of `hybrid serve` that make this topology."""
@@ -32,9 +39,13 @@ class Topology:
         serve = [sys.executable, "-m", "hybrid", "serve", "--bind", "127.0.0.1:0"]
         return [*serve, *self.flags(), "--chaos", "--no-access-log"]
 
-    def server(self) -> Server:
-        """Return the server of this topology, not yet started."""
-        return Server(self.command())
+    def server(self, *more: str) -> Server:
+        """Return the server of this topology, not yet started.
+
+        Args:
+            more: further arguments of `hybrid serve`, such as another application.
+        """
+        return Server([*self.command(), *more])
 
 
 def cpus() -> int:
@@ -57,16 +68,8 @@ def six(workers: int, slots: int) -> tuple[Topology, ...]:
 def unlimited(workers: int, slots: int) -> tuple[Topology, ...]:
     """Return the columns that show what the cluster-wide limit is worth."""
     return (
-        Topology("NxT∞", "cluster + threads, no limit", workers, slots, "thread", "none"),
-        Topology("NxP∞", "cluster + processes, no limit", workers, slots, "process", "none"),
-    )
-
-
-def four(workers: int, slots: int) -> tuple[Topology, ...]:
-    """Return the columns of the article's own table; every job on the lane it declares."""
-    return (
-        Topology("1x0", "one process, inline", 1, 0),
-        Topology("Nx0", "cluster only", workers, 0),
-        Topology("1xM", "one process + pool", 1, slots),
-        Topology("NxM", "cluster + pool", workers, slots),
+        Topology(f"NxT{NO_LIMIT}", "cluster + threads, no limit", workers, slots, "thread", "none"),
+        Topology(
+            f"NxP{NO_LIMIT}", "cluster + processes, no limit", workers, slots, "process", "none"
+        ),
     )

@@ -17,6 +17,11 @@ from hybrid.bench.scenarios import BY_KEY, METRICS, Metric, Scenario
 from hybrid.bench.statistics import detectable, interval, ratio
 
 
+def number(value: float) -> str:
+    """Return three significant digits, written out: 14,000 and 0.0321."""
+    return f"{float(f'{value:.3g}'):,g}" if abs(value) < 999_500 else f"{value:,.0f}"
+
+
 @dataclass(frozen=True, slots=True)
 class Figure:
     """A cell of the finished matrix: geometric mean over the blocks, and its interval."""
@@ -27,6 +32,15 @@ class Figure:
     blocks: int
     censored: bool = False  # the true value is at most this
     problems: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        mark = " ⚠" if self.problems else ""
+        return f"{'≤ ' if self.censored else ''}{number(self.value)}{mark}"
+
+    @property
+    def spread(self) -> str:
+        """The 95 % interval; empty where one block has none."""
+        return f"{number(self.low)} … {number(self.high)}" if self.blocks > 1 else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +95,9 @@ def sentence(row: Row, titles: dict[str, str]) -> str:
         return f"{what}nothing believable was measured."
     names = " and ".join(titles.get(key, key) for key in row.best)
     value = row.figures[row.best[0]]
-    figure = f"({row.metric.title} {value.value:.3g}{row.metric.unit and ' ' + row.metric.unit})"
+    figure = (
+        f"({row.metric.title} {number(value.value)}{row.metric.unit and ' ' + row.metric.unit})"
+    )
     article = f"the article says {row.scenario.article}: {row.agreement}."
     if row.winner:
         return f"{what}{names} wins {figure}; {article}"
@@ -98,13 +114,26 @@ def headline(results: Results) -> str:
     found = [row for row in rows(results) if row.best]
     if not found:
         return "Nothing believable was measured."
+    named = titles(results)
+    clauses = "; ".join(_clause(row, named) for row in found)
     decided = [row for row in found if row.agreement != "undecided"]
-    agreed = sum(row.agreement != "disagrees" for row in decided)
-    winners = ", ".join(f"{row.scenario.key}: {' = '.join(row.best)}" for row in found)
     if not decided:
-        return f"Best per row — {winners}; no row separates what the article recommends."
-    held = f"the article's advice holds in {agreed} of {len(decided)} decided rows"
-    return f"Best per row — {winners}; {held}."
+        held = "no row separates what the article recommends from the rest"
+    else:
+        agreed = sum(row.agreement != "disagrees" for row in decided)
+        held = f"the article's advice holds in {agreed} of {len(decided)} decided rows"
+    cpus = len(results.machine["cpus"] or ()) or results.machine["host_cpus"]
+    return f"Best on {cpus} CPUs — {clauses}; {held}."
+
+
+def _clause(row: Row, named: dict[str, str]) -> str:
+    """Say in a few words who is best in a row."""
+    title = row.scenario.title
+    if len(row.best) > 1 and len(row.best) == len(row.figures):
+        return f"{title}: nobody stands out"
+    names = [named.get(key, key) for key in row.best]
+    tie = " (a tie)" if len(names) > 1 else ""
+    return f"{title}: {' or '.join(names)}{tie}"
 
 
 def titles(results: Results) -> dict[str, str]:
@@ -124,8 +153,9 @@ def _series(
     """Return value by block by topology, and the reasons for what is missing."""
     series: dict[str, dict[int, float]] = defaultdict(dict)
     flaws: dict[str, tuple[str, ...]] = {}
+    columns = {*titles(results), AGAIN}
     for cell in results.cells:
-        if cell.scenario != scenario:
+        if cell.scenario != scenario or cell.topology not in columns:
             continue
         if cell.problems:
             flaws[cell.topology] = (*flaws.get(cell.topology, ()), *cell.problems)

@@ -46,6 +46,7 @@ ready, 4 the application cannot be imported.
         "drain": ("hybrid.cli.control", "drain"),
         "stop": ("hybrid.cli.control", "stop"),
         "bench": ("hybrid.bench.cli", "bench"),
+        "advise": ("hybrid.bench.advise_cli", "advise"),
     },
     help=_HELP,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},

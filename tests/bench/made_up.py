@@ -31,8 +31,8 @@ def cell(block: int, scenario: str, topology: str, rate: float) -> Cell:
         "curve": curve,
         "closed_curve": curve,
         "probes": [
-            {"rate": rate, "met": True, "p50": 21.0, "p95": 30.0},
-            {"rate": 2 * rate, "met": False, "p50": 40.0, "p95": None},
+            {"rate": rate, "met": True, "mean": 22.0, "p50": 21.0, "p95": 30.0},
+            {"rate": 2 * rate, "met": False, "mean": None, "p50": 40.0, "p95": None},
         ],
         "timeline": {"0": [1, 2, 3], "1": [2, 0, 1], "failed": [0, 1, 0]},
         "killed_at": 0.15,

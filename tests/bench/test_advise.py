@@ -18,8 +18,10 @@ from hybrid.bench.advise_model import (
     lock_share,
     rank,
     rule_of_thumb,
+    weight,
 )
 from hybrid.bench.timejob import time_job
+from hybrid.cli import cli
 
 IO = Cost("GET /io", loop=0.0002, idle=0.02)
 NUMPY = Cost("GET /numpy", loop=0.0003, job=0.02, speedup=1.95)
@@ -73,25 +75,26 @@ def test_the_advice_names_numbers_flip_and_command() -> None:
 def test_inline_jobs_delay_everybody_and_a_pool_does_not() -> None:
     costs, rates = [IO, NUMPY], [50.0, 20.0]
 
-    inline = forecast(Candidate(1, "inline", 0), costs, rates, 4, 30 * MB)
-    pooled = forecast(Candidate(1, "process", 2), costs, rates, 4, 30 * MB)
+    inline = forecast(Candidate(1, "inline", 0), costs, rates, 4)
+    pooled = forecast(Candidate(1, "process", 2), costs, rates, 4)
 
     assert inline.io_p99 > 0.02
     assert pooled.io_p99 < 0.002
-    assert pooled.memory > inline.memory
+    assert weight(pooled.candidate, 30 * MB) > weight(inline.candidate, 30 * MB)
 
 
 def test_a_simulated_cluster_dilutes_the_wait_for_inline_jobs() -> None:
     costs, rates = [IO, PYTHON], [100.0, 20.0]
 
-    one, four = (forecast(Candidate(n, "inline", 0), costs, rates, 4, 0) for n in (1, 4))
+    one, four = (forecast(Candidate(n, "inline", 0), costs, rates, 4) for n in (1, 4))
 
     assert four.io_p99 < one.io_p99
 
 
 def test_memory_beyond_the_budget_is_ranked_last() -> None:
     costs, rates = [IO, PYTHON], [50.0, 20.0]
-    two = [forecast(Candidate(n, "process", 2), costs, rates, 4, 50 * MB) for n in (1, 4)]
+    shapes = [Candidate(n, "process", 2) for n in (1, 4)]
+    two = [forecast(c, costs, rates, 4, weight(c, 50 * MB)) for c in shapes]
 
     assert rank(two, 100 * MB, 0.01)[0].candidate.workers == 1
 
@@ -162,3 +165,11 @@ def test_an_endpoint_that_fails_is_named() -> None:
 
     assert done.exit_code == 1
     assert "GET /nothing/here does not answer properly: {'404'" in done.output
+
+
+def test_advise_is_a_command_of_its_own() -> None:
+    done = CliRunner().invoke(cli, ["advise", "--help"])
+
+    assert done.exit_code == 0, done.output
+    assert "--verify" in done.output
+    assert "--job MODULE:FUNCTION" in done.output

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from hybrid.bench.cells import Bench, Effort
 from hybrid.bench.generator import LoadGenerator
 from hybrid.bench.matrix import AGAIN, Profile, run, start
-from hybrid.bench.records import Records
-from hybrid.bench.restart import measure_restart, timeline
+from hybrid.bench.records import Records, timeline
+from hybrid.bench.restart import measure_restart
 from hybrid.bench.server import NULL_SERVER
 from hybrid.bench.topology import Topology
 
@@ -27,6 +27,7 @@ class Broken(Topology):
         return ["false"]
 
 
+QUICK = Effort(fixed=0.2, warmup=0.0, closed=0.0, saturation=0.0, steps=0)
 BRIEF = Effort(fixed=0.3, warmup=0.1, saturation=0.1, steps=1, probe=(0.1, 0.2))
 
 
@@ -88,3 +89,17 @@ def test_a_killed_worker_is_counted_and_its_replacement_timed(generator: LoadGen
     # The other worker goes on: most of the 240 requests are served in time.
     assert cell.values["unserved"] < 120
     assert len(cell.detail["timeline"]) >= 2
+
+
+def test_an_interrupted_matrix_goes_on_where_it_stopped(generator: LoadGenerator) -> None:
+    topologies = (Stand("1x0", "one", 1, 0), Stand("Nx0", "many", 2, 0))
+    wanted = Profile("test", topologies, ("io",), blocks=2, effort=QUICK)
+    whole = list(run(start(wanted, generator), generator))
+    results = start(wanted, generator)
+    results.cells = whole[:1]
+
+    rest = list(run(results, generator))
+
+    assert [(c.block, c.topology) for c in rest] == [(c.block, c.topology) for c in whole[1:]]
+    assert results.to_dict()["complete"]
+    assert list(run(results, generator)) == []

@@ -18,7 +18,16 @@ NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 @pytest.mark.filterwarnings("ignore")  # of the kernel's own machinery
 @pytest.mark.parametrize(
     ("name", "figures"),
-    [("01_decision_matrix", 2), ("02_blocked_loop", 1), ("03_threads_and_the_lock", 1)],
+    [
+        ("01_decision_matrix", 2),
+        ("02_blocked_loop", 1),
+        ("03_threads_and_the_lock", 1),
+        ("04_crossing_a_process", 1),
+        ("05_finding_a_worker", 1),
+        ("06_oversubscription", 1),
+        ("07_memory", 1),
+        ("08_restarts", 1),
+    ],
 )
 def test_a_notebook_runs_and_its_orderings_hold(
     name: str, figures: int, monkeypatch: pytest.MonkeyPatch

@@ -1,0 +1,175 @@
+"""`hybrid bench matrix` and `hybrid bench report`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from hybrid.bench.matrix import Profile, Results
+
+RESULTS = Path("benchmarks/results")
+
+
+@click.command(
+    epilog=(
+        "\b\nhybrid bench matrix --quick --html report.html\n"
+        "hybrid bench matrix --resume benchmarks/results/matrix-….json\n"
+    )
+)
+@click.option("--quick", "name", flag_value="quick", help="Three blocks, about five minutes.")
+@click.option("--ci", "name", flag_value="ci", help="Two rows, three columns, under a minute.")
+@click.option(
+    "--full", "name", flag_value="full", default="full", help="Five blocks, more than an hour."
+)
+@click.option("--io-workers", type=int, default=0, help="Of the clusters; 0: as many as CPUs.")
+@click.option("--cpu-pool", type=int, default=0, help="Slots per worker; 0: as many as CPUs.")
+@click.option("--scenario", multiple=True, help="Only these rows (repeatable).")
+@click.option("--topology", multiple=True, help="Only these columns (repeatable).")
+@click.option("--blocks", type=int, default=0, help="Repetitions; 0: the profile's.")
+@click.option("--seed", type=int, default=1, show_default=True)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=RESULTS,
+    show_default=True,
+    help="Folder, or file ending in .json.",
+)
+@click.option(
+    "--resume",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Go on with an interrupted matrix; other choices are those of its file.",
+)
+@click.option("--html", type=click.Path(path_type=Path), help="Also write this report.")
+def matrix(out: Path, resume: Path | None, html: Path | None, **wishes: Any) -> None:
+    """Measure which topology wins which scenario on this machine.
+
+    Ctrl-C ends it early; what was measured is reported, and stored after every
+    cell, so that --resume can go on.
+    """
+    from rich.console import Console
+
+    from hybrid.bench.report_text import print_matrix
+
+    console = Console()
+    if resume is not None:
+        results, path = _measure(console, None, resume, out)
+    else:
+        results, path = _measure(console, _profile(**wishes), None, out)
+    if results is None or not results.cells:
+        raise click.ClickException("interrupted before anything was measured")
+    print_matrix(console, results)
+    console.print(f"stored in {path}")
+    if html is not None:
+        _write_html(results, html)
+
+
+def _profile(
+    name: str,
+    io_workers: int,
+    cpu_pool: int,
+    scenario: tuple[str, ...],
+    topology: tuple[str, ...],
+    blocks: int,
+    seed: int,
+) -> Profile:
+    from dataclasses import replace
+
+    from hybrid.bench.matrix import profile
+
+    wanted = profile(name, io_workers, cpu_pool)
+    known_rows, known_columns = wanted.scenarios, tuple(t.key for t in wanted.topologies)
+    for kind, asked, known in (
+        ("scenario", scenario, known_rows),
+        ("topology", topology, known_columns),
+    ):
+        unknown = set(asked) - set(known)
+        if unknown:
+            raise click.UsageError(f"no {kind} {', '.join(unknown)}; there are {', '.join(known)}")
+    chosen = {each for each in known_columns if not topology or each in topology}
+    return replace(
+        wanted,
+        scenarios=tuple(s for s in known_rows if not scenario or s in scenario),
+        topologies=tuple(t for t in wanted.topologies if t.key in chosen),
+        unlimited=tuple(t for t in wanted.unlimited if t.limited_key in chosen),
+        blocks=blocks or wanted.blocks,
+        seed=seed,
+    )
+
+
+def _measure(
+    console: Any, wanted: Profile | None, resumed: Path | None, out: Path
+) -> tuple[Results | None, Path | None]:
+    """Run the matrix under a progress bar; an interrupt keeps what there is."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import TimeRemainingColumn as Left
+
+    from hybrid.bench.generator import LoadGenerator
+    from hybrid.bench.matrix import run, start
+    from hybrid.bench.server import ServerFailed
+    from hybrid.bench.storage import default_path, load, save
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Left())
+    results = load(resumed) if resumed else None
+    path = resumed
+    try:
+        with LoadGenerator() as generator, Progress(*columns, console=console) as progress:
+            bar = progress.add_task("how long a job takes alone", total=None)
+            if results is None:
+                assert wanted is not None
+                results = start(wanted, generator)
+            path = path or (out if out.suffix == ".json" else default_path(results, out))
+            done = len(results.cells)
+            progress.update(bar, total=results.profile.cells - done)
+            for cell in run(results, generator):
+                save(results, path)
+                label = f"block {cell.block + 1}, {cell.topology}: {cell.scenario}"
+                progress.update(bar, advance=1, description=label)
+    except KeyboardInterrupt:
+        console.print("interrupted: reporting what was measured so far", style="yellow")
+    except ServerFailed as ex:
+        raise click.ClickException(str(ex)) from None
+    return results, path
+
+
+def _write_html(results: Results, path: Path) -> None:
+    from hybrid.bench.report_html import page
+
+    path.write_text(page(results))
+    click.echo(f"report in {path}")
+
+
+@click.command(
+    epilog="\b\nhybrid bench report benchmarks/results/matrix-quick-….json --html report.html"
+)
+@click.argument("results", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--html", type=click.Path(path_type=Path), help="One self-contained page.")
+@click.option("--svg", type=click.Path(path_type=Path), help="The matrix alone, as a picture.")
+@click.option(
+    "--readme",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Markdown file: verdict and picture (--svg) between its markers <!-- matrix -->.",
+)
+def report(results: Path, html: Path | None, svg: Path | None, readme: Path | None) -> None:
+    """Show stored RESULTS again."""
+    from rich.console import Console
+
+    from hybrid.bench.report_html import heat_map
+    from hybrid.bench.report_markdown import between_markers, front_page
+    from hybrid.bench.report_text import print_matrix
+    from hybrid.bench.storage import load
+
+    try:
+        found = load(results)
+    except ValueError as ex:
+        raise click.UsageError(str(ex)) from None
+    print_matrix(Console(), found)
+    if html is not None:
+        _write_html(found, html)
+    if svg is not None:
+        svg.write_text(heat_map(found) + "\n")
+    if readme is not None:
+        picture = svg or results.with_suffix(".svg")
+        readme.write_text(between_markers(readme.read_text(), front_page(found, results, picture)))

@@ -1,0 +1,82 @@
+"""`hybrid bench peers`: the same load on hybrid, Node and uvicorn."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from hybrid.bench.peers import Comparison
+
+
+@click.command(epilog="\b\nhybrid bench peers --blocks 5 --out benchmarks/results/peers.json")
+@click.option("--io-workers", type=int, default=0, help="Of each stack; 0: as many as CPUs.")
+@click.option("--cpu-pool", type=int, default=0, help="Slots per worker; 0: as many as CPUs.")
+@click.option("--blocks", type=click.IntRange(min=1), default=3, show_default=True)
+@click.option("--seconds", type=float, default=2.0, show_default=True, help="Of each load.")
+@click.option("--out", type=click.Path(path_type=Path), help="Also store the results, as JSON.")
+def peers(io_workers: int, cpu_pool: int, blocks: int, seconds: float, out: Path | None) -> None:
+    """Compare with Node's cluster + piscina, and uvicorn + a process pool.
+
+    They are installed on demand below benchmarks/peers. What cannot be had is
+    said and skipped.
+    """
+    from rich.console import Console
+
+    from hybrid.bench.peers import begin, run
+
+    console = Console()
+    found = begin(io_workers, cpu_pool)
+    try:
+        for cell in run(found, blocks, seconds):
+            console.print(f"block {cell.block + 1}: {found.titles[cell.peer]}", style="dim")
+    except KeyboardInterrupt:
+        console.print("interrupted: reporting what was measured so far", style="yellow")
+    print_comparison(console, found)
+    if out is not None and found.cells:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(json.dumps(found.to_dict(), indent=1, allow_nan=False) + "\n")
+        console.print(f"stored in {out}")
+
+
+def print_comparison(console: Console, found: Comparison) -> None:
+    """Print figures, ratios, and what was skipped and excluded."""
+    from rich.table import Table
+
+    from hybrid.bench.fingerprint import one_line
+    from hybrid.bench.peers import HYBRID, MEASURES
+    from hybrid.bench.statistics import interval
+    from hybrid.bench.verdict import number
+
+    title = f"{found.workers} workers × {found.slots} slots; ratio: hybrid over the peer"
+    table = Table(title=title)
+    table.add_column("")
+    others = [name for name in found.titles if name != HYBRID]
+    for name in (HYBRID, *others):
+        table.add_column(found.titles[name], justify="right")
+    for name in others:
+        table.add_column(f"hybrid / {name}", justify="right")
+    for measure in MEASURES:
+        row = [f"{measure.title}, {measure.unit}"]
+        for name in (HYBRID, *others):
+            values = list(found.values(name, measure.key).values())
+            row.append(number(interval(values)[0]) if values else "⚠")
+        for name in others:
+            ratio = found.against(name, measure.key)
+            known = ratio is not None and ratio.pairs > 1
+            spread = f"\n{ratio.low:.2f} … {ratio.high:.2f}" if ratio and known else ""
+            row.append(f"{ratio.estimate:.2f}{spread}" if ratio else "–")
+        table.add_row(*row)
+    console.print(table)
+    for name, why in found.skipped.items():
+        console.print(f"skipped {name}: {why}", style="yellow", markup=False)
+    for cell in found.cells:
+        for why in cell.problems:
+            line = f"⚠ excluded: {cell.peer}, block {cell.block + 1}: {why}"
+            console.print(line, style="yellow", markup=False)
+    console.print(one_line(found.machine), style="dim", markup=False)
