@@ -26,7 +26,7 @@ class Sum:
 
 class SumElsewhere:
     async def on_get(self, req, resp):
-        threading.Thread(target=work).start()
+        threading.Timer(0.05, work).start()  # begins when the loop is idle again
 
 
 def work():
@@ -56,10 +56,14 @@ def test_code_that_holds_the_gil_is_named_afterwards(
 ) -> None:
     (tmp_path / "versioned.py").write_text(APP)
     server = serve("versioned:app", "--io-workers", "1", "--cpu-pool", "0", cwd=tmp_path)
-    assert server.get(path)[0] == 200
-    found = server.wait_for_log(r"the event loop is blocked, .* late: (.*)\n?")
-    assert words in found[1]
-    assert "held the GIL" in found[1]
+
+    def named() -> bool:
+        # On a busy machine the watchdog may find that no CPU was free for it, and says so.
+        assert server.get(path)[0] == 200
+        lines = [line for line in server.lines if "the event loop is blocked" in line]
+        return any(words in line and "held the GIL" in line for line in lines)
+
+    wait_until(named, what=f"{words} is named in\n{server.log}")
 
 
 def test_a_stopped_process_accuses_nobody(serve: Serve) -> None:

@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from hybrid.errors import FrameTooLarge, LinkError
-from hybrid.system.channel import Channel, channel_pair
+from hybrid.system.channel import CONTROL_LIMIT, Channel, channel_pair
 
 
 @pytest.fixture
@@ -67,8 +67,8 @@ def test_descriptors_arrive_with_their_frame_even_when_it_had_to_wait(
 
 def test_a_frame_over_the_limit_is_refused_at_the_sender(pair: tuple[Channel, Channel]) -> None:
     ours, theirs = pair
-    with pytest.raises(FrameTooLarge, match="65537"):
-        ours.send(b"x" * 65_537)
+    with pytest.raises(FrameTooLarge, match=str(CONTROL_LIMIT + 1)):
+        ours.send(b"x" * (CONTROL_LIMIT + 1))
     assert theirs.receive() == []
 
 
