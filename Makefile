@@ -27,7 +27,7 @@ fmt: $(STAMP)  ## format and mend what can be mended
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 
 soak: $(STAMP)  ## the process tests at full length
-	@HYBRID_SOAK=1 exec $(BIN)/python -m pytest -q -m soak
+	@HYBRID_SOAK=1 exec $(BIN)/python -m pytest -q -s -m soak -o faulthandler_timeout=900
 
 bench: $(STAMP)  ## micro-benchmarks of the pool and the kernels
 	@exec $(BIN)/python -m pytest -q benchmarks --benchmark-enable --benchmark-columns=median,iqr,ops,rounds
