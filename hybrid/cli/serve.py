@@ -8,9 +8,9 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,6 +20,9 @@ from hybrid.cli.options import add_options
 from hybrid.cli.settings import ServeCommand, build_config, load_file, origins, reader_again
 from hybrid.config import Config
 from hybrid.errors import AppLoadError, ConfigError
+
+if TYPE_CHECKING:
+    from hybrid.system.listeners import Listener
 
 logger = logging.getLogger("hybrid.error")
 
@@ -152,27 +155,13 @@ def run(config: Config, reread: Callable[[], Config]) -> int:
         scoreboard = Scoreboard(2 * max(16, 2 * config.io_workers))
         limit = config.cpu.limit
         permits = PermitTable(limit, len(scoreboard)) if limit is not None else None
-        address = ", ".join(listener.address for listener in listeners)
-        if config.bind.certfile is not None:
-            address = address.replace("http://", "https://")
-        facts: dict[str, object] = {
-            "address": address,
-            "pid": os.getpid(),
-            "version": __version__,
-            "started_at": began,
-            "io_workers": config.io_workers,
-            "cpu_pool": config.cpu.slots,
-            "cpu_lane": config.cpu.lane,
-            "cpu_limit": limit,
-            "cpu_budget": budget,
-            "scheduling": config.scheduling,
-        }
+        facts = _facts(config, listeners, budget, began)
         _warn_of_oversubscription(config, budget)
 
         def on_ready(generation: int) -> None:
             took = time.monotonic() - began
             if generation == 1:
-                logger.info("%s", banner(config, address, budget, took))
+                logger.info("%s", banner(config, str(facts["address"]), budget, took))
             else:
                 logger.info("generation %d is ready", generation)
 
@@ -190,6 +179,27 @@ def run(config: Config, reread: Callable[[], Config]) -> int:
             ).run()
     finally:
         close_all(listeners)
+
+
+def _facts(
+    config: Config, listeners: Sequence[Listener], budget: int, began: float
+) -> dict[str, object]:
+    """Return what is fixed from now on, and any worker may show."""
+    address = ", ".join(listener.address for listener in listeners)
+    if config.bind.certfile is not None:
+        address = address.replace("http://", "https://")
+    return {
+        "address": address,
+        "pid": os.getpid(),
+        "version": __version__,
+        "started_at": began,
+        "io_workers": config.io_workers,
+        "cpu_pool": config.cpu.slots,
+        "cpu_lane": config.cpu.lane,
+        "cpu_limit": config.cpu.limit,
+        "cpu_budget": budget,
+        "scheduling": config.scheduling,
+    }
 
 
 def banner(config: Config, address: str, budget: int, took: float) -> str:
