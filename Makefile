@@ -6,7 +6,7 @@ ARGS   ?= --io-workers 8 --cpu-pool 4
 STAMP  := $(VENV)/.installed
 RESULTS := benchmarks/results
 
-.PHONY: help serve test check fmt soak bench bench-pool fairness matrix peers picture notebooks lock clean
+.PHONY: help serve test check fmt soak bench bench-pool fairness matrix peers picture bench-http notebooks lock clean
 
 help:  ## list the verbs
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -46,6 +46,9 @@ peers: $(STAMP)  ## the same load on Node and uvicorn
 
 picture: $(STAMP)  ## the recorded matrix as picture and verdict, for the README
 	@exec $(BIN)/hybrid bench report $(RESULTS)/matrix.json --svg $(RESULTS)/matrix.svg --readme README.md
+
+bench-http: $(STAMP)  ## HTTP connections beside Node's and other Python servers'; needs wrk and node
+	@exec $(BIN)/python -m benchmarks.http $(BENCH_ARGS)
 
 notebooks: $(STAMP)  ## show recorded results; measure anew: HYBRID_NB_PROFILE=full make notebooks
 	@for book in notebooks/*.ipynb; do $(BIN)/jupyter execute --inplace "$$book" || exit 1; done

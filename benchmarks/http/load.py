@@ -99,12 +99,12 @@ def stop(server: subprocess.Popen[bytes]) -> None:
     server.wait(5)
 
 
-def run_round(pid: int, port: int, case: Case, seconds: float, cpu: int) -> Round:
+def run_round(pid: int, port: int, case: Case, seconds: int, cpu: int) -> Round:
     """Load the server for so many seconds and return what it cost."""
     url = f"http://127.0.0.1:{port}{case.path}"
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
         command = ["taskset", "-c", str(cpu), "wrk", "-t1", f"-c{case.connections}"]
-        command += [f"-d{seconds:g}s", "--latency", "--timeout", "10s"]
+        command += [f"-d{seconds}s", "--latency", "--timeout", "10s"]
         if case.body is not None:
             body = case.body.decode("ascii").replace("\\", "\\\\").replace("'", "\\'")
             script.write(f"wrk.method = 'POST'\nwrk.body = '{body}'\n")

@@ -27,8 +27,8 @@ _UNLOGGED = frozenset({"/metrics", "/healthz", "/livez", "/readyz"})  # probes, 
 _BLOCK = 256  # lines
 Write = Callable[[str], None]
 
-# What a log line may not be made of: its own quote, its own escape, control characters.
-_ESCAPES = {code: f"\\x{code:02x}" for code in (*range(32), 34, 92, *range(127, 160))}
+# What a log line may not be made of: its own quote, its own escape, what is not ASCII text.
+_ESCAPES = {code: f"\\x{code:02x}" for code in (*range(32), 34, 92, *range(127, 256))}
 
 
 def write_to_stdout(text: str) -> None:

@@ -92,8 +92,9 @@ class Answer:
     def before_file(self, heads: Heads, file: IO[bytes]) -> tuple[bytes, int]:
         """Return the head of an answer whose body is a whole file, and the body's size."""
         size = os.fstat(file.fileno()).st_size
+        self.length = size if self.status != 304 else None
         head = heads.render(self, size, more=False)
-        if self.length is not None and self.length != size and not self.bodiless:
+        if self.length != size and not self.bodiless:
             raise BadAnswer(f"Content-Length {self.length}, but the file has {size} bytes")
         return head, size
 
