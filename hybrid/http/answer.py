@@ -82,9 +82,9 @@ class Answer:
             return (head,)
         if self.chunked:
             return (head, *self.more(body, more))
-        self._count(size)
-        if not more:
-            self.check_complete()
+        self.sent = size
+        if self.length is not None and (size > self.length or (size < self.length and not more)):
+            raise BadAnswer(f"a body of {size} bytes with a Content-Length of {self.length}")
         if size <= _JOINED:
             return (head + body,)
         return (head, body)
@@ -141,6 +141,8 @@ class Answer:
         if self.length is None or self.status == 204:
             self._choose(size, more)
         if self.length is not None:
+            if not (self.close or self.is_http_1_0):
+                return b"content-length: %d\r\n\r\n" % self.length
             end = b"content-length: %d\r\n" % self.length
         else:
             end = b"transfer-encoding: chunked\r\n" if self.chunked else b""

@@ -57,8 +57,14 @@ def _upgrade(request: Request, value: bytes) -> None:
 
 
 def _forwarded_for(request: Request, value: bytes) -> None:
+    request.is_forwarded = True
     before = request.forwarded_for  # several lines make one list
     request.forwarded_for = value if before is None else before + b"," + value
+
+
+def _forwarded_proto(request: Request, value: bytes) -> None:
+    request.is_forwarded = True
+    request.forwarded_proto = value
 
 
 def _keep(attribute: str) -> Callable[[Request, bytes], None]:
@@ -71,7 +77,7 @@ _NOTES = {
     b"expect": _expectation,
     b"upgrade": _upgrade,
     b"x-forwarded-for": _forwarded_for,
-    b"x-forwarded-proto": _keep("forwarded_proto"),
+    b"x-forwarded-proto": _forwarded_proto,
     b"x-request-id": _keep("request_id"),
     b"referer": _keep("referer"),
     b"user-agent": _keep("user_agent"),

@@ -199,7 +199,8 @@ class Connection(Flow):
         if self.exchange is not exchange:
             return  # the connection is gone
         self.exchange = None
-        if exchange.closes:
+        answer = exchange.answer
+        if answer is None or answer.close:
             farewell(self)
         elif self._serving:
             return  # `_serve` goes on

@@ -52,10 +52,10 @@ class Exchange:
     """One HTTP request and its answer."""
 
     __slots__ = (
-        "_answer",
         "_body_given",
         "_connection",
         "_news",
+        "answer",
         "began",
         "departure",
         "progress",
@@ -69,7 +69,7 @@ class Exchange:
 
     def __init__(self, connection: Connection, request: Request) -> None:
         self._connection = connection
-        self._answer: Answer | None = None
+        self.answer: Answer | None = None
         self._body_given = False
         self._news: asyncio.Event | None = None
         self.request = request
@@ -142,7 +142,7 @@ class Exchange:
         headers = [(b"content-type", b"application/problem+json")]
         if status == 503:
             headers.append((b"retry-after", b"1"))
-        self._answer = answer = self._new_answer(status, headers)
+        self.answer = answer = self._new_answer(status, headers)
         answer.close = answer.close or close
         self._connection.write_all(answer.first(self._connection.shared.heads, body, False))
         self.sent = answer.sent
@@ -188,7 +188,7 @@ class Exchange:
                 return {"type": "http.disconnect"}
             if not self._body_given and (request.ended or request.buffered):
                 more = not request.ended
-                body = request.take_body()
+                body = request.take_body() if request.buffered else b""
                 if more:
                     self._connection.pace()
                 else:
@@ -233,7 +233,7 @@ class Exchange:
         elif kind == "http.response.start":
             if self.progress is not _NOTHING:
                 raise BadAnswer("http.response.start was sent twice")
-            self._answer = self._new_answer(message["status"], message.get("headers", ()))
+            self.answer = self._new_answer(message["status"], message.get("headers", ()))
             self.progress = _HELD
         elif kind == "http.response.pathsend":
             await self._send_file(message["path"])
@@ -263,7 +263,7 @@ class Exchange:
         return 0 <= left <= SWALLOWED and not request.expects_continue
 
     def _take_body(self, body: bytes, more: bool) -> None:
-        answer, connection = self._answer, self._connection
+        answer, connection = self.answer, self._connection
         if answer is None or self.progress is _COMPLETE:
             raise BadAnswer("http.response.body before http.response.start or after the end")
         if self.progress is _HELD:
@@ -272,15 +272,21 @@ class Exchange:
             self.progress = _STREAMING
         else:
             pieces = answer.more(body, more)
-        connection.write_all(pieces)
+            if not more:
+                connection.write_all(pieces)
+                pieces = ()
+                answer.check_complete()
+        if len(pieces) == 1:
+            connection.transport.write(pieces[0])
+        else:
+            connection.write_all(pieces)
         self.sent = answer.sent
         if not more:
-            answer.check_complete()
             self._end(_COMPLETE, answer.status)
 
     async def _send_file(self, path: str) -> None:
         """Send a whole file as the body, by the kernel where that is possible."""
-        answer = self._answer
+        answer = self.answer
         if answer is None or self.progress is not _HELD:
             raise BadAnswer("http.response.pathsend comes right after http.response.start")
         with open(path, "rb") as file:  # noqa: ASYNC230 - opening is quick; reading is sendfile's
@@ -310,8 +316,3 @@ class Exchange:
     def seconds(self) -> float:
         """Return how long it has taken so far."""
         return perf_counter() - self.began
-
-    @property
-    def closes(self) -> bool:
-        """Return whether the answer said ``Connection: close``."""
-        return self._answer is None or self._answer.close

@@ -81,8 +81,7 @@ class Heads:
         status_line = _STATUS_LINES.get(answer.status)
         if status_line is None:
             raise BadAnswer(f"{answer.status!r} is no final HTTP status")
-        lines = self._lines(status_line, answer)
-        return lines + answer.frame(size, more)
+        return self._lines(status_line, answer) + answer.frame(size, more)
 
     def render_switch(self, answer: Answer, upgrade: Sequence[Header]) -> bytes:
         """Return the head that turns the connection into a WebSocket.
@@ -106,7 +105,10 @@ class Heads:
                 kind = self._learn(name)
             if kind:
                 if kind == _LENGTH:
-                    answer.length = _number(value, answer.length)
+                    if answer.length is None and value.isdigit():
+                        answer.length = int(value)
+                    else:
+                        _check_length(value, answer.length)
                     continue
                 if kind == _CONNECTION:
                     answer.close = answer.close or b"close" in value.lower()
@@ -150,10 +152,9 @@ def _culprit(headers: object) -> bytes:
     return b"a header"
 
 
-def _number(value: bytes, before: int | None) -> int:
+def _check_length(value: bytes, before: int | None) -> None:
+    """Refuse a Content-Length that is no number, or differs from the one before it."""
     if not value.isdigit():
         raise BadAnswer(f"Content-Length {value!r} is no number")
-    number = int(value)
-    if before is not None and before != number:
-        raise BadAnswer(f"two Content-Lengths: {before} and {number}")
-    return number
+    if before != int(value):
+        raise BadAnswer(f"two Content-Lengths: {before} and {int(value)}")

@@ -27,6 +27,7 @@ class Request:
     expects_continue = False
     websocket = False
     request_id: bytes | None = None
+    is_forwarded = False  # one of the next two is there
     forwarded_for: bytes | None = None
     forwarded_proto: bytes | None = None
     referer: bytes | None = None

@@ -52,28 +52,31 @@ class RequestReader(RequestAssembler):
             if len(self.ready) >= _QUEUED:
                 self.rest = data[at:]
                 return
-            if self.current is None and data[at] <= _CR:
+            if self.current is not None:
+                end = self._end_of_piece(self.current, data, at)
+            elif data[at] <= _CR:
                 at = self._skip_empty_lines(data, at)
                 continue
-            end = self._end_of_piece(data, at)
+            else:
+                end = data.find(_END, at) + 4
+                if end == 3:
+                    end = size
             self._parse(data if end - at == size else data[at:end])
             at = end
         if self.switched:
             self.rest = data[at:]  # frames of a WebSocket, which is not accepted yet
 
-    def _end_of_piece(self, data: bytes, at: int) -> int:
+    def _end_of_piece(self, request: Request, data: bytes, at: int) -> int:
         """Return how far to parse, so that a request can only end where a piece does.
 
         A request ends with its last byte of Content-Length, or with an empty
         line: that of its head, or that behind its chunks. Only so is the first
         byte of the next one known, at which llhttp is too lenient.
         """
-        request = self.current
-        if request is not None:
-            if request.method and request.content_length >= 0:
-                return min(len(data), at + request.content_length - request.taken)
-            if data[at] == _LF or data[at] == _CR:
-                return at + 1  # perhaps the end of an empty line that came in two pieces
+        if request.method and request.content_length >= 0:
+            return min(len(data), at + request.content_length - request.taken)
+        if data[at] == _LF or data[at] == _CR:
+            return at + 1  # perhaps the end of an empty line that came in two pieces
         end = data.find(_END, at)
         return len(data) if end < 0 else end + 4
 

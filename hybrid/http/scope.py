@@ -22,7 +22,7 @@ def http_scope(
     shared = connection.shared
     root_path = shared.settings.root_path
     client, scheme = connection.client, connection.scheme
-    if connection.is_trusted:
+    if request.is_forwarded and connection.is_trusted:
         client, scheme = _as_forwarded(connection, request)
     state = shared.state.copy()
     state["request_id"] = request_id
