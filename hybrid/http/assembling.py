@@ -28,12 +28,16 @@ _METHODS = {
     name.encode(): name for name in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH")
 }
 
-TOO_LONG = "the request line is over {} bytes (--max-request-line)"
-TOO_BIG = "the header lines are over {} bytes (--max-header-bytes)"
+_TOO_LONG = "the request line is over {} bytes (--max-request-line)"
+_TOO_BIG = "the header lines are over {} bytes (--max-header-bytes)"
 _TOO_MANY = "there are more than {} header lines (--max-headers)"
 _TOO_LARGE = "the body is over {} bytes (--max-body)"
 
 # -- what headers say to the server itself --------------------------------------------
+
+
+def _host(request: Request, value: bytes) -> None:
+    request.hosts += 1
 
 
 def _length(request: Request, value: bytes) -> None:
@@ -72,6 +76,7 @@ def _keep(attribute: str) -> Callable[[Request, bytes], None]:
 
 
 _NOTES = {
+    b"host": _host,
     b"content-length": _length,
     b"transfer-encoding": _coding,
     b"expect": _expectation,
@@ -95,13 +100,9 @@ class RequestAssembler:
     __slots__ = (
         "_body",
         "_chunks",
-        "_excess",
-        "_hosts",
         "_limits",
-        "_muted",
         "_parser",
-        "_size",
-        "_waiting",
+        "_small",
         "current",
         "ended",
         "ready",
@@ -109,54 +110,36 @@ class RequestAssembler:
 
     def __init__(self, limits: HttpConfig) -> None:
         self._limits = limits
+        # A head of so many bytes cannot be over a limit of bytes, whatever is in it.
+        self._small = min(limits.max_request_line, limits.max_header_bytes)
         self._parser: Any = httptools.HttpRequestParser(self)
-        self._size = 0  # bytes of the header lines that are complete
-        self._waiting = 0  # bytes of whole reads that did not end the head
-        self._hosts = 0
-        self._body = 0  # bytes of body that the current feed brought
+        self._body = 0  # bytes of body that the current piece brought
         self._chunks = 0  # chunks that it began
-        self._excess = 0  # bytes of chunk framing without a body to justify them
-        self._muted = False  # the parser reads a head of our own
         self.current: Request | None = None
         self.ready: list[Request] = []
         self.ended = False
 
-    def on_message_begin(self) -> None:
-        """A byte of a request line has come."""
-        if self._muted:
-            return
-        self.current = Request()
-        self._size = self._waiting = self._hosts = self._excess = 0
-
     def on_url(self, data: bytes) -> None:
         """A piece of the request target."""
         request = self.current
-        if request is None or self._muted:
-            return
-        target = request.target
-        request.target = target = target + data if target else data
-        # 14: the shortest rest of the line, "GET  HTTP/1.1\r\n" without the method's name.
-        if len(target) + 14 > self._limits.max_request_line:
-            raise Refused(414, TOO_LONG.format(self._limits.max_request_line))
+        if request is not None and not request.method:
+            request.target += data
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A complete header line, or a trailer's."""
         request = self.current
-        if request is None or self._muted:
+        if request is None:
             return
-        limits, headers = self._limits, request.headers
-        self._size += len(name) + len(value) + 4
-        if self._size > limits.max_header_bytes:
-            raise Refused(431, TOO_BIG.format(limits.max_header_bytes))
-        if request.method:
-            return  # a trailer: read, counted, ignored (RFC 9110 section 6.5.1 allows it)
-        if len(headers) >= limits.max_headers:
-            raise Refused(431, _TOO_MANY.format(limits.max_headers))
+        if request.method:  # a trailer: counted and ignored (RFC 9110 section 6.5.1 allows it)
+            request.size += len(name) + len(value) + 4
+            if request.size > self._limits.max_header_bytes + self._limits.max_request_line:
+                raise Refused(431, _TOO_BIG.format(self._limits.max_header_bytes))
+            return
         name = name.lower()
+        headers = request.headers
         headers.append((name, value))
-        if name == b"host":
-            self._hosts += 1
-            return
+        if len(headers) > self._limits.max_headers:
+            raise Refused(431, _TOO_MANY.format(self._limits.max_headers))
         note = _NOTES.get(name)
         if note is not None:
             note(request, value)
@@ -164,13 +147,15 @@ class RequestAssembler:
     def on_headers_complete(self) -> None:
         """The head is complete."""
         request = self.current
-        if request is None or self._muted:
+        if request is None or request.method:
             return
         limits, parser = self._limits, self._parser
+        if request.size > self._small:
+            self._check_sizes(request)
         version = parser.get_http_version()
         if version != "1.1":
             self._check_version(request, version)
-        elif self._hosts != 1:
+        elif request.hosts != 1:
             raise Refused(400, "HTTP/1.1 demands exactly one Host header")
         method = parser.get_method()
         if request.content_length > limits.max_body > 0:
@@ -187,12 +172,28 @@ class RequestAssembler:
             request.websocket = method == b"GET" and version == "1.1" and parser.should_upgrade()
         self.ready.append(request)
 
+    def _check_sizes(self, request: Request) -> None:
+        """Refuse a head, complete or not, whose request line or headers are too long."""
+        limits = self._limits
+        # 14: the shortest rest of the line, "GET  HTTP/1.1\r\n" without the method's name.
+        too_long = len(request.target) + 14 > limits.max_request_line
+        if too_long or (not request.headers and request.size > limits.max_request_line):
+            self._refuse(414, _TOO_LONG.format(limits.max_request_line))
+        size = sum(len(name) + len(value) + 4 for name, value in request.headers)
+        too_big = request.size > limits.max_header_bytes + limits.max_request_line
+        if size > limits.max_header_bytes or too_big:
+            self._refuse(431, _TOO_BIG.format(limits.max_header_bytes))
+
+    def _refuse(self, status: int, detail: str) -> None:
+        self.ended = True
+        raise Refused(status, detail)
+
     def _check_version(self, request: Request, version: str) -> None:
         if version != "1.0":
             raise Refused(505, "this server speaks HTTP/1.0 and HTTP/1.1")
         if request.content_length < 0:
             raise Refused(400, "HTTP/1.0 has no Transfer-Encoding")
-        if self._hosts > 1:
+        if request.hosts > 1:
             raise Refused(400, "more than one Host header")
         request.http_version = version
         request.expects_continue = False  # RFC 9110 section 10.1.1
@@ -217,7 +218,7 @@ class RequestAssembler:
     def on_message_complete(self) -> None:
         """The request is complete, body included."""
         request = self.current
-        if request is None or self._muted:
+        if request is None or not request.method:
             return
         if request.content_length > request.taken:
             return  # llhttp skips the body of a request that asks for an upgrade

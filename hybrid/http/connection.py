@@ -17,6 +17,7 @@ Rule 3: no timer per connection. `deadline` is a number that the server's tick
 from __future__ import annotations
 
 from math import inf
+from time import perf_counter
 from typing import Any
 
 from hybrid.http.exchange import Exchange
@@ -188,12 +189,12 @@ class Connection(Flow):
             exchange.answer_instead(503, f"{limit} requests at once are the limit here")
         elif not request.websocket or not exchange.is_refused():
             shared.running.add(exchange)
-            exchange.task = start_task(shared.loop, exchange.run())
+            exchange.task = start_task(shared, exchange.run())
 
     def exchange_ended(self, exchange: Exchange) -> None:
         """Its answer is complete, or nobody waits for it any more."""
         shared = self.shared
-        shared.counts.count(exchange.status, exchange.seconds())
+        shared.counts.count(exchange.status, perf_counter() - exchange.began)
         if shared.log is not None:
             shared.log.write(exchange, self.client)
         if self.exchange is not exchange:

@@ -32,6 +32,9 @@ class Request:
     forwarded_proto: bytes | None = None
     referer: bytes | None = None
     user_agent: bytes | None = None
+    hosts = 0  # Host headers
+    size = 0  # bytes of the head, and of trailers
+    excess = 0  # bytes of chunk framing without a body to justify them
     buffered = 0
     taken = 0  # bytes of the body that have come in all
     ended = False

@@ -10,7 +10,7 @@ from __future__ import annotations
 import httptools
 
 from hybrid.config import HttpConfig
-from hybrid.http.assembling import TOO_BIG, TOO_LONG, RequestAssembler
+from hybrid.http.assembling import RequestAssembler
 from hybrid.http.message import Request
 from hybrid.http.refusal import Refused
 
@@ -52,16 +52,18 @@ class RequestReader(RequestAssembler):
             if len(self.ready) >= _QUEUED:
                 self.rest = data[at:]
                 return
-            if self.current is not None:
-                end = self._end_of_piece(self.current, data, at)
-            elif data[at] <= _CR:
-                at = self._skip_empty_lines(data, at)
-                continue
-            else:
+            request = self.current
+            if request is None:
+                if data[at] <= _CR:
+                    at = self._skip_empty_lines(data, at)
+                    continue
+                self.current = request = Request()
                 end = data.find(_END, at) + 4
-                if end == 3:
+                if end == 3:  # not found
                     end = size
-            self._parse(data if end - at == size else data[at:end])
+            else:
+                end = self._end_of_piece(request, data, at)
+            self._parse(request, data if end - at == size else data[at:end])
             at = end
         if self.switched:
             self.rest = data[at:]  # frames of a WebSocket, which is not accepted yet
@@ -80,9 +82,11 @@ class RequestReader(RequestAssembler):
         end = data.find(_END, at)
         return len(data) if end < 0 else end + 4
 
-    def _parse(self, data: bytes) -> None:
-        began = self.current
-        self._body = self._chunks = 0
+    def _parse(self, request: Request, data: bytes) -> None:
+        if request.method:
+            self._body = self._chunks = 0
+        else:
+            request.size += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -90,21 +94,17 @@ class RequestReader(RequestAssembler):
         except httptools.HttpParserError as ex:
             self.ended = True
             raise _refusal(ex) from None
-        if began is not None and self.current is began:
-            self._weigh(began, len(data))
+        if self.current is request:
+            self._weigh(request, len(data))
 
     def _weigh(self, request: Request, size: int) -> None:
         """Bound what llhttp and httptools keep or skip without telling us."""
-        limits = self._limits
         if not request.method:
-            self._waiting += size
-            if not self._size and not request.headers and self._waiting > limits.max_request_line:
-                self._refuse(414, TOO_LONG.format(limits.max_request_line))
-            if self._waiting > limits.max_header_bytes + limits.max_request_line:
-                self._refuse(431, TOO_BIG.format(limits.max_header_bytes))
+            if request.size > self._small:
+                self._check_sizes(request)
         elif request.content_length < 0:
-            excess = self._excess + size - 3 * self._body - _FORGIVEN * self._chunks
-            self._excess = max(0, excess)
+            excess = request.excess + size - 3 * self._body - _FORGIVEN * self._chunks
+            request.excess = max(0, excess)
             if excess > _EXCESS:
                 self._refuse(400, "more chunk framing than body")
 
@@ -120,10 +120,6 @@ class RequestReader(RequestAssembler):
             return at + 1
         self._refuse(400, "a request does not begin with a control character")
         return at
-
-    def _refuse(self, status: int, detail: str) -> None:
-        self.ended = True
-        raise Refused(status, detail)
 
     # -- Upgrade -------------------------------------------------------------------
 
@@ -147,9 +143,8 @@ class RequestReader(RequestAssembler):
             )
             request.ended = False
             self.current = request
-            self._muted = True
+            # Its callbacks find a request whose head is complete, and do nothing.
             self._parser.feed_data(b"POST / HTTP/1.1\r\n%b\r\n\r\n" % framing)
-            self._muted = False
 
 
 def _refusal(ex: httptools.HttpParserError) -> Refused:

@@ -8,6 +8,7 @@ import itertools
 import os
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, MutableMapping, Sequence
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
 from hybrid.config import HttpConfig
@@ -66,6 +67,7 @@ class Shared:
         self.trusted = TrustedPeers(settings.forwarded_allow_ips if settings.proxy_headers else ())
         self.log = log
         self.loop = asyncio.get_running_loop()
+        self.context = copy_context()  # every request starts with a copy of it
         self.counts = Counts()
         self.draining = False
         self.shed = 0  # so many answers more say close, to move connections to other workers
@@ -97,16 +99,19 @@ class Shared:
 
 if sys.version_info >= (3, 12):
 
-    def start_task(
-        loop: asyncio.AbstractEventLoop, run: Coroutine[Any, Any, None]
-    ) -> asyncio.Task[None]:
-        """Run the first slice of `run` now, as the current task; the rest by the loop."""
-        return asyncio.Task(run, loop=loop, eager_start=True)
+    def start_task(shared: Shared, run: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run the first slice of `run` now, as the current task; the rest by the loop.
+
+        In a context of its own: the caller may be another request's.
+        """
+        context = shared.context.copy()
+        return asyncio.Task(run, loop=shared.loop, context=context, eager_start=True)
 
 else:
 
-    def start_task(
-        loop: asyncio.AbstractEventLoop, run: Coroutine[Any, Any, None]
-    ) -> asyncio.Task[None]:
-        """Run `run` from the loop's next turn on: before 3.12 there is no other correct way."""
-        return loop.create_task(run)
+    def start_task(shared: Shared, run: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run `run` from the loop's next turn on: before 3.12 there is no other correct way.
+
+        In a context of its own: the caller may be another request's.
+        """
+        return shared.loop.create_task(run, context=shared.context.copy())
