@@ -43,7 +43,7 @@ def obtain(wanted: str | None = None) -> tuple[str, list[Blocked]]:
 
 
 def _measure(full: bool) -> list[Blocked]:
-    return blocked_loop(RATES, 12.0) if full else blocked_loop((5.0, 25.0), 1.5)
+    return blocked_loop(RATES, 6.0) if full else blocked_loop((5.0, 25.0), 1.2)
 
 
 def blocked_loop(rates: Sequence[float], seconds: float) -> list[Blocked]:

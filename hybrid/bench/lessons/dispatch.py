@@ -69,7 +69,7 @@ def _spreads(full: bool) -> list[Spread]:
                         server.host,
                         server.port,
                         (Stream("io", "/hello", QUIET * connections, arrivals="constant"),),
-                        duration=1.0 if full else 0.5,
+                        duration=0.5,
                         connections=connections,
                         max_connections=connections,
                     )
@@ -92,7 +92,7 @@ def at_random(connections: int, workers: int = WORKERS) -> float:
 
 
 def _queues(full: bool) -> list[Queued]:
-    seconds = 12.0 if full else 2.0
+    seconds = 6.0 if full else 1.5
     one = Topology("1x4", "one queue", 1, WORKERS, "thread")
     private = Topology("4x1", "private queues", WORKERS, 1, "thread")
     with LoadGenerator() as generator:

@@ -76,7 +76,7 @@ def obtain(wanted: str | None = None) -> tuple[str, list[Crowded]]:
 
 
 def _measure(full: bool) -> list[Crowded]:
-    chosen, seconds = (variants(), 6.0) if full else (variants()[:2], 1.2)
+    chosen, seconds = (variants(), 3.0) if full else (variants()[:2], 1.0)
     with LoadGenerator() as jobs, LoadGenerator() as probes:
         return [_crowded(each, jobs, probes, seconds) for each in chosen]
 

@@ -25,7 +25,7 @@ from hybrid.bench.topology import Topology
 RATE = 400.0  # requests/s
 WAIT = 0.050  # s each waits for its pretended upstream
 WORKERS = (1, 2, 4)
-KILLS = 6  # per number of workers
+KILLS = 4  # per number of workers
 EVENLY = ("--scheduling", "round-robin")  # each worker has its share of the connections
 CONNECTIONS = 64  # all of them used before the event
 LONGEST = 20.0  # s a reload may take
@@ -57,7 +57,7 @@ def obtain(wanted: str | None = None) -> tuple[str, list[Restart]]:
 
 
 def _measure(full: bool) -> list[Restart]:
-    sizes, kills, seconds = (WORKERS, KILLS, 2.5) if full else (WORKERS[1:2], 1, 1.2)
+    sizes, kills, seconds = (WORKERS, KILLS, 1.5) if full else (WORKERS[1:2], 1, 1.2)
     with LoadGenerator() as generator:
         found = [
             _event("kill", workers, generator, seconds, seed)

@@ -56,7 +56,7 @@ def obtain(wanted: str | None = None) -> tuple[str, list[Threaded]]:
 
 def _measure(full: bool) -> list[Threaded]:
     names = tuple(KERNELS) if full else BRIEF
-    return threaded(names, 3.0 if full else 0.4)
+    return threaded(names, 1.5 if full else 0.35)
 
 
 def threaded(names: Sequence[str], seconds: float) -> list[Threaded]:
