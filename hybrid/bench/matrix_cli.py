@@ -40,7 +40,7 @@ RESULTS = Path("benchmarks/results")
 @click.option(
     "--resume",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Go on with an interrupted matrix; other choices are those of its file.",
+    help="Go on with an interrupted matrix, or measure again what was excluded from it.",
 )
 @click.option("--html", type=click.Path(path_type=Path), help="Also write this report.")
 def matrix(out: Path, resume: Path | None, html: Path | None, **wishes: Any) -> None:
@@ -113,6 +113,8 @@ def _measure(
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Left())
     results = load(resumed) if resumed else None
+    if results is not None:  # what was excluded gets another chance
+        results.cells = [cell for cell in results.cells if not cell.problems]
     path = resumed
     try:
         with LoadGenerator() as generator, Progress(*columns, console=console) as progress:
