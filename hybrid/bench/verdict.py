@@ -131,7 +131,7 @@ def _clause(row: Row, named: dict[str, str]) -> str:
     title = row.scenario.title
     if len(row.best) > 1 and len(row.best) == len(row.figures):
         return f"{title}: nobody stands out"
-    names = [named.get(key, key) for key in row.best]
+    names = [title for key, title in named.items() if key in row.best]  # the simplest first
     tie = " (a tie)" if len(names) > 1 else ""
     return f"{title}: {' or '.join(names)}{tie}"
 
