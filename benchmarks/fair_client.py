@@ -109,9 +109,9 @@ class Load:
             connection = connection or await self.connect()
             try:
                 await self._ask(index, job, connection)
-            except (OSError, asyncio.IncompleteReadError):
+            except (OSError, asyncio.IncompleteReadError) as ex:
                 # An idle connection may be closed by the server at any time.
-                if is_fresh or connection.reader.at_eof() is False:
+                if is_fresh or getattr(ex, "partial", b""):
                     raise
                 job.retried = True
                 connection = await self.connect()
