@@ -164,19 +164,28 @@ def passed(row: dict[str, Any]) -> bool:
     return bool(row["ratio"] <= GOAL and not row["lost_without_excuse"])
 
 
+def _kept(path: Path, chosen: list[str]) -> list[dict[str, Any]]:
+    """Return the recorded runs of the scenarios that are not measured now."""
+    if not path.exists():
+        return []
+    runs: list[dict[str, Any]] = json.loads(path.read_text())["runs"]
+    return [run for run in runs if run["scenario"] not in chosen]
+
+
 def main() -> int:
     """Run every scenario; return 1 if one was not fair."""
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
+    parser.add_argument("scenarios", nargs="*", help=f"of {', '.join(SCENARIOS)}; none: all")
     parser.add_argument("--seconds", type=float, default=30.0, help="of load per run")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path, default=RESULTS)
     options = parser.parse_args()
     be_prompt()
-    here = fingerprint()
-    rows = []
+    here, chosen = fingerprint(), options.scenarios or list(SCENARIOS)
+    rows = _kept(options.json, chosen)
     print(f"{'scenario':12}{'jobs':>7}{'p99':>9}{'single':>9}{'ratio':>7}{'private':>9}{'lost':>6}")
     for seed in range(1, options.rounds + 1):
-        for scenario in SCENARIOS:
+        for scenario in chosen:
             row = asyncio.run(measure(scenario, options.seconds, seed))
             rows.append(row)
             print(

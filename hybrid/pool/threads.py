@@ -28,6 +28,7 @@ from hybrid.pool.call import Call
 from hybrid.pool.execute import execute, presentable
 from hybrid.pool.gilwatch import GilWatch
 from hybrid.pool.lanes import LaneOwner, _nobody
+from hybrid.system.slices import ask_for_long_slices
 
 
 class PoolThread:
@@ -42,6 +43,7 @@ class PoolThread:
         self.thread.start()
 
     def _work(self) -> None:
+        ask_for_long_slices()  # the loop needs a CPU often and briefly: it shall come first
         while True:
             call = self.inbox.get()
             if call is None:

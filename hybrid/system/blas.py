@@ -22,19 +22,30 @@ _VARIABLES = (
 )
 
 
+_limited_to = 0  # threads the libraries were loaded with; 0: unknown. Inherited by fork
+
+
 def limit_before_import(threads: int = 1) -> bool:
     """Set the libraries' variables; return False where numpy is already loaded."""
+    global _limited_to  # one fact about the process
     for name in _VARIABLES:
         os.environ[name] = str(threads)
-    return "numpy" not in sys.modules
+    is_early = "numpy" not in sys.modules
+    _limited_to = threads if is_early else 0
+    return is_early
 
 
 def set_blas_threads(threads: int) -> None:
     """Set the threads of every loaded BLAS and OpenMP library of this process.
 
-    Process-wide (OpenBLAS keeps one pool for all calling threads), some 20 ms
-    the first time, because the loaded libraries are searched for.
+    Process-wide (OpenBLAS keeps one pool for all calling threads). Nothing to do
+    where they were loaded so; else some 10 ms and 1 MB the first time, because the
+    loaded libraries are searched for.
     """
+    global _limited_to
+    if threads == _limited_to:
+        return
+    _limited_to = 0
     from threadpoolctl import threadpool_limits
 
     threadpool_limits(limits=threads)
