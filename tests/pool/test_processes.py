@@ -328,16 +328,18 @@ def test_an_argument_that_cannot_travel_loses_no_block(harness):
     assert len(region.live) + len(region.unsaid) <= 2
 
 
-def test_closing_in_the_middle_of_a_broadcast_answers_it(harness):
-    pool = harness.pool(slots=2)
+def test_closing_in_the_middle_of_a_broadcast_answers_it(harness, tmp_path):
+    pool, go = harness.pool(slots=2), tmp_path / "go"
 
     async def test():
         await pool.warm()
-        answers = asyncio.ensure_future(pool.broadcast(as_job(jobs.sleep), (30.0,)))
+        answers = asyncio.ensure_future(pool.broadcast(as_job(jobs.wait_for), (str(go),)))
         await until(lambda: pool._processes is not None and not pool._processes.ready())
         await pool.close(0.0)
         with pytest.raises((PoolBroken, JobCancelled)):
             await asyncio.wait_for(answers, 5.0)
+        go.touch()  # the thread that nobody waits for
+        await until(lambda: "hybrid-pool-0" not in [t.name for t in threading.enumerate()])
 
     harness.run(test())
 
