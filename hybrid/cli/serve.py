@@ -94,11 +94,14 @@ def serve(ctx: click.Context, /, **values: Any) -> None:
 
 def check(config: Config) -> int:
     """Load the application in a child process, as a worker would; return the exit code."""
+    from hybrid.http.tls import server_context
     from hybrid.system.blas import limit_before_import
     from hybrid.system.fork import fork_child
     from hybrid.worker.application import load_application
 
     limit_before_import(1)
+    if config.bind.certfile is not None:
+        server_context(config.bind.certfile, config.bind.keyfile)
 
     def load() -> int:
         try:

@@ -13,7 +13,7 @@ import click
 from click.core import ParameterSource
 
 from hybrid.cli.options import OPTIONS
-from hybrid.cli.types import PEERS
+from hybrid.cli.types import PEERS, as_written
 from hybrid.config import BindConfig, Config
 from hybrid.errors import ConfigError
 from hybrid.system.activation import passed_sockets
@@ -29,6 +29,7 @@ _ORIGINS = {
 
 
 _ARGUMENTS = "hybrid.arguments"  # key in a context's meta
+_NO_KEYS = ("config", "help", "check_config", "print_config")  # mean nothing in a file
 
 
 class ServeCommand(click.Command):
@@ -65,12 +66,16 @@ def load_file(ctx: click.Context, param: click.Parameter, value: Path | None) ->
         content = tomllib.loads(value.read_text())
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as ex:
         raise click.BadParameter(f"{value}: {ex}", ctx, param) from ex
-    known = {p.name for p in ctx.command.params}
+    known = {p.name: p for p in ctx.command.params if p.name not in _NO_KEYS}
     settings = {key.replace("-", "_"): item for key, item in content.items()}
-    unknown = sorted(set(settings) - known)
+    unknown = sorted(set(settings) - known.keys())
     if unknown:
         raise click.BadParameter(f"{value}: unknown key {', '.join(unknown)}", ctx, param)
-    ctx.default_map = {**(ctx.default_map or {}), **settings}
+    try:
+        written = {key: as_written(known[key], item) for key, item in settings.items()}
+    except ConfigError as ex:
+        raise click.BadParameter(f"{value}: {ex}", ctx, param) from ex
+    ctx.default_map = {**(ctx.default_map or {}), **written}
     return value
 
 
@@ -123,7 +128,7 @@ def _honour_common_variables(ctx: click.Context, values: dict[str, Any]) -> None
     """PORT, WEB_CONCURRENCY, FORWARDED_ALLOW_IPS, set by platforms; weaker than our own names."""
     for name, variable in (("port", "PORT"), ("io_workers", "WEB_CONCURRENCY")):
         text = os.environ.get(variable)
-        if text is None or ctx.get_parameter_source(name) is not ParameterSource.DEFAULT:
+        if not text or ctx.get_parameter_source(name) is not ParameterSource.DEFAULT:
             continue
         if not text.isdecimal() or int(text) > 65535:
             raise click.UsageError(f"{variable}={text!r} is no number")

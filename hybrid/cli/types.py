@@ -11,6 +11,7 @@ from hybrid.errors import ConfigError
 from hybrid.http.forwarded import TrustedPeers
 
 _SECONDS = {"ms": 0.001, "": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_MOST = 2**62  # bytes; what the kernel and numpy still take as a size
 _BYTES = {"": 1, "b": 1, "k": 2**10, "m": 2**20, "g": 2**30}
 
 
@@ -43,7 +44,10 @@ class Size(click.ParamType[int]):
         match = re.fullmatch(r"(\d+)\s*([kmg]?)i?b?", str(value).strip().lower())
         if match is None:
             self.fail(f"{value!r} is no size; write 1048576, 64k, 16M or 2G", param, ctx)
-        return int(match[1]) * _BYTES[match[2]]
+        size = int(match[1]) * _BYTES[match[2]]
+        if size > _MOST:
+            self.fail(f"{value!r} is more than any machine has", param, ctx)
+        return size
 
 
 class Limit(click.ParamType[str]):
@@ -108,3 +112,36 @@ class Peers(click.ParamType[tuple[str, ...]]):
 
 DURATION, PATIENCE, SIZE, LIMIT = Duration(), Patience(), Size(), Limit()
 OCTAL, PEERS = Octal(), Peers()
+
+
+def as_written(param: click.Parameter, value: Any) -> Any:
+    """Return a value of the configuration file as the command line would have given it.
+
+    Then a number that is no duration, or a fraction where a count belongs, is
+    refused there by the same rule and with the same words as here.
+
+    Raises:
+        ConfigError: a kind of value that this flag never has.
+    """
+    name = (param.name or "").replace("_", "-")
+    if isinstance(param, click.Option) and param.is_flag:
+        if not isinstance(value, bool):
+            raise ConfigError(f"{name} is true or false, not {value!r}")
+        return value
+    if isinstance(value, list):
+        entries = [_as_text(name, entry) for entry in value]
+        if param.multiple:
+            return entries
+        if param.type is PEERS:
+            return ",".join(entries)
+    elif not (param.type is OCTAL and isinstance(value, int)):
+        text = _as_text(name, value)
+        return [text] if param.multiple else text
+    hint = ': write it as text, "660"' if param.type is OCTAL else ""
+    raise ConfigError(f"{name} cannot be {value!r}{hint}")
+
+
+def _as_text(name: str, value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise ConfigError(f"{name} cannot be {value!r}")
+    return str(value)

@@ -65,6 +65,7 @@ _SIGNALS = (
     signal.SIGUSR2,
 )
 _LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+_LONGEST_WAIT = 3600.0  # s of one poll; a timer further away is looked at again
 _LAST_WAIT = 5.0  # s for killed children to be reaped before the primary leaves
 
 
@@ -169,7 +170,8 @@ class Primary:
         if self.attendants is not None:
             timers.append(self.attendants.next_timer())
         due = [timer for timer in timers if timer is not None]
-        return max(0.0, min(due) - time.monotonic()) if due else None
+        # poll(2) counts milliseconds in an int: about 24 days are too much for it.
+        return min(_LONGEST_WAIT, max(0.0, min(due) - time.monotonic())) if due else None
 
     # -- what came ---------------------------------------------------------------
 

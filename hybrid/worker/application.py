@@ -23,7 +23,7 @@ def load_application(settings: AppConfig) -> Any:
             application's first line on.
     """
     module_name, colon, attribute = settings.target.partition(":")
-    if not colon or not module_name or not attribute:
+    if not colon or not module_name or not attribute or module_name.startswith("."):
         raise AppLoadError(f"{settings.target!r} is not of the form module:attribute")
     folder = str(settings.app_dir.resolve())
     if folder not in sys.path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -92,6 +93,53 @@ def test_an_unknown_key_in_the_file_is_an_error(tmp_path: Path) -> None:
     result = run("serve", "-c", str(file), "--check-config")
     assert result.returncode == 2
     assert "io_wrokers" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("line", "flag"),
+    [
+        ("cpu-deadline = nan", "--cpu-deadline"),
+        ("graceful-timeout = -5", "--graceful-timeout"),
+        ("max-body = -1", "--max-body"),
+        ("max-body = true", "max-body"),
+        ("io-workers = 1.5", "--io-workers"),
+        ("io-workers = true", "io-workers"),
+        ("io-workers = [1]", "io-workers"),
+        ("pid-file = [5]", "pid-file"),
+        ("factory = 7", "factory"),
+        ("bind = {a = 1}", "bind"),
+        ("unix-mode = 660", "unix-mode"),
+        ("print-config = true", "print_config"),
+    ],
+)
+def test_nonsense_in_the_file_is_refused_with_its_key(line: str, flag: str, tmp_path: Path) -> None:
+    file = tmp_path / "hybrid.toml"
+    file.write_text(line)
+    result = run("serve", "-c", str(file), "--check-config")
+    assert result.returncode == 2, result
+    assert flag in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_one_word_in_the_file_is_enough_for_a_flag_that_takes_several(tmp_path: Path) -> None:
+    file = tmp_path / "hybrid.toml"
+    file.write_text('bind = "127.0.0.1:8123"\nforwarded-allow-ips = ["::1", "10.0.0.1"]\n')
+    result = run("serve", "-c", str(file), "--print-config")
+    assert result.returncode == 0, result
+    assert "127.0.0.1:8123" in result.stdout
+    assert "('::1', '10.0.0.1')" in result.stdout
+
+
+def test_a_grace_period_of_months_is_only_a_number(serve: Serve) -> None:
+    server = serve("--io-workers", "1", "--cpu-pool", "0", "--graceful-timeout", "90d")
+    server.signal(signal.SIGTERM)
+    assert server.wait_exit() == 0, server.log
+
+
+def test_a_certificate_that_is_not_there_fails_the_check() -> None:
+    result = run("serve", "--certfile", "nowhere.pem", "--check-config")
+    assert result.returncode == 1
+    assert "nowhere.pem" in result.stderr
 
 
 def test_the_configuration_can_be_checked_without_serving() -> None:
