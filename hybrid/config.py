@@ -46,6 +46,7 @@ class HttpConfig:
     body_timeout: float = 30.0  # s without a byte of a body that is still owed; 408
     keep_alive: float = 75.0  # s an idle connection is kept
     keepalive_requests: int = 0  # requests on one connection; 0: no limit
+    keepalive_balance: bool = True  # give up connections above the mean of all workers
     limit_connections: int = 10_000  # per worker; above it accepting pauses
     limit_concurrency: int = 0  # requests at once per worker; above it 503; 0: no limit
     linger: float = 1.0  # s an idle connection may still send one request while draining

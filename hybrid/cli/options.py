@@ -189,6 +189,13 @@ OPTIONS = (
         "requests on one connection; 0: no limit",
     ),
     Option(
+        ("--keepalive-balance/--no-keepalive-balance",),
+        "http",
+        "keepalive_balance",
+        bool,
+        "a worker with far more connections than the mean lets some answers say close",
+    ),
+    Option(
         ("--linger",),
         "http",
         "linger",

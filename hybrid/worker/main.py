@@ -41,6 +41,7 @@ from hybrid.system.permits import Permits
 from hybrid.system.snapshot import STATES
 from hybrid.worker.adoption import Adoption
 from hybrid.worker.application import load_application
+from hybrid.worker.balancing import Balancer
 from hybrid.worker.context import WorkerContext
 from hybrid.worker.figures import publish
 from hybrid.worker.leading import Leading
@@ -127,12 +128,16 @@ class Worker:
         return 0
 
     def _start_pulse(self) -> tuple[Pulse, Watchdog]:
-        config = self._context.config
+        config, row = self._context.config, self._row
         recycler = Recycler(config.restart, lambda why: self._link.send(m.Leave(why)))
+        assert self._server is not None
+        balancer = Balancer(self._context.scoreboard, self._server)
 
         def tick() -> None:
             self._publish()
-            recycler.look(int(self._row.get("requests")))
+            recycler.look(int(row.get("requests")))
+            if config.http.keepalive_balance:
+                balancer.look(int(row.get("connections")), row.get("tick_at"))
 
         pulse = Pulse(self._loop, self._row, tick)
         pulse.start()

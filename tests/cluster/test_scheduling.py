@@ -343,3 +343,40 @@ def test_the_primary_holds_no_connection_of_its_own(serve: Serve, policy: str) -
     for _ in range(50):
         ask(server)
     wait_until(lambda: len(os.listdir(f"/proc/{server.pid}/fd")) == before)
+
+
+@pytest.mark.parametrize("policy", ["shared", "round-robin"])
+def test_keepalive_connections_move_to_a_worker_that_is_new(serve: Serve, policy: str) -> None:
+    server = start(serve, policy, 1)
+    clients = [server.connection() for _ in range(20)]
+
+    def ask_all() -> Counter[str]:
+        found: Counter[str] = Counter()
+        for client in clients:
+            client.request("GET", "/hello")  # connects anew where the last answer said close
+            answer = client.getresponse()
+            assert answer.status == 200
+            answer.read()
+            found[answer.headers["x-worker"]] += 1
+        return found
+
+    assert ask_all() == {"1": 20}
+    server.signal(signal.SIGTTIN)
+    wait_until(lambda: len(server.workers()) == 2, what="two workers")
+
+    wait_until(lambda: ask_all()["2"] >= 5, what="the new one has its share")
+    for client in clients:
+        client.close()
+
+
+def test_keepalive_connections_stay_where_they_are_if_wanted(serve: Serve) -> None:
+    server = start(serve, "round-robin", 1, "--no-keepalive-balance", "--keepalive-requests", "3")
+    client = server.connection()
+    closes = []
+    for _ in range(6):
+        client.request("GET", "/hello")
+        answer = client.getresponse()
+        answer.read()
+        closes.append(answer.headers.get("connection") == "close")
+    client.close()
+    assert closes == [False, False, True] * 2
