@@ -85,7 +85,7 @@ class RestartConfig:
     intensity: int = 5  # young deaths ...
     period: float = 10.0  # ... in so many seconds before a slot is a failing one
     max_surge: int = 1  # workers above the wanted number during a replacement
-    boot_timeout: float = 60.0  # s until READY before a warning is logged; nobody is killed
+    boot_timeout: float = 60.0  # s until READY, then a warning; a reload is aborted; 0: never
     max_requests: int = 0  # requests after which a worker is replaced; 0: never
     max_requests_jitter: int = 0  # at random added to it
     worker_lifetime: float = 0.0  # s after which a worker is replaced; 0: never

@@ -271,6 +271,13 @@ OPTIONS = (
         ("--graceful-timeout",), "restart", "graceful_timeout", DURATION, "a draining worker has"
     ),
     Option(
+        ("--boot-timeout",),
+        "restart",
+        "boot_timeout",
+        DURATION,
+        "a new worker has until it is ready; then a reload is given up, a start warns; 0: for ever",
+    ),
+    Option(
         ("--max-surge",),
         "restart",
         "max_surge",

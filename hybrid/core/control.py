@@ -8,13 +8,15 @@ Nothing here touches a socket: a wish looks at the supervisor's records.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Container
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import orjson
 
 from hybrid.core.lifecycle import State
-from hybrid.core.supervision import Supervisor, Worker
+from hybrid.core.roster import Worker
+from hybrid.core.supervision import Supervisor
 from hybrid.errors import LinkError
 
 
@@ -161,7 +163,7 @@ class ScaleWish:
             slot = supervisor.slots.get(number)
             if slot is not None and slot.failures:
                 return Verdict(False, f"slot {number} cannot be filled: {slot.failure}")
-        return _interrupted(supervisor)
+        return _too_slow(supervisor, range(1, self.target + 1)) or _interrupted(supervisor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,17 +184,28 @@ class DrainWish:
         return "its successor is starting"
 
     def verdict(self, supervisor: Supervisor) -> Verdict | None:
-        """Return when the worker is gone, or why it must stay."""
-        if self.worker not in supervisor.workers:
+        """Return when another one serves in its place, or why none does."""
+        if self.slot > supervisor.target:
+            return Verdict(True, f"slot {self.slot} is not needed any more")
+        if self.worker not in supervisor.workers and any(
+            worker.slot == self.slot for worker in _ready(supervisor)
+        ):
             return Verdict(True, f"slot {self.slot} has a new worker")
         slot = supervisor.slots[self.slot]
         if slot.failures > self.failures:
-            return Verdict(False, f"its successor cannot start, it stays: {slot.failure}")
-        return _interrupted(supervisor)
+            return Verdict(False, f"slot {self.slot} has no new worker: {slot.failure}")
+        return _too_slow(supervisor, (self.slot,)) or _interrupted(supervisor)
 
 
 def _ready(supervisor: Supervisor) -> list[Worker]:
     return [w for w in supervisor.workers.values() if w.state is State.READY]
+
+
+def _too_slow(supervisor: Supervisor, slots: Container[int]) -> Verdict | None:
+    for worker in supervisor.workers.values():
+        if worker.late and worker.state is State.STARTING and worker.slot in slots:
+            return Verdict(False, f"{worker} is not ready in time (--boot-timeout); it goes on")
+    return None
 
 
 def _interrupted(supervisor: Supervisor) -> Verdict | None:

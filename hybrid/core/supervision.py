@@ -16,44 +16,18 @@ Rule 3: death is what `WorkerExited` says. Being slow is not dying.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from hybrid.core import events as e
 from hybrid.core.lifecycle import Happening, State, advance
 from hybrid.core.reloading import REASON, Generations
 from hybrid.core.restart import YOUNG, RestartPolicy
+from hybrid.core.roster import Slot, Worker
 
 EXIT_GAVE_UP = 1
 EXIT_NEVER_READY = 3
 EXIT_APP_LOAD = 4
 SAME_STOP = 0.3  # s; timeout(1) and `kill` to pid and group deliver one wish twice
 KILL_MARGIN = 2.0  # s beyond the grace period: a worker ends by itself, unless it is stuck
-
-
-@dataclass(slots=True)
-class Worker:
-    """One worker process, living or draining. Records of exited ones are dropped."""
-
-    id: int
-    slot: int
-    generation: int
-    state: State
-    started_at: float
-    ready_at: float | None = None
-    leaving: str | None = None  # why it shall be replaced; None: it shall stay
-    cut_at: float | None = None  # when it is killed; set when it drains
-    failure: str | None = None  # what it said about its failed boot
-    accepting: bool = True  # False: it has confirmed that it takes no more connections
-
-
-@dataclass(slots=True)
-class Slot:
-    """A place for a worker. It survives the workers in it."""
-
-    failures: int = 0  # young deaths in a row
-    failure: str = ""  # why the last of them was
-    restarts: int = 0  # workers that died here without having been asked to leave
-    start_at: float = 0.0  # monotonic s; not filled before
 
 
 class Supervisor:
@@ -66,6 +40,7 @@ class Supervisor:
         grace: float,
         policy: RestartPolicy,
         max_surge: int,
+        boot_timeout: float,
         most: int,
         jitter: Callable[[], float],
         now: float,
@@ -81,6 +56,7 @@ class Supervisor:
         self._grace = grace
         self._policy = policy
         self._surge = max_surge
+        self._boot_timeout = boot_timeout
         self._jitter = jitter
         self.slots: dict[int, Slot] = {}
         self._next_id = 1
@@ -128,13 +104,18 @@ class Supervisor:
             case e.ScaleAsked(by, to):
                 self._scale(self.target + by if to is None else to, actions)
 
-    def adopt(self, *, grace: float, policy: RestartPolicy, max_surge: int) -> None:
+    def adopt(
+        self, *, grace: float, policy: RestartPolicy, max_surge: int, boot_timeout: float
+    ) -> None:
         """Follow other settings from now on; a configuration was read again."""
         self._grace, self._policy, self._surge = grace, policy, max_surge
+        self._boot_timeout = boot_timeout
 
     def next_timer(self) -> float | None:
         """Return the monotonic time of the next thing that only time brings about."""
-        times = [w.cut_at for w in self.workers.values() if w.cut_at is not None]
+        workers = self.workers.values()
+        times = [w.cut_at for w in workers if w.cut_at is not None]
+        times += [w.started_at + self._boot_timeout for w in workers if self._is_awaited(w)]
         if not self.stopping:
             times += [
                 slot.start_at
@@ -180,7 +161,7 @@ class Supervisor:
             return
         if before is State.DRAINING:
             ended = "discarded" if worker.ready_at is None else "drained"
-            actions.append(e.Log("info", f"{_name(worker)} {ended}: {how}"))
+            actions.append(e.Log("info", f"{worker} {ended}: {how}"))
             return
         slot = self.slots[worker.slot]
         young = worker.ready_at is None or now - worker.ready_at < YOUNG
@@ -192,16 +173,16 @@ class Supervisor:
         slot.start_at = now + delay
         again = f"next try in {delay:.1f} s" if delay else "replacing it"
         stage = "died before it was ready" if worker.ready_at is None else "died"
-        actions.append(e.Log("error", f"{_name(worker)} {stage}: {how}; {again}"))
+        actions.append(e.Log("error", f"{worker} {stage}: {how}; {again}"))
         new = self.generations.reloading and worker.generation == self.generations.wanted
         if new and worker.ready_at is None:
-            self._abort_reload(worker.failure or f"{_name(worker)}: {how}", actions)
+            self._abort_reload(worker.failure or f"{worker}: {how}", actions)
 
     def _wants_to_leave(self, worker_id: int, reason: str, actions: list[e.Action]) -> None:
         worker = self.workers[worker_id]
         if worker.leaving is None and worker.state is not State.DRAINING and not self.stopping:
             worker.leaving = reason
-            actions.append(e.Log("info", f"{_name(worker)} will be replaced: {reason}"))
+            actions.append(e.Log("info", f"{worker} will be replaced: {reason}"))
 
     def _emptied(self, worker_id: int, actions: list[e.Action]) -> None:
         if self._final == worker_id and self._listening:
@@ -274,8 +255,9 @@ class Supervisor:
         for worker in self.workers.values():
             if worker.cut_at is not None and now >= worker.cut_at:
                 worker.cut_at = None
-                actions.append(e.Log("warning", f"{_name(worker)} is killed: grace period over"))
+                actions.append(e.Log("warning", f"{worker} is killed: grace period over"))
                 actions.append(e.KillWorker(worker.id))
+        self._mind_the_late(now, actions)
         if self.stopping:
             self._converge_to_nothing(now, actions)
         elif self._policy.gives_up(self._deaths, now - self._last_ready):
@@ -290,6 +272,23 @@ class Supervisor:
             self._replace(now, actions)
             self._remove_surplus(now, actions)
             self._announce_readiness(actions)
+
+    def _mind_the_late(self, now: float, actions: list[e.Action]) -> None:
+        """Say who is not ready in time. A reload is given up for that; nothing else is.
+
+        Who loads for minutes at the start is slow, not dead. But somebody waits for
+        the outcome of a reload, and there the old generation still serves.
+        """
+        for worker in list(self.workers.values()):
+            if self._is_awaited(worker) and now - worker.started_at >= self._boot_timeout:
+                worker.late = True
+                text = f"{worker} is not ready after {self._boot_timeout:g} s (--boot-timeout)"
+                actions.append(e.Log("warning", text))
+                if self.generations.reloading and worker.generation == self.generations.wanted:
+                    self._abort_reload(text, actions)
+
+    def _is_awaited(self, worker: Worker) -> bool:
+        return bool(self._boot_timeout) and worker.state is State.STARTING and not worker.late
 
     def _converge_to_nothing(self, now: float, actions: list[e.Action]) -> None:
         if not self._quick:
@@ -385,7 +384,3 @@ class Supervisor:
     def _serving(self, number: int) -> list[Worker]:
         """Return the workers of a slot that serve or will; draining ones do not count."""
         return [w for w in self._in_slot(number) if w.state is not State.DRAINING]
-
-
-def _name(worker: Worker) -> str:
-    return f"worker slot={worker.slot} generation={worker.generation}"

@@ -110,6 +110,7 @@ class Primary:
             grace=restart.graceful_timeout,
             policy=RestartPolicy(restart.intensity, restart.period),
             max_surge=restart.max_surge,
+            boot_timeout=restart.boot_timeout,
             most=len(self.scoreboard) // 2,
             jitter=random.Random().random,
             now=time.monotonic(),

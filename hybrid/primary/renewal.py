@@ -65,4 +65,5 @@ class Renewal:
             grace=restart.graceful_timeout,
             policy=RestartPolicy(restart.intensity, restart.period),
             max_surge=restart.max_surge,
+            boot_timeout=restart.boot_timeout,
         )

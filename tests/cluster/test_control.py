@@ -211,6 +211,23 @@ def test_a_reload_to_broken_code_fails_with_its_traceback_and_changes_nothing(
     assert {server.get("/")[2] for _ in range(20)} == {b"mended"}
 
 
+def test_a_reload_to_code_that_never_gets_ready_fails_and_says_so(
+    controlled: Serve, hybrid: Run, tmp_path: Path
+) -> None:
+    write_app(tmp_path, "one")
+    args = ("versioned:app", "--io-workers", "2", "--cpu-pool", "0", "--boot-timeout", "2s")
+    server = controlled(*args)
+    hangs = "import asyncio\n" + APP.replace("await receive()", "await asyncio.Event().wait()", 1)
+    (tmp_path / "versioned.py").write_text(hangs)
+
+    result = hybrid("reload")
+
+    assert result.returncode == 1
+    assert "not ready after 2 s (--boot-timeout)" in result.stderr
+    assert {server.get("/")[2] for _ in range(20)} == {b"one"}
+    wait_until(lambda: len(server.remember()) == 2, what="the late one is gone")
+
+
 def test_a_reload_reads_the_configuration_again_and_refuses_an_invalid_one(
     controlled: Serve, hybrid: Run, tmp_path: Path
 ) -> None:

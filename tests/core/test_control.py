@@ -85,6 +85,41 @@ def test_a_drain_wish_fails_when_the_successor_cannot_start() -> None:
     assert not verdict.done
 
 
+def test_a_drain_wish_ends_when_another_worker_serves_there() -> None:
+    story = Story(1)
+    (old,) = story.boot()
+    wish = c.DrainWish(old, 1)
+    (new,) = of(e.StartWorker, story.tell(e.WorkerWantsToLeave(old, "asked"), after=60))
+    story.tell(e.WorkerExited(old, "killed by SIGKILL"))
+    assert wish.verdict(story.supervisor) is None  # gone, but nobody serves there yet
+    story.tell(e.WorkerReady(new.worker))
+    assert wish.verdict(story.supervisor) == c.Verdict(True, "slot 1 has a new worker")
+
+
+def test_a_drain_wish_ends_when_its_slot_is_not_needed_any_more() -> None:
+    story = Story(2)
+    workers = story.boot()
+    story.tell(e.WorkerWantsToLeave(workers[1], "asked"))
+    story.tell(e.ScaleAsked(to=1))
+    verdict = c.DrainWish(workers[1], 2).verdict(story.supervisor)
+    assert verdict == c.Verdict(True, "slot 2 is not needed any more")
+
+
+def test_no_wish_waits_for_a_worker_that_is_late() -> None:
+    story = Story(1, boot_timeout=60.0)
+    (old,) = story.boot()
+    story.tell(e.WorkerWantsToLeave(old, "asked"))
+    story.tell(e.ScaleAsked(to=2))
+    wishes = (c.ScaleWish(2), c.DrainWish(old, 1))
+    assert [w.verdict(story.supervisor) for w in wishes] == [None, None]
+    story.tell(e.Tick(), after=60.0)
+    for wish in wishes:
+        verdict = wish.verdict(story.supervisor)
+        assert verdict is not None
+        assert not verdict.done
+        assert "is not ready in time" in verdict.text
+
+
 def test_a_reload_wish_takes_the_verdict_of_a_later_reload() -> None:
     story = Story(1)
     story.boot()

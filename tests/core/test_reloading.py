@@ -81,6 +81,22 @@ def test_a_new_worker_that_dies_in_a_slot_without_an_elder_aborts_the_reload_too
     assert story.supervisor.workers[old[0]].leaving is None
 
 
+def test_a_new_generation_that_never_gets_ready_aborts_the_reload() -> None:
+    story = Story(2, boot_timeout=60.0)
+    old = story.boot()
+    (new,) = started(story.tell(e.ReloadAsked(), after=3600))
+
+    assert not of(e.ReloadAborted, story.tell(e.Tick(), after=59.9))
+    actions = story.tell(e.Tick(), after=0.1)
+
+    assert of(e.ReloadAborted, actions) == [e.ReloadAborted(2)]
+    assert of(e.KillWorker, actions) == [e.KillWorker(new)]
+    assert [story.supervisor.workers[w].leaving for w in old] == [None, None]
+    outcome = story.supervisor.generations.outcome
+    assert outcome is not None
+    assert "not ready after 60 s (--boot-timeout)" in outcome.text
+
+
 def test_workers_of_a_reload_that_was_aborted_elsewhere_are_not_waited_for() -> None:
     story = Story(2, max_surge=2)
     story.boot()

@@ -22,6 +22,7 @@ class Story:
             grace=kwargs.get("grace", 30.0),
             policy=RestartPolicy(),
             max_surge=kwargs.get("max_surge", 1),
+            boot_timeout=kwargs.get("boot_timeout", 0.0),
             most=16,
             jitter=lambda: 1.0,
             now=self.now,
@@ -261,3 +262,46 @@ def test_one_wish_that_arrives_twice_is_not_a_second_one() -> None:
     actions = story.tell(e.StopAsked(quick=False), after=0.01)
 
     assert not of(e.KillWorker, actions)
+
+
+def test_replacements_that_are_due_together_come_one_after_the_other() -> None:
+    story = Story(4)
+    old = story.boot()
+    replaced, most = [], 0
+
+    actions = [a for w in old for a in story.tell(e.WorkerWantsToLeave(w, "max requests"))]
+    while starts := of(e.StartWorker, actions):
+        (start,) = starts
+        (drain,) = of(e.DrainWorker, story.tell(e.WorkerReady(start.worker)))
+        replaced.append(drain.worker)
+        most = max(most, len(story.supervisor.workers))
+        actions = story.tell(e.WorkerExited(drain.worker, "exit code 0"))
+
+    assert replaced == old
+    assert most == 5
+
+
+def test_with_more_surge_more_of_them_are_replaced_at_once_and_never_more() -> None:
+    story = Story(4, max_surge=3)
+    story.boot()
+
+    starts = of(e.StartWorker, story.tell(e.ReloadAsked()))
+
+    assert [s.slot for s in starts] == [1, 2, 3]
+    assert of(e.StartWorker, story.tell(e.WorkerReady(starts[0].worker))) == []  # its elder drains
+
+
+def test_a_worker_that_is_late_at_the_start_costs_one_warning_and_no_life() -> None:
+    story = Story(2, boot_timeout=60.0)
+    first, second = [s.worker for s in of(e.StartWorker, story.tell(e.Tick()))]
+    story.tell(e.WorkerReady(first))
+    assert story.supervisor.next_timer() == story.now + 60.0
+
+    actions = story.tell(e.Tick(), after=60.0)
+    later = story.tell(e.Tick(), after=60.0)
+
+    assert [a.level for a in of(e.Log, actions)] == ["warning"]
+    assert not of(e.KillWorker, actions + later)
+    assert not of(e.Log, later)
+    assert story.supervisor.next_timer() is None
+    assert of(e.AllReady, story.tell(e.WorkerReady(second)))
