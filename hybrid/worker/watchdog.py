@@ -73,7 +73,7 @@ class Watchdog:
                 told = due
                 overslept = now - before[0] - pause
                 ran, queued = time.process_time() - before[1], self._queued() - before[2]
-                self._tell(now - due, self._accuse(overslept, ran, queued))
+                self._tell(now - due, self._accuse(now - due, overslept, ran, queued))
             pause = self._limit if due == told else max(_SHORTEST, due + self._limit - now)
 
     def _tell(self, late: float, place: str) -> None:
@@ -85,15 +85,16 @@ class Watchdog:
         text = "worker slot=%d: the event loop is blocked, its tick is %.2f s late: %s"
         logger.warning(text, self._slot, late, place)
 
-    def _accuse(self, overslept: float, ran: float, queued: float) -> str:
+    def _accuse(self, late: float, overslept: float, ran: float, queued: float) -> str:
         """Return what blocks.
 
         Args:
+            late: seconds since the loop's tick was meant.
             overslept: seconds that this thread came later than it meant to.
             ran: CPU seconds of the process since its last look.
             queued: seconds for which the loop's thread had work but no CPU.
         """
-        if queued >= self._limit / 2:
+        if queued >= late / 2:
             return f"no CPU was free for it ({queued:.2f} s)"
         held = overslept >= self._limit / 2
         if held and ran < _STARVED * overslept:

@@ -27,13 +27,22 @@ class Kind:
     think: float = 0.0  # s at most between two requests of a connection, at random
 
 
+@dataclass(frozen=True)
+class Loss:
+    """A request without a complete, valid answer."""
+
+    at: float  # monotonic s
+    port: int  # of the client's end; 0: there was no connection
+    what: str
+
+
 @dataclass
 class Account:
     """What became of the requests."""
 
     answered: int = 0
     retried: int = 0
-    lost: list[tuple[float, str]] = field(default_factory=list)  # monotonic s, what
+    lost: list[Loss] = field(default_factory=list)
 
 
 class ClosedEarly(OSError):
@@ -72,17 +81,22 @@ class Load:
 
     def _ask(self, kind: Kind, sock: socket.socket | None) -> socket.socket | None:
         """Ask once; return the connection when it can be used again."""
+        port = 0
         try:
             if sock is not None:
+                port = sock.getsockname()[1]
                 try:
                     return self._exchange(kind, sock)
                 except ClosedEarly:
                     with self._lock:
                         self.account.retried += 1
-            return self._exchange(kind, socket.create_connection(self._address, self._timeout))
+            port = 0
+            sock = socket.create_connection(self._address, self._timeout)
+            port = sock.getsockname()[1]
+            return self._exchange(kind, sock)
         except (OSError, h11.RemoteProtocolError) as ex:
             with self._lock:
-                self.account.lost.append((time.monotonic(), f"{kind.path}: {ex!r}"))
+                self.account.lost.append(Loss(time.monotonic(), port, f"{kind.path}: {ex!r}"))
             return None
 
     def _exchange(self, kind: Kind, sock: socket.socket) -> socket.socket | None:

@@ -12,7 +12,7 @@ import pytest
 
 from hybrid.cli.client import Client
 from tests.cluster.conftest import Server, wait_until
-from tests.cluster.load import Kind, Load
+from tests.cluster.load import Kind, Load, Loss
 
 Serve = Callable[..., Server]
 # Slow to start, so that there is a "during".
@@ -51,7 +51,7 @@ class Reloading:
         settled = all(w["state"] == "ready" for w in workers)
         return [w["generation"] for w in workers] if settled else []
 
-    def lost(self) -> list[tuple[float, str]]:
+    def lost(self) -> list[Loss]:
         return self.load.stop().lost
 
 
