@@ -99,15 +99,15 @@ class Watchdog:
         held = overslept >= self._limit / 2
         if held and ran < _STARVED * overslept:
             return "the whole process was stopped"
-        late = ", seen at its end because it held the GIL" if held else ""
+        when = ", seen at its end because it held the GIL" if held else ""
         frames = sys._current_frames()  # where every thread stands; the GIL is ours just now
         mine = frames.pop(self._watched, None)
         frames.pop(threading.get_ident(), None)
         if mine is not None and not _is(mine, _MACHINERY):
-            return where(mine) + late
+            return where(mine) + when
         others = [where(frame) for frame in frames.values() if not _is(frame, _WAITING)]
         if others:
-            return f"another thread holds the GIL: {'; '.join(others)}{late}"
+            return f"another thread holds the GIL: {'; '.join(others)}{when}"
         return "what blocked it has just returned"
 
     def _queued(self) -> float:
