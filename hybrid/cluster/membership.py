@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any, Protocol
 
 from hybrid.errors import NotInCluster
@@ -31,6 +32,14 @@ class Membership(Protocol):
         """Return the seconds to there and back."""
         ...
 
+    async def serve(self, app: Any) -> None:
+        """Serve an application until the order to leave."""
+        ...
+
+    def messages(self) -> AsyncIterator[Any]:
+        """Return what comes and no handler takes."""
+        ...
+
 
 class Alone:
     """Without a cluster: a test, a script, another server. It leads, and has nobody to talk to."""
@@ -54,6 +63,14 @@ class Alone:
         """Refuse: nobody is there."""
         await self.send(to, None)
         return 0.0
+
+    async def serve(self, app: Any) -> None:
+        """Refuse: nobody has opened a port."""
+        raise NotInCluster("serve() belongs into a function that `Primary.fork` is given")
+
+    def messages(self) -> AsyncIterator[Any]:
+        """Refuse: nobody can write."""
+        raise NotInCluster("messages() belongs into a function that `Primary.fork` is given")
 
 
 _membership: Membership = Alone()

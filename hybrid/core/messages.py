@@ -25,6 +25,8 @@ class Online:
 class Ready:
     """The application is loaded and started, the warm slots are ready."""
 
+    listening: bool = True  # False: a script's worker that takes messages, not connections
+
 
 @dataclass(frozen=True, slots=True)
 class BootFailed:

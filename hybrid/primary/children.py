@@ -24,7 +24,6 @@ from hybrid.system.permits import PermitTable
 from hybrid.system.processes import kill
 from hybrid.system.scoreboard import Scoreboard
 from hybrid.worker.context import Terminated, WorkerContext
-from hybrid.worker.main import worker_main
 
 # Signals reach the whole process group: from a terminal, from `kill -- -PGID`,
 # from systemd. They are the primary's to interpret; a worker that obeyed HUP by
@@ -90,8 +89,15 @@ class Children:
         self._owners: dict[int, int] = {}  # pool process pid -> worker id
         self._services: set[int] = set()  # pids of what belongs to no worker
 
-    def start_worker(self, worker: int, slot: int, generation: int, now: float) -> WorkerHandle:
-        """Fork a worker.
+    def start_worker(
+        self,
+        worker: int,
+        slot: int,
+        generation: int,
+        now: float,
+        run: Callable[[WorkerContext], int],
+    ) -> WorkerHandle:
+        """Fork a worker, whose life is `run`.
 
         Raises:
             OSError: no room for a process or descriptor, or no free row.
@@ -127,7 +133,7 @@ class Children:
         dispositions[signal.SIGTERM] = terminated
         try:
             child = fork_child(
-                lambda: worker_main(context),
+                lambda: run(context),
                 keep,
                 detach=[
                     *self._sockets(),

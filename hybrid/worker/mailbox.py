@@ -7,16 +7,19 @@ import inspect
 import itertools
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 from hybrid.cluster.membership import To
 from hybrid.cluster.registry import Moment, Registered, Registry
 from hybrid.core import messages as m
 from hybrid.core.mail import ALL, OUTBOX_LIMIT, MailKind, pack_body
-from hybrid.errors import MailboxFull, NoReply, NoSuchWorker, RequestFailed
+from hybrid.errors import MailboxFull, NoReply, NoSuchWorker, NotInCluster, RequestFailed
+from hybrid.worker.inbox import Inbox
 
 logger = logging.getLogger("hybrid.error")
+
+Server = Callable[[Any], Awaitable[None]]
 
 _RECEIPT_PATIENCE = 10.0  # s; the primary answers at once unless it is in trouble
 
@@ -76,6 +79,8 @@ class Mailbox:
         self._numbers = itertools.count(1)
         self._owed: dict[int, asyncio.Future[Any]] = {}  # receipts and replies, by number
         self._running: set[asyncio.Task[None]] = set()  # handlers
+        self.inbox: Inbox[Message] | None = None  # for what no handler takes
+        self.server: Server | None = None  # a script's worker serves when it says so
 
     # -- sending -------------------------------------------------------------------
 
@@ -97,6 +102,19 @@ class Mailbox:
         began = time.perf_counter()  # a loop's own clock may tick in milliseconds
         await self._exchange(MailKind.PING, to, None, timeout)
         return time.perf_counter() - began
+
+    async def serve(self, app: Any) -> None:
+        """Serve an application until the order to leave; see `hybrid.cluster.serve`."""
+        if self.server is None:
+            raise NotInCluster("this worker serves the application it was started with")
+        await self.server(app)
+
+    def messages(self) -> AsyncIterator[Message]:
+        """Return what comes and no handler takes; see `hybrid.cluster.messages`."""
+        if self.inbox is None:
+            raise NotInCluster("messages() belongs to a script's worker; use on_message here")
+        self.inbox.opened()
+        return self.inbox
 
     async def _exchange(self, kind: MailKind, to: To, body: Any, timeout: float) -> Any:
         packed = pack_body(body)
@@ -147,7 +165,10 @@ class Mailbox:
 
     def _handle(self, message: Message) -> None:
         handlers = self._registry.at(Moment.MESSAGE)
-        if not handlers:
+        if not handlers and self.inbox is not None:
+            if not self.inbox.put(message):
+                message.fail(f"worker {self.slot} has too many unread messages")
+        elif not handlers:
             message.fail(f"worker {self.slot} has no on_message handler")
             if not message.wants_reply:
                 logger.debug("a message from %d found no handler", message.sender)

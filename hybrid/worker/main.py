@@ -19,12 +19,14 @@ import os
 import signal
 import socket
 import traceback
+from collections.abc import Callable, Coroutine
 from ssl import SSLContext
 from typing import Any
 
 from hybrid.api.view import set_view
 from hybrid.cluster.membership import set_membership
 from hybrid.cluster.registry import Moment, registry
+from hybrid.config import AppConfig
 from hybrid.core import messages as m
 from hybrid.core.lifecycle import State
 from hybrid.core.scheduling import Policy
@@ -33,6 +35,7 @@ from hybrid.errors import AppLoadError, HookFailed
 from hybrid.http.lifespan import Lifespan, LifespanFailed
 from hybrid.http.loops import new_event_loop
 from hybrid.http.server import HttpServer
+from hybrid.http.shared import ASGIApp
 from hybrid.http.tls import server_context
 from hybrid.pool.observer import LoggingObserver
 from hybrid.pool.pool import Pool
@@ -60,17 +63,24 @@ _LAST_ACCEPT = 1.0  # s the last acceptor waits for the primary to close its lis
 
 
 def worker_main(context: WorkerContext) -> int:
-    """Live as a worker; return the exit code. Called in a fresh child process."""
+    """Live as a worker of `hybrid serve`; return the exit code. Called in a fresh child process."""
+    return live(context, lambda worker: worker.serve(context.config.app))
+
+
+def live(context: WorkerContext, life: Callable[[Worker], Coroutine[Any, Any, int]]) -> int:
+    """Run a worker's `life` on an event loop of its own; return the exit code."""
     # C code, so that it answers even while something holds the GIL: `kill -USR2 PID`, and
     # the primary before it kills a hung worker.
     faulthandler.register(signal.SIGUSR2, all_threads=True)
     loop = new_event_loop(context.config.http.loop)
     asyncio.set_event_loop(loop)
+    worker = Worker(context, loop)
     try:
-        return loop.run_until_complete(Worker(context, loop).live())
+        return loop.run_until_complete(life(worker))
     finally:
         with contextlib.suppress(RuntimeError):
             loop.run_until_complete(loop.shutdown_asyncgens())
+        worker.link.close()
         loop.close()
 
 
@@ -78,36 +88,41 @@ class _Observer(LoggingObserver):
     """The pool's word to the primary: a slot that will never be free again."""
 
     def __init__(self, link: PrimaryLink) -> None:
-        self._link = link
+        self.link = link
 
     def wants_replacement(self, reason: str) -> None:
-        self._link.send(m.Leave(reason))
+        self.link.send(m.Leave(reason))
 
 
 class Worker:
     """One I/O worker."""
 
     def __init__(self, context: WorkerContext, loop: asyncio.AbstractEventLoop) -> None:
-        self._context = context
+        self.context = context
         self._loop = loop
         self._row = context.scoreboard.row(context.row)
         self._orders: asyncio.Queue[tuple[m.Drain, tuple[int, ...]]] = asyncio.Queue()
         self._listeners_closed = asyncio.Event()
         self._row.set("pid", os.getpid())
         self._enter(State.STARTING)
-        self._link = PrimaryLink(context.channel, loop, self._on_message)
-        self._link.send(m.Online())
-        self._mailbox = Mailbox(context.slot, self._link, loop, registry)
-        self._leading = Leading(self._mailbox, self._row, self._link, loop)
+        self.link = PrimaryLink(context.channel, loop, self._on_message)
+        self.link.send(m.Online())
+        self.mailbox = Mailbox(context.slot, self.link, loop, registry)
+        self._leading = Leading(self.mailbox, self._row, self.link, loop)
         self._view = ScoreboardView(context, self._publish)
         self._pool: Pool | None = None
         self._server: HttpServer | None = None
         self._adoption: Adoption | None = None
+        self.on_order: Callable[[], object] = lambda: None  # it shall leave
 
-    async def live(self) -> int:
-        """Boot, serve, drain."""
+    async def serve(self, app: AppConfig | ASGIApp) -> int:
+        """Boot, serve, drain; return the exit code.
+
+        Args:
+            app: the application, or where to import it from.
+        """
         try:
-            lifespan = await self._boot()
+            lifespan = await self._boot(app)
         except AppLoadError as ex:
             return self._could_not_boot("import", str(ex), EXIT_APP_LOAD)
         except (LifespanFailed, HookFailed) as ex:
@@ -117,21 +132,20 @@ class Worker:
         pulse, watchdog = self._start_pulse()
         self._enter(State.READY)
         self._row.set("ready_at", self._loop.time())
-        self._link.send(m.Ready())
-        self._watch_for_term()
+        self.link.send(m.Ready())
+        self.watch_for_term()
         order, fds = await self._orders.get()
         await self._drain(order, fds, lifespan)
         watchdog.stop()
         pulse.stop()
         self._publish()
-        self._link.close()
         return 0
 
     def _start_pulse(self) -> tuple[Pulse, Watchdog]:
-        config, row = self._context.config, self._row
-        recycler = Recycler(config.restart, lambda why: self._link.send(m.Leave(why)))
+        config, row = self.context.config, self._row
+        recycler = Recycler(config.restart, lambda why: self.link.send(m.Leave(why)))
         assert self._server is not None
-        balancer = Balancer(self._context.scoreboard, self._server)
+        balancer = Balancer(self.context.scoreboard, self._server)
 
         def tick() -> None:
             self._publish()
@@ -141,24 +155,25 @@ class Worker:
 
         pulse = Pulse(self._loop, self._row, tick)
         pulse.start()
-        watchdog = Watchdog(self._context.slot, config.log.block_warning, lambda: pulse.due)
+        watchdog = Watchdog(self.context.slot, config.log.block_warning, lambda: pulse.due)
         watchdog.start()
         return pulse, watchdog
 
     # -- boot --------------------------------------------------------------------
 
-    async def _boot(self) -> Lifespan:
-        context, config = self._context, self._context.config
+    async def _boot(self, app: AppConfig | ASGIApp) -> Lifespan:
+        context, config = self.context, self.context.config
         set_view(self._view)
-        set_membership(self._mailbox)
-        app = load_application(config.app)
+        set_membership(self.mailbox)
+        if isinstance(app, AppConfig):
+            app = load_application(app)
         self._pool = Pool(
             config.cpu,
             loop=self._loop,
             permits=self._permits(),
-            hatchery=self._link,
+            hatchery=self.link,
             resources=context.resources,
-            observer=_Observer(self._link),
+            observer=_Observer(self.link),
         )
         set_current_pool(self._pool)
         await self._pool.warm()
@@ -179,11 +194,11 @@ class Worker:
 
     def _ssl(self) -> SSLContext | None:
         """Read the certificate anew in every worker: a reload renews it."""
-        bind = self._context.config.bind
+        bind = self.context.config.bind
         return None if bind.certfile is None else server_context(bind.certfile, bind.keyfile)
 
     def _accept(self, server: HttpServer) -> None:
-        context, config = self._context, self._context.config
+        context, config = self.context, self.context.config
         for listener in context.listeners:
             if not listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
                 listener.listen(config.bind.backlog)  # this slot's own; see `sibling`
@@ -194,13 +209,13 @@ class Worker:
             self._adoption.start()
 
     def _permits(self) -> Permits | None:
-        table = self._context.permits
+        table = self.context.permits
         if table is None:
             return None
-        return Permits(table, self._context.scoreboard, self._context.row)
+        return Permits(table, self.context.scoreboard, self.context.row)
 
     def _could_not_boot(self, kind: str, text: str, code: int) -> int:
-        self._link.send(m.BootFailed(kind, text.rstrip()[-32_000:]))
+        self.link.send(m.BootFailed(kind, text.rstrip()[-32_000:]))
         return code
 
     # -- orders ------------------------------------------------------------------
@@ -208,29 +223,34 @@ class Worker:
     def _on_message(self, message: m.Message, fds: tuple[int, ...]) -> None:
         match message:
             case m.Drain():
-                self._orders.put_nowait((message, fds))
+                self._take_order(message, fds)
             case m.ListenersClosed():
                 self._listeners_closed.set()
             case m.Mail():
-                self._mailbox.on_mail(message)
+                self.mailbox.on_mail(message)
             case m.Receipt():
-                self._mailbox.on_receipt(message)
+                self.mailbox.on_receipt(message)
             case m.Lead() | m.Told():
                 self._leading.hear(message)
             case _:
                 logger.error("the primary may not say %s", type(message).__name__)
 
-    def _watch_for_term(self) -> None:
-        term = self._context.terminated
+    def watch_for_term(self) -> None:
+        """Take a SIGTERM of its own as the wish to leave."""
+        term = self.context.terminated
         # A signal handler may run between any two bytecodes: only wake the loop.
         term.on_signal = lambda: self._loop.call_soon_threadsafe(self._on_term)
         if term.happened:
             self._on_term()
 
     def _on_term(self) -> None:
-        self._link.send(m.Leave("SIGTERM"))
-        order = m.Drain(self._context.config.restart.graceful_timeout, final=False)
-        self._loop.call_later(_ORDER_PATIENCE, self._orders.put_nowait, (order, ()))
+        self.link.send(m.Leave("SIGTERM"))
+        order = m.Drain(self.context.config.restart.graceful_timeout, final=False)
+        self._loop.call_later(_ORDER_PATIENCE, self._take_order, order, ())
+
+    def _take_order(self, order: m.Drain, fds: tuple[int, ...]) -> None:
+        self._orders.put_nowait((order, fds))
+        self.on_order()
 
     # -- leaving -----------------------------------------------------------------
 
@@ -243,11 +263,11 @@ class Worker:
         self._view.is_draining = True
         self._row.set("leaving", 1)
         server.stop_accepting()
-        if self._context.config.scheduling == Policy.REUSEPORT.value:
-            server.accept_remaining(self._context.listeners)  # nobody else looks there
-        for sock in self._context.listeners:
+        if self.context.config.scheduling == Policy.REUSEPORT.value:
+            server.accept_remaining(self.context.listeners)  # nobody else looks there
+        for sock in self.context.listeners:
             sock.close()
-        self._link.send(m.LeftDistribution())
+        self.link.send(m.LeftDistribution())
         if order.final:
             await self._empty_backlog(server, fds)
         # A later order can only be: become the last acceptor after all.
@@ -257,7 +277,7 @@ class Worker:
         if self._adoption is not None:
             self._adoption.stop()
         if report.cut:
-            logger.warning("worker slot=%d cut %d requests", self._context.slot, report.cut)
+            logger.warning("worker slot=%d cut %d requests", self.context.slot, report.cut)
         await pool.close(max(0.0, deadline - self._loop.time()))
         later.cancel()
         await begin
@@ -279,7 +299,7 @@ class Worker:
         for sock in listeners:
             sock.setblocking(False)
         server.accept_remaining(listeners)
-        self._link.send(m.QueueEmptied())
+        self.link.send(m.QueueEmptied())
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._listeners_closed.wait(), _LAST_ACCEPT)
         # Our copies are the last ones now: what arrived in between is taken here,

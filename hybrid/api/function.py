@@ -1,0 +1,91 @@
+"""A function as an application: the smallest thing that can answer a request.
+
+    def hello(request):
+        return f"{request.method} {request.path}"
+
+For status codes, headers or streams write an ASGI application; any framework's
+will do.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from hybrid.http.shared import ASGIApp
+
+_TEXT, _BYTES, _JSON = (
+    b"text/plain; charset=utf-8",
+    b"application/octet-stream",
+    b"application/json",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the client sent."""
+
+    method: str
+    path: str
+    query: str  # after the question mark
+    headers: dict[str, str]  # names in lower case
+    body: bytes
+
+
+def as_application(app: Callable[..., Any]) -> ASGIApp:
+    """Return `app` if it is an ASGI application, else one that answers with its result.
+
+    Args:
+        app: takes scope, receive and send; or one `Request` (or nothing), plain or
+            async, and returns str, bytes, or JSON values. A plain function
+            blocks its worker's event loop while it runs.
+
+    Raises:
+        TypeError: it takes neither three arguments nor one nor none.
+    """
+    try:
+        wanted = len(inspect.signature(app).parameters)
+    except (TypeError, ValueError):
+        return app  # written in C, or not callable; serving it will tell
+    if wanted > 1:
+        return app
+    return _Function(app, wanted)
+
+
+class _Function:
+    def __init__(self, function: Callable[..., Any], wanted: int) -> None:
+        self._function, self._wanted = function, wanted
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            raise NotImplementedError(f"a function does not speak {scope['type']}")
+        result = self._function(*[await _read(scope, receive)][: self._wanted])
+        if inspect.isawaitable(result):
+            result = await result
+        kind, body = _encode(result)
+        head = [(b"content-type", kind), (b"content-length", str(len(body)).encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": head})
+        await send({"type": "http.response.body", "body": body})
+
+
+async def _read(scope: Any, receive: Any) -> Request:
+    body, more = b"", True
+    while more:
+        message = await receive()
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+    query = scope["query_string"].decode("latin-1")
+    return Request(scope["method"], scope["path"], query, headers, body)
+
+
+def _encode(result: Any) -> tuple[bytes, bytes]:
+    if isinstance(result, str):
+        return _TEXT, result.encode()
+    if isinstance(result, bytes):
+        return _BYTES, result
+    return _JSON, orjson.dumps(result)
