@@ -43,12 +43,23 @@ def _open_loop(generator: dict[str, Any], everything: dict[str, Any]) -> list[st
     return found
 
 
-def crowded(neighbours: float) -> list[str]:
+def neighbours(busy: float, server: float, summary: dict[str, Any]) -> float:
+    """Return how many CPUs programs kept busy that are no part of the measurement.
+
+    Args:
+        busy: CPU seconds of the whole machine during the run.
+        server: of the server's process tree.
+        summary: of the load generator.
+    """
+    return (busy - server) / float(summary["seconds"]) - float(summary["generator"]["cpu_share"])
+
+
+def crowded(others: float) -> list[str]:
     """Return the complaint about other programs on the machine, if there is one.
 
     Args:
-        neighbours: CPUs they kept busy during the run.
+        others: CPUs they kept busy during the run.
     """
-    if neighbours <= NEIGHBOURS:
+    if others <= NEIGHBOURS:
         return []
-    return [f"other programs kept {neighbours:.2f} CPUs busy"]
+    return [f"other programs kept {others:.2f} CPUs busy"]

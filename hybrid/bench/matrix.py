@@ -59,7 +59,7 @@ def profile(name: str, workers: int = 0, slots: int = 0) -> Profile:
     """Return a profile by name.
 
     Args:
-        name: "full" (more than an hour), "quick" (about six minutes), "ci" (two rows,
+        name: "full" (more than an hour), "quick" (about eight minutes), "ci" (two rows,
             three columns, under a minute) or "notebook-ci" (seconds).
         workers: of the clustered topologies; 0: as many as CPUs, at least 2.
         slots: of each pool; 0: the same.
@@ -69,12 +69,12 @@ def profile(name: str, workers: int = 0, slots: int = 0) -> Profile:
     match name:
         case "full":
             effort = Effort(
-                fixed=10.0, closed=5.0, saturation=2.0, steps=4, probe=(2.0, 8.0), restart=5.0
+                fixed=10.0, closed=5.0, saturation=2.0, steps=4, probe=(2.0, 8.0), restart=3.0
             )
             jobs = tuple(each.key for each in SCENARIOS if each.job)
             return Profile(name, columns, ALL, 5, effort, "NxT", open_ended, jobs)
         case "quick":
-            effort = Effort(1.4, 0.1, 0.5, saturation=0.3, probe=(0.35, 0.5), restart=1.4)
+            effort = Effort(1.4, 0.1, 0.5, saturation=0.4, probe=(0.7, 0.7), restart=0.8)
             return Profile(name, columns, ALL, 3, effort, "NxT", open_ended, ("mixed",))
         case "ci":
             effort = Effort(fixed=1.5, closed=0.0, saturation=0.4, steps=0, restart=1.6)

@@ -19,7 +19,7 @@ RESULTS = Path("benchmarks/results")
         "hybrid bench matrix --resume benchmarks/results/matrix-….json\n"
     )
 )
-@click.option("--quick", "name", flag_value="quick", help="Three blocks, about six minutes.")
+@click.option("--quick", "name", flag_value="quick", help="Three blocks, about eight minutes.")
 @click.option("--ci", "name", flag_value="ci", help="Two rows, three columns, under a minute.")
 @click.option(
     "--full", "name", flag_value="full", default="full", help="Five blocks, more than an hour."

@@ -12,7 +12,9 @@ from hybrid.bench.limits import limit_sentences
 from hybrid.bench.matrix import AGAIN, Results
 from hybrid.bench.predict import io_wait
 from hybrid.bench.records import BIN
+from hybrid.bench.report_table import details
 from hybrid.bench.scenarios import IO_WAIT
+from hybrid.bench.sentences import headline, sentence
 from hybrid.bench.svg import (
     COLOURS,
     Axis,
@@ -25,14 +27,25 @@ from hybrid.bench.svg import (
     shade,
     text,
 )
-from hybrid.bench.verdict import Row, headline, rows, sentence, titles
+from hybrid.bench.verdict import Row, rows, titles
 
 _STYLE = """
-body{font:15px/1.5 system-ui,sans-serif;max-width:1020px;margin:2rem auto;padding:0 1rem;color:#222}
+:root{color-scheme:light dark}
+body{font:15px/1.5 system-ui,sans-serif;max-width:1180px;margin:2rem auto;padding:0 1rem;
+color:#222;background:#fff}
 h1{font-size:1.5rem} h2{font-size:1.15rem;margin-top:2.2rem} .verdict{font-size:1.1rem;
 border-left:4px solid #3ca951;padding:.4rem .8rem;background:#f4faf5} .note{color:#666}
 svg{max-width:100%;height:auto} figure{margin:0 0 1rem;display:inline-block} li{margin:.2rem 0}
+table{border-collapse:collapse} td,th{padding:.15rem .7rem;text-align:right;font-weight:normal}
+td:first-child,th:first-child{text-align:left} tr+tr td{border-top:1px solid #8884}
+@media(prefers-color-scheme:dark){body{color:#e8e8e8;background:#16181c}
+.verdict{background:#1d2b20} .note{color:#a8a8a8}}
 """
+_HEAT_KEY = (
+    "colour: how near the row's best · bold: best, or not separated from it · "
+    "border: what the article recommends"
+)
+_DARK = "#222"  # on the cells, which are light in either theme
 THEORY_TOP = 1_000.0  # ms; above it every curve of theory goes straight up
 _NINES = ((1.0, "0"), (10.0, "90 %"), (100.0, "99 %"), (1000.0, "99.9 %"))
 
@@ -49,11 +62,12 @@ def page(results: Results) -> str:
         _figure(heat_map(results)),
         _list([sentence(row, named) for row in found]),
         _list(limit_sentences(results)),
-        _excluded(found),
+        details(results),
         _percentiles(results),
         _hockey_sticks(results),
         _activities(results),
         _timelines(results),
+        _excluded(found),
         _method(results),
     ]
     body = "\n".join(part for part in parts if part)
@@ -67,23 +81,24 @@ def heat_map(results: Results) -> str:
     """Return the matrix as a picture: colour is value over the best of its row."""
     found, columns = rows(results), results.profile.topologies
     left, top, cell_w, cell_h, right = 250, 60, 104, 46, 270
-    width, height = left + cell_w * len(columns) + right, top + cell_h * len(found) + 12
+    width, height = left + cell_w * len(columns) + right, top + cell_h * len(found) + 26
     parts = []
     for index, topology in enumerate(columns):
         middle = left + (index + 0.5) * cell_w
         parts.append(text(middle, 18, topology.key, anchor="middle", bold=True))
         for line, words in enumerate(_two_lines(topology.title)):
-            parts.append(text(middle, 34 + 15 * line, words, anchor="middle", fill="#666"))
+            parts.append(text(middle, 34 + 15 * line, words, anchor="middle", fill="dim"))
     for number, row in enumerate(found):
         y = top + number * cell_h
         parts.append(text(8, y + 20, row.scenario.title))
         unit = f", {row.metric.unit}" if row.metric.unit else ""
-        parts.append(text(8, y + 36, f"{row.metric.title}{unit}"[:40], fill="#666"))
+        parts.append(text(8, y + 36, f"{row.metric.title}{unit}"[:40], fill="dim"))
         for index, topology in enumerate(columns):
             parts += _heat_cell(row, topology.key, left + index * cell_w, y, cell_w, cell_h)
         x = left + cell_w * len(columns) + 10
-        parts.append(text(x, y + 20, f"article: {row.scenario.article}", fill="#444"))
+        parts.append(text(x, y + 20, f"article: {row.scenario.article}", fill="dim"))
         parts.append(text(x, y + 36, f"measured: {row.agreement}", bold=True))
+    parts.append(text(left, height - 8, _HEAT_KEY, fill="dim"))
     return document(width, height, parts)
 
 
@@ -98,19 +113,19 @@ def _two_lines(title: str) -> list[str]:
 
 def _heat_cell(row: Row, key: str, x: float, y: float, width: float, height: float) -> list[str]:
     figure = row.figures.get(key)
-    recommended = 'stroke="#222" stroke-width="2"' if key in row.scenario.recommended else ""
+    recommended = 'class="edge" stroke-width="2.5"' if key in row.scenario.recommended else ""
     if figure is None:
         area = box(x + 2, y + 2, width - 4, height - 4, "#eee", recommended)
-        return [area, text(x + width / 2, y + 26, "not measured", anchor="middle", fill="#888")]
+        return [area, text(x + width / 2, y + 26, "not measured", anchor="middle", fill="#666")]
     best = row.figures[row.best[0]]
     ours, theirs = figure.value + row.metric.floor, best.value + row.metric.floor
     share = ours / theirs if row.metric.higher_is_better else theirs / max(ours, 1e-9)
     parts = [
         box(x + 2, y + 2, width - 4, height - 4, shade(share), recommended),
-        text(x + width / 2, y + 20, str(figure), anchor="middle", bold=key in row.best),
+        text(x + width / 2, y + 20, str(figure), anchor="middle", bold=key in row.best, fill=_DARK),
     ]
     if figure.spread:
-        parts.append(text(x + width / 2, y + 36, figure.spread, anchor="middle", fill="#555"))
+        parts.append(text(x + width / 2, y + 36, figure.spread, anchor="middle", fill="#444"))
     return parts
 
 
@@ -232,14 +247,14 @@ def _timeline(rows_: dict[str, list[int]], killed_at: float | None = None) -> st
         label = name if name == "failed" else f"worker {name}"
         parts.append(text(left - 6, y + 13, label, anchor="end"))
         for index, count in enumerate(counts):
-            bad = "#ff725c" if count else "#ffffff"
-            fill = bad if name == "failed" else shade(count / top)
-            parts.append(box(left + index * cell, y, cell - 1, bar - 3, fill))
+            fill = "#ff725c" if name == "failed" else shade(count / top)
+            if count:  # nothing is drawn where nothing was answered
+                parts.append(box(left + index * cell, y, cell - 1, bar - 3, fill))
     height = 10 + len(rows_) * bar
     if killed_at is not None:
         x = left + killed_at / BIN * cell
         ends = f'x1="{x:.1f}" x2="{x:.1f}" y1="2" y2="{height - 4}"'
-        parts.append(f'<line {ends} stroke="#222" stroke-width="2"/>')
+        parts.append(f'<line {ends} class="edge" stroke-width="2"/>')
     return document(left + max(bins * cell, 160) + 10, height, parts)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from hybrid.bench.matrix import Results
-from hybrid.bench.verdict import headline
+from hybrid.bench.sentences import headline
 
 BEGIN, END = "<!-- matrix -->", "<!-- /matrix -->"
 

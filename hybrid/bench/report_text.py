@@ -13,10 +13,10 @@ from hybrid.bench.fingerprint import one_line
 from hybrid.bench.gates import problems
 from hybrid.bench.limits import limit_sentences
 from hybrid.bench.matrix import Results
+from hybrid.bench.report_table import SHOWN, detail_rows, named
 from hybrid.bench.scenarios import METRICS
-from hybrid.bench.verdict import Row, headline, judge, rows, sentence, titles
-
-_DETAILS = ("io_p50", "io_p99", "cpu_ms", "pss_mb", "failed", "recovery")
+from hybrid.bench.sentences import headline, sentence
+from hybrid.bench.verdict import Row, rows, titles
 
 
 def print_matrix(console: Console, results: Results) -> None:
@@ -24,7 +24,7 @@ def print_matrix(console: Console, results: Results) -> None:
     found = rows(results)
     console.print(_matrix_table(results, found))
     console.print(Text(_legend(results, found), style="dim"))
-    for name in _DETAILS:
+    for name in SHOWN:
         table = _detail_table(results, name)
         if table is not None:
             console.print(table)
@@ -66,23 +66,17 @@ def _cell(row: Row, key: str) -> Text:
 
 
 def _detail_table(results: Results, metric: str) -> Table | None:
-    keys = [key for key in results.profile.scenarios if _measured(results, key, metric)]
-    if not keys:
+    found = detail_rows(results, metric)
+    if not found:
         return None
-    by = METRICS[metric]
-    table = Table(title=f"{by.title}, {by.unit}" if by.unit else by.title)
+    table = Table(title=named(METRICS[metric]))
     table.add_column("scenario")
     for topology in results.profile.topologies:
         table.add_column(topology.key, justify="right")
-    for key in keys:
-        row = judge(results, key, metric)
+    for row in found:
         cells = [_cell(row, topology.key) for topology in results.profile.topologies]
-        table.add_row(key, *cells)
+        table.add_row(row.scenario.key, *cells)
     return table
-
-
-def _measured(results: Results, scenario: str, metric: str) -> bool:
-    return any(c.scenario == scenario and metric in c.values for c in results.cells)
 
 
 def _print_excluded(console: Console, found: list[Row]) -> None:

@@ -1,4 +1,4 @@
-"""The restart row: kill a worker under load and watch the service come back."""
+"""The restart row: kill workers under load and watch the service come back."""
 
 from __future__ import annotations
 
@@ -12,44 +12,72 @@ from typing import Any
 import numpy as np
 
 from hybrid.bench.cells import Bench, Cell
-from hybrid.bench.gates import problems
+from hybrid.bench.gates import crowded, neighbours, problems
+from hybrid.bench.generator import LoadResult
 from hybrid.bench.plan import Stream
-from hybrid.bench.procfs import session_members
+from hybrid.bench.procfs import busy_seconds, session_members
 from hybrid.bench.records import timeline
-from hybrid.bench.scenarios import IO_WAIT
+from hybrid.bench.scenarios import IO_OBJECTIVE, IO_RATE, WAIT
+from hybrid.core.restart import YOUNG
 
-RATE = 200.0  # requests/s
 CONNECTIONS = 32  # all of them used before the kill: what ends on a reused one may be sent again
-IN_TIME = IO_WAIT + 0.1  # s; later counts as not served
 KILL_AT = 0.25  # of the run
 _POLL = 0.02  # s between looks at the status
 _NEVER = 30.0  # s
 
 
 def measure_restart(bench: Bench, block: int, topology: str) -> Cell:
-    """SIGKILL one worker under load; count who was not served, time the recovery."""
+    """SIGKILL every worker in turn, each under a load of its own; count who noticed.
+
+    A worker has whatever connections the kernel gave it: killing each of them
+    leaves that luck out of the mean. None is killed twice, and none young: the
+    primary replaces a worker that dies in its first seconds after a pause.
+    """
     cell = Cell(block, "restart", topology)
+    time.sleep(max(bench.server.ready_at + YOUNG + 0.2 - time.monotonic(), 0.0))
+    victims = workers_of(bench)
+    noticed: list[int] = []
+    recoveries: list[float] = []
+    failed = 0
+    for victim in victims[: bench.effort.kills]:
+        before, busy = bench.server.usage().cpu, busy_seconds()
+        result, killed, recovery = _kill(bench, victim, len(victims))
+        used = bench.server.usage().cpu - before
+        others = neighbours(busy_seconds() - busy, used, result.summary)
+        noticed.append(count_noticed(result))
+        failed += int(result.summary["all"]["failed"])
+        cell.problems.extend(problems(result.summary, failures_allowed=True) + crowded(others))
+        if recovery is None:
+            cell.problems.append(f"not all workers were ready again within {_NEVER:g} s")
+            break
+        recoveries.append(recovery)
+        if "timeline" not in cell.detail:
+            cell.detail["timeline"] = timeline(result.records, bench.effort.restart)
+            cell.detail["killed_at"] = round(killed - result.summary["started"], 3)
+    cell.values["noticed"] = float(np.mean(noticed))
+    cell.values["failed"] = float(failed)
+    if recoveries:
+        cell.values["recovery"] = float(np.mean(recoveries))
+    return cell
+
+
+def count_noticed(result: LoadResult) -> int:
+    """Return how many requests were cut off, failed, or later than the I/O objective."""
+    rows = result.records
+    late = rows.latency() > IO_OBJECTIVE.limit
+    return int(np.count_nonzero(late | (rows["attempts"] > 1)))
+
+
+def _kill(bench: Bench, victim: int, whole: int) -> tuple[LoadResult, float, float | None]:
+    """Return the load around a kill, when it was, and seconds back to full capacity."""
     duration = bench.effort.restart
-    stream = Stream("io", f"/io/wait?ms={1e3 * IO_WAIT:g}", RATE)
-    plan = bench.plan(stream, duration=duration, connections=CONNECTIONS)
-    victim, whole = a_worker(bench)
+    plan = bench.plan(Stream("io", WAIT, IO_RATE), duration=duration, connections=CONNECTIONS)
     bench.generator.start(plan)
     time.sleep(KILL_AT * duration)  # the load runs; the wait is the measurement
     os.kill(victim, signal.SIGKILL)
     killed = time.monotonic()
     recovery = await_whole(bench, victim, whole, killed)
-    result = bench.generator.finish()
-    latency = result.records.latency()
-    cell.values["failed"] = float(result.summary["all"]["failed"])
-    cell.values["unserved"] = float(np.count_nonzero(latency > IN_TIME))
-    if recovery is not None:
-        cell.values["recovery"] = recovery
-    else:
-        cell.problems.append(f"not back to {whole} ready workers within {_NEVER:g} s")
-    cell.problems.extend(problems(result.summary, failures_allowed=True))
-    cell.detail["timeline"] = timeline(result.records, duration)
-    cell.detail["killed_at"] = round(killed - result.summary["started"], 3)
-    return cell
+    return bench.generator.finish(), killed, recovery
 
 
 def status(host: str, port: int, timeout: float = 0.5) -> dict[str, Any] | None:
@@ -71,15 +99,19 @@ def ready_pids(found: dict[str, Any] | None) -> list[int]:
     return [int(each["pid"]) for each in workers if each.get("state") == "ready"]
 
 
-def a_worker(bench: Bench) -> tuple[int, int]:
-    """Return the pid of a worker to kill, and how many are ready."""
+def workers_of(bench: Bench) -> list[int]:
+    """Return the pids of the ready workers.
+
+    Raises:
+        LookupError: the server names none of its own.
+    """
     ready = ready_pids(status(bench.server.host, bench.server.port, timeout=5.0))
     # Whatever the server claims, only a process of its own session is ever killed.
     mine = set(session_members(bench.server.pid)) - {bench.server.pid}
-    candidates = [pid for pid in ready if pid in mine]
-    if not candidates:
+    found = [pid for pid in ready if pid in mine]
+    if not found:
         raise LookupError(f"/status names no ready worker of the server (ready: {ready})")
-    return candidates[0], len(ready)
+    return found
 
 
 def await_whole(bench: Bench, victim: int, whole: int, since: float) -> float | None:

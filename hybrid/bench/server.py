@@ -49,6 +49,7 @@ class Server:
         self.boot_timeout, self.stop_timeout = boot_timeout, stop_timeout
         self.host, self.port = "", 0
         self.boot_seconds = 0.0
+        self.ready_at = 0.0  # monotonic s
         self._env = {**os.environ, **(env or {})}
         self._process: subprocess.Popen[bytes] | None = None
         self._log: Path | None = None
@@ -77,7 +78,8 @@ class Server:
         except BaseException:
             self.stop()
             raise
-        self.boot_seconds = time.monotonic() - started
+        self.ready_at = time.monotonic()
+        self.boot_seconds = self.ready_at - started
         return self
 
     def __exit__(

@@ -19,8 +19,9 @@ from hybrid.bench.limits import limit_sentences
 from hybrid.bench.matrix import Results, profile, run, start
 from hybrid.bench.predict import io_wait, orderings, predictions, typical
 from hybrid.bench.scenarios import BY_KEY
+from hybrid.bench.sentences import headline, sentence
 from hybrid.bench.svg import COLOURS
-from hybrid.bench.verdict import headline, rows, sentence, titles
+from hybrid.bench.verdict import rows, titles
 
 RECORDED = "matrix"  # the one that the README shows
 PROFILES = {"full": "quick", "ci": "notebook-ci"}

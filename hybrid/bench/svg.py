@@ -13,6 +13,12 @@ from html import escape
 Points = Sequence[tuple[float, float]]
 COLOURS = ("#4269d0", "#efb118", "#ff725c", "#6cc5b0", "#3ca951", "#a463f2", "#97bbf5", "#9c6b4e")
 FONT = 'font-family="system-ui,sans-serif" font-size="12"'
+# Every picture follows the reader's choice of light or dark, by itself and inside a page.
+THEME = (
+    ".ink{fill:#222}.dim{fill:#666}.paper{fill:#fff}.rule{stroke:#e4e4e4}.edge{stroke:#1b4fd8}"
+    "@media(prefers-color-scheme:dark){.ink{fill:#e8e8e8}.dim{fill:#a8a8a8}.paper{fill:#16181c}"
+    ".rule{stroke:#34373d}.edge{stroke:#6f9bff}}"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,17 +97,18 @@ def document(width: int, height: int, parts: Sequence[str]) -> str:
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
         f'width="{width}" height="{height}" role="img" {FONT}>\n'
-        f'<rect width="100%" height="100%" fill="#ffffff"/>\n{body}\n</svg>'
+        f'<style>{THEME}</style><rect width="100%" height="100%" class="paper"/>\n{body}\n</svg>'
     )
 
 
 def text(
-    x: float, y: float, words: str, *, anchor: str = "start", bold: bool = False, fill: str = "#222"
+    x: float, y: float, words: str, *, anchor: str = "start", bold: bool = False, fill: str = "ink"
 ) -> str:
-    """Return a line of text."""
+    """Return a line of text; `fill` is "ink" or "dim" of the theme, or a colour."""
     weight = ' font-weight="bold"' if bold else ""
+    colour = f'fill="{fill}"' if fill.startswith("#") else f'class="{fill}"'
     return (
-        f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{fill}"{weight}>'
+        f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" {colour}{weight}>'
         f"{escape(words)}</text>"
     )
 
@@ -148,13 +155,13 @@ def _grid(
     for value, name in x.ticks:
         at = px(value)
         parts.append(
-            f'<line x1="{at:.1f}" x2="{at:.1f}" y1="{top}" y2="{top + height}" stroke="#e4e4e4"/>'
+            f'<line x1="{at:.1f}" x2="{at:.1f}" y1="{top}" y2="{top + height}" class="rule"/>'
         )
         parts.append(text(at, top + height + 16, name, anchor="middle"))
     for value, name in y.ticks:
         at = py(value)
         parts.append(
-            f'<line x1="{left}" x2="{left + width}" y1="{at:.1f}" y2="{at:.1f}" stroke="#e4e4e4"/>'
+            f'<line x1="{left}" x2="{left + width}" y1="{at:.1f}" y2="{at:.1f}" class="rule"/>'
         )
         parts.append(text(left - 6, at + 4, name, anchor="end"))
     return parts
@@ -163,7 +170,7 @@ def _grid(
 def _titles(x: Axis, y: Axis, left: int, top: int, height: int) -> list[str]:
     middle = top + height / 2
     return [
-        text(left, top + height + 34, x.title, fill="#555"),
+        text(left, top + height + 34, x.title, fill="dim"),
         f'<text transform="translate(14 {middle:.0f}) rotate(-90)" text-anchor="middle" '
-        f'fill="#555">{escape(y.title)}</text>',
+        f'class="dim">{escape(y.title)}</text>',
     ]

@@ -77,63 +77,20 @@ def judge(results: Results, scenario: str, metric: str | None = None) -> Row:
     }
     chance = _chance(series, results.profile.repeated)
     best = _best({k: v for k, v in series.items() if k != AGAIN}, by, chance)
-    excluded = tuple(f"{scenario}, {k}: {why}" for k, reasons in flaws.items() for why in reasons)
+    excluded = tuple(f"{scenario}, {key}: {_first(reasons)}" for key, reasons in flaws.items())
     agreement = _agreement(best, figures, row.recommended)
     return Row(row, by, figures, best, chance, excluded, agreement)
+
+
+def _first(reasons: tuple[str, ...]) -> str:
+    more = len(reasons) - 1
+    return f"{reasons[0]} (and {more} more)" if more else reasons[0]
 
 
 def rows(results: Results) -> list[Row]:
     """Return the verdict on every scenario that has been measured."""
     measured = {cell.scenario for cell in results.cells}
     return [judge(results, key) for key in results.profile.scenarios if key in measured]
-
-
-def sentence(row: Row, titles: dict[str, str]) -> str:
-    """Say the verdict on a row."""
-    what = f"For {row.scenario.title}, "
-    if not row.best:
-        return f"{what}nothing believable was measured."
-    names = " and ".join(titles.get(key, key) for key in row.best)
-    value = row.figures[row.best[0]]
-    figure = (
-        f"({row.metric.title} {number(value.value)}{row.metric.unit and ' ' + row.metric.unit})"
-    )
-    article = f"the article says {row.scenario.article}: {row.agreement}."
-    if row.winner:
-        return f"{what}{names} wins {figure}; {article}"
-    if max(each.blocks for each in row.figures.values()) < 2:
-        first = titles.get(row.best[0], row.best[0])
-        return f"{what}{first} came out first {figure}, but one block decides nothing."
-    if len(row.best) == len(row.figures):
-        return f"{what}no topology is separated from another {figure}: take the simplest."
-    return f"{what}{names} tie at the top {figure}; {article}"
-
-
-def headline(results: Results) -> str:
-    """Return the whole matrix in one sentence."""
-    found = [row for row in rows(results) if row.best]
-    if not found:
-        return "Nothing believable was measured."
-    named = titles(results)
-    clauses = "; ".join(_clause(row, named) for row in found)
-    decided = [row for row in found if row.agreement != "undecided"]
-    if not decided:
-        held = "no row separates what the article recommends from the rest"
-    else:
-        agreed = sum(row.agreement != "disagrees" for row in decided)
-        held = f"the article's advice holds in {agreed} of {len(decided)} decided rows"
-    cpus = len(results.machine["cpus"] or ()) or results.machine["host_cpus"]
-    return f"Best on {cpus} CPUs — {clauses}; {held}."
-
-
-def _clause(row: Row, named: dict[str, str]) -> str:
-    """Say in a few words who is best in a row."""
-    title = row.scenario.title
-    if len(row.best) > 1 and len(row.best) == len(row.figures):
-        return f"{title}: nobody stands out"
-    names = [title for key, title in named.items() if key in row.best]  # the simplest first
-    tie = " (a tie)" if len(names) > 1 else ""
-    return f"{title}: {' or '.join(names)}{tie}"
 
 
 def titles(results: Results) -> dict[str, str]:

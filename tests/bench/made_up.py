@@ -31,11 +31,11 @@ def cell(block: int, scenario: str, topology: str, rate: float) -> Cell:
         "curve": curve,
         "closed_curve": curve,
         "probes": [
-            {"rate": rate, "met": True, "mean": 22.0, "p50": 21.0, "p95": 30.0},
-            {"rate": 2 * rate, "met": False, "mean": None, "p50": 40.0, "p95": None},
+            {"rate": rate, "distance": 1.5, "mean": 22.0, "p50": 21.0, "p95": 30.0},
+            {"rate": 2 * rate, "distance": -2.0, "mean": None, "p50": 40.0, "p95": None},
         ],
         "timeline": {"0": [1, 2, 3], "1": [2, 0, 1], "failed": [0, 1, 0]},
         "killed_at": 0.15,
     }
-    values = {"slo_rate": rate, "unserved": rate, "io_p99": 1.0, "cpu_ms": 0.1, "pss_mb": 50.0}
+    values = {"slo_rate": rate, "noticed": rate, "io_p99": 1.0, "cpu_ms": 0.1, "pss_mb": 50.0}
     return Cell(block, scenario, topology, values, [], detail)

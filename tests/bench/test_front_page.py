@@ -60,5 +60,5 @@ def test_the_report_command_writes_the_readme(tmp_path: Path) -> None:
     done = CliRunner().invoke(bench, ["report", str(stored), *options])
 
     assert done.exit_code == 0, done.output
-    assert "Best on" in readme.read_text()
+    assert "On 2 CPUs" in readme.read_text()
     assert picture.read_text().startswith("<svg")

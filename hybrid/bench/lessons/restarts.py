@@ -17,7 +17,7 @@ from hybrid.bench.generator import LoadGenerator, LoadResult
 from hybrid.bench.lessons import common
 from hybrid.bench.plan import Stream
 from hybrid.bench.records import BIN, timeline
-from hybrid.bench.restart import IN_TIME, a_worker, await_whole, ready_pids, status
+from hybrid.bench.restart import await_whole, ready_pids, status, workers_of
 from hybrid.bench.server import Server
 from hybrid.bench.svg import COLOURS
 from hybrid.bench.topology import Topology
@@ -28,6 +28,7 @@ WORKERS = (1, 2, 4)
 KILLS = 4  # per number of workers
 EVENLY = ("--scheduling", "round-robin")  # each worker has its share of the connections
 CONNECTIONS = 64  # all of them used before the event
+LATE = 0.1  # s beyond its wait
 LONGEST = 20.0  # s a reload may take
 
 
@@ -73,8 +74,8 @@ def _event(
     cluster = Topology("Nx0", "cluster", workers, 0)
     with cluster.server(*EVENLY) as server:
         bench = Bench(server, generator, Effort(), workers, seed)
-        before = set(ready_pids(status(server.host, server.port, timeout=5.0)))
-        victim, whole = a_worker(bench)
+        before = workers_of(bench)
+        victim, whole = before[0], len(before)
         stream = Stream("io", f"/io/wait?ms={1e3 * WAIT:g}", RATE)
         generator.start(bench.plan(stream, duration=seconds, connections=CONNECTIONS))
         time.sleep(0.3 * seconds)  # the load runs; the wait is the measurement
@@ -84,7 +85,7 @@ def _event(
             recovery = await_whole(bench, victim, whole, began)
         else:
             os.kill(_primary(server), signal.SIGHUP)
-            recovery = _await_new(server, before, whole, began)
+            recovery = _await_new(server, set(before), whole, began)
         result = generator.finish()
     return _row(event, workers, result, recovery, began, seconds)
 
@@ -98,7 +99,7 @@ def _row(
     seconds: float,
 ) -> Restart:
     rows = result.records
-    late = rows.ok & (rows.latency() > WAIT + IN_TIME)
+    late = rows.ok & (rows.latency() > WAIT + LATE)
     return Restart(
         event,
         workers,
