@@ -1,57 +1,77 @@
-"""``GET /``: the decision matrix, as a page or as JSON."""
+"""``GET /``: the decision matrix, as a page or as JSON. The page is ``home.html``."""
 
 from __future__ import annotations
 
 import html
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
 from typing import Any
 
 import falcon
 
 import hybrid
 
+# The page brings everything along; nothing of it may come from, or go to, anywhere else.
+_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
+    "img-src data: blob:; connect-src 'self'; base-uri 'none'; form-action 'none'"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Approach:
+    """One row of the decision matrix."""
+
+    scenario: str
+    recommended: str
+    start: str
+    why: str
+    endpoints: tuple[str, ...]  # GET
+    posts: tuple[str, ...] = ()
+
+
 MATRIX = (
-    (
+    Approach(
         "High I/O throughput (web server)",
         "clustering",
         "--io-workers N --cpu-pool 0",
+        "A loop that waits for others serves somebody else meanwhile; more processes use "
+        "more CPUs.",
         ("/io/wait?ms=20", "/io/fanout?n=5&ms=20", "/hello"),
+        ("/io/echo",),
     ),
-    (
+    Approach(
         "CPU-intensive tasks",
         "worker threads (a pool), per process",
         "--io-workers 1 --cpu-pool M",
-        ("/cpu/svd?n=200", "/cpu/primes?n=200000", "/cpu/sleep?ms=50"),
+        "The pool computes, the loop stays free. numpy releases the GIL, so threads are enough; "
+        "pure Python holds it and gets a process. On lane=inline the loop computes itself.",
+        (
+            "/cpu/svd?n=200",
+            "/cpu/primes?n=200000",
+            "/cpu/primes?n=200000&lane=inline",
+            "/cpu/sleep?ms=50",
+        ),
+        ("/cpu/spectrogram", "/cpu/hillshade", "/cpu/pca", "/cpu/nearest"),
     ),
-    (
+    Approach(
         "Both",
         "clustering + worker threads",
         "--io-workers N --cpu-pool M",
+        "Most real endpoints wait, compute and wait again.",
         ("/mixed?io_ms=20&kernel=svd",),
     ),
-    (
+    Approach(
         "Simple scaling with restarts",
         "clustering + a process manager",
         "--io-workers N, HUP to reload",
-        ("/status", "/isolation/counter", "/readyz"),
+        "A worker that dies is replaced and takes only its own requests with it. Its memory is "
+        "its own: every worker counts for itself.",
+        ("/isolation/counter", "/status", "/readyz"),
+        ("/ops/crash", "/ops/block?ms=500", "/ops/leak?mb=10"),
     ),
 )
-
-_PAGE = """<!doctype html><html lang="en"><meta charset="utf-8">
-<meta name="viewport" content="width=device-width,initial-scale=1"><title>hybrid</title>
-<style>
-:root{{color-scheme:light dark}}
-body{{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:3rem auto;padding:0 1.2rem}}
-h1{{font-size:1.9rem;margin:0}}
-p{{margin:.4rem 0 1.4rem;opacity:.8}}
-table{{border-collapse:collapse;width:100%}}
-th,td{{text-align:left;vertical-align:top}}
-th,td{{padding:.7rem .8rem .7rem 0;border-bottom:1px solid #8884}}
-th{{font-weight:600}} code{{font:.88em ui-monospace,monospace}} a{{display:block}}
-</style>
-<h1>hybrid</h1><p>{topology}</p>
-<table><tr><th>Scenario</th><th>Recommended</th><th>Start it so</th><th>Measure it</th></tr>
-{rows}</table></html>
-"""
 
 
 class Home:
@@ -62,13 +82,22 @@ class Home:
         topology = hybrid.current_view().topology()
         resp.set_header("Vary", "Accept")
         if req.client_prefers([falcon.MEDIA_JSON, falcon.MEDIA_HTML]) == falcon.MEDIA_HTML:
+            resp.set_header("Content-Security-Policy", _POLICY)
             resp.content_type = falcon.MEDIA_HTML
             resp.text = _page(topology)
             return
         resp.media = {
             "matrix": [
-                {"scenario": s, "recommended": r, "start": f, "endpoints": list(e)}
-                for s, r, f, e in MATRIX
+                {
+                    "scenario": row.scenario,
+                    "recommended": row.recommended,
+                    "start": row.start,
+                    "why": row.why,
+                    "endpoints": list(row.endpoints),
+                    "posts": list(row.posts),
+                    "this_server": row is _row_of(topology),
+                }
+                for row in MATRIX
             ],
             "topology": topology,
         }
@@ -76,20 +105,55 @@ class Home:
     on_head = on_get
 
 
+def _row_of(topology: dict[str, Any]) -> Approach:
+    """Return the row that this server was started for."""
+    io, cpu, both, _ = MATRIX
+    if not topology["cpu_pool"]:
+        return io
+    return both if topology["io_workers"] > 1 else cpu
+
+
+@cache
+def _template() -> str:
+    return files("workloads").joinpath("home.html").read_text(encoding="utf-8")
+
+
 def _page(topology: dict[str, Any]) -> str:
-    rows = []
-    for scenario, recommended, flags, endpoints in MATRIX:
-        links = "".join(
-            f'<a href="{html.escape(e)}"><code>{html.escape(e)}</code></a>' for e in endpoints
-        )
-        cells = (scenario, recommended)
-        rows.append(
-            "<tr>"
-            + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
-            + f"<td><code>{html.escape(flags)}</code></td><td>{links}</td></tr>"
-        )
-    here = (
-        f"{topology.get('io_workers')} I/O workers × {topology.get('cpu_pool')} slots; "
-        f"this page came from worker {topology.get('worker')}"
+    n, limit = topology["io_workers"], topology.get("cpu_limit")
+    here = f"{n} I/O worker{'s' if n != 1 else ''} × {topology['cpu_pool']} slots"
+    if limit is not None:
+        here += f", at most {limit} job{'s' if limit != 1 else ''} at once in all of them"
+    rows = "\n".join(_html_row(row, topology) for row in MATRIX)
+    return _template().replace("{{topology}}", html.escape(here)).replace("{{rows}}", rows)
+
+
+def _html_row(row: Approach, topology: dict[str, Any]) -> str:
+    mark = ' <span class="here">this server</span>' if row is _row_of(topology) else ""
+    items = [_link(path) for path in row.endpoints]
+    items += [_post(path, bool(topology.get("chaos"))) for path in row.posts]
+    return (
+        f'<div class="card row"><div><h3>{html.escape(row.scenario)}{mark}</h3>'
+        f"<p>{html.escape(row.recommended)}: <code>{html.escape(row.start)}</code></p>"
+        f"<p>{html.escape(row.why)}</p></div>"
+        f'<ul>{"".join(items)}</ul><div class="answers"></div></div>'
     )
-    return _PAGE.format(topology=html.escape(here), rows="\n".join(rows))
+
+
+def _link(path: str) -> str:
+    """Return a GET endpoint; the page's script adds its buttons."""
+    text = html.escape(path)
+    return f'<li data-method="GET" data-path="{text}"><a href="{text}"><code>{text}</code></a></li>'
+
+
+def _post(path: str, chaos: bool) -> str:
+    """Return a POST endpoint; its button is off where an empty body makes no sense."""
+    off = note = ""
+    if path.startswith("/ops") and not chaos:
+        off, note = " data-off", " needs --chaos"
+    elif path.startswith("/cpu"):
+        off, note = " data-off", " takes a file, see below"
+    text = html.escape(path)
+    return (
+        f'<li data-method="POST" data-path="{text}"{off}><span><code>POST {text}</code>'
+        f'<span class="soft">{note}</span></span></li>'
+    )

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from hybrid.http.message import Request
     from hybrid.http.refusal import Refused
 
-_UNLOGGED = frozenset({"/metrics", "/healthz", "/livez", "/readyz"})  # probes, every second
+# What somebody asks every second: probes, and the front page for its picture of the cluster.
+_UNLOGGED = frozenset({"/metrics", "/healthz", "/livez", "/readyz", "/status"})
 _BLOCK = 256  # lines
 Write = Callable[[str], None]
 

@@ -15,6 +15,8 @@ from hybrid.system.scoreboard import Scoreboard
 from tests.pool import jobs
 from tests.pool.conftest import until
 
+pytestmark = pytest.mark.usefixtures("may_fork")
+
 members = pytest.mark.parametrize("lane", ["inline", "thread", "process"])
 
 
@@ -34,6 +36,7 @@ class Cluster:
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
         pid = os.fork()
         if pid == 0:
+            signal.alarm(60)  # nobody is left behind, even by a test that fails
             try:
                 mine = Permits(self.table, self.scoreboard, 1 + len(self.pids))
                 held = [mine.take(1.0) for _ in range(permits)]

@@ -12,6 +12,8 @@ import pytest
 from hybrid.system.permits import Permits, PermitTable
 from hybrid.system.scoreboard import Scoreboard
 
+pytestmark = pytest.mark.usefixtures("may_fork")
+
 
 @pytest.fixture
 def cluster():
@@ -25,6 +27,7 @@ def other_process(table, scoreboard, row, do):
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
+        signal.alarm(60)  # nobody is left behind, even by a test that fails
         try:
             os.write(writer, repr(do(Permits(table, scoreboard, row))).encode() or b"-")
             os.close(writer)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import html
 import io
 import json
 import os
@@ -100,22 +101,62 @@ def test_hello_names_its_process(client):
     assert client.simulate_get("/hello").text.strip() == f"Hello from worker {os.getpid()}"
 
 
+BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
+
+
 def test_the_front_page_is_json_for_a_program_and_a_page_for_a_browser(client):
     answer = client.simulate_get("/")
     assert len(answer.json["matrix"]) == 4
     assert {"scenario", "recommended", "endpoints"} <= set(answer.json["matrix"][0])
     assert "topology" in answer.json
-    browser = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
-    page = client.simulate_get("/", headers=browser)
+    page = client.simulate_get("/", headers=BROWSER)
     assert page.headers["content-type"].startswith("text/html")
     for row in answer.json["matrix"]:
-        assert row["endpoints"][0].replace("&", "&amp;") in page.text
+        for endpoint in (*row["endpoints"], *row["posts"]):
+            assert f'data-path="{endpoint.replace("&", "&amp;")}"' in page.text
+    assert "{{" not in page.text
 
 
 def test_the_page_fetches_nothing_from_the_network(client):
-    page = client.simulate_get("/", headers={"Accept": "text/html"}).text
-    assert not re.search(r"(src|href)\s*=\s*[\"']?\s*(https?:)?//", page)
-    assert not re.search(r"@import|url\(|<script[^>]+src|<link", page)
+    page = client.simulate_get("/", headers=BROWSER)
+    assert not re.search(r"(src|href)\s*=\s*[\"']?\s*(https?:)?//", page.text)
+    assert not re.search(r"@import|url\(|<script[^>]+src|https?://", page.text)
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+
+
+def test_the_page_works_on_elements_that_it_has(client):
+    page = client.simulate_get("/", headers=BROWSER).text
+    wanted = re.findall(r'\bat\("(\w+)"\)', page)
+    assert wanted
+    assert all(f'id="{name}"' in page for name in wanted)
+
+
+@pytest.mark.parametrize(
+    ("io_workers", "cpu_pool", "scenario"),
+    [(8, 0, "High I/O"), (1, 4, "CPU-intensive"), (8, 4, "Both"), (1, 0, "High I/O")],
+)
+def test_the_front_page_marks_the_row_this_server_was_started_for(
+    client, io_workers, cpu_pool, scenario
+):
+    class Other(SingleProcess):
+        def topology(self):
+            return {**super().topology(), "io_workers": io_workers, "cpu_pool": cpu_pool}
+
+    set_view(Other())
+    try:
+        rows = client.simulate_get("/").json["matrix"]
+        page = client.simulate_get("/", headers=BROWSER).text
+    finally:
+        set_view(SingleProcess())
+    (marked,) = [row["scenario"] for row in rows if row["this_server"]]
+    assert marked.startswith(scenario)
+    assert f'{html.escape(marked)} <span class="here">' in page
+
+
+def test_ops_are_offered_by_the_page_with_chaos_only(client, chaos):
+    assert "needs --chaos" not in client.simulate_get("/", headers=BROWSER).text
+    set_view(SingleProcess())
+    assert "needs --chaos" in client.simulate_get("/", headers=BROWSER).text
 
 
 def test_every_endpoint_of_the_page_answers(client):
