@@ -152,6 +152,8 @@ def _post(path: str, chaos: bool) -> str:
         off, note = " data-off", " needs --chaos"
     elif path.startswith("/cpu"):
         off, note = " data-off", " takes a file, see below"
+    elif path == "/ops/crash":
+        note = " may end several: a browser tries again"
     text = html.escape(path)
     return (
         f'<li data-method="POST" data-path="{text}"{off}><span><code>POST {text}</code>'
