@@ -92,7 +92,9 @@ def test_those_that_belong_together_have_one_name() -> None:
     found = results({**ALIKE, "1xP": 300.0, "NxP": 300.0}, scenario="cpu-gil")
 
     assert "CPU work in pure Python: pool processes (3 × the rest)" in headline(found)
-    assert "not for CPU work in pure Python (it says: worker threads, per process)" in headline(found)
+    assert "not for CPU work in pure Python (it says: worker threads, per process)" in headline(
+        found
+    )
 
 
 def test_where_less_is_better_the_rest_has_more() -> None:
