@@ -69,9 +69,9 @@ def linear_axis(title: str, values: Sequence[float]) -> Axis:
     return Axis(title, 0.0, count * step, False, ticks)
 
 
-def chart(x: Axis, y: Axis, lines: Sequence[Line], *, width: int = 505, height: int = 270) -> str:
+def chart(x: Axis, y: Axis, lines: Sequence[Line], *, width: int = 535, height: int = 270) -> str:
     """Return curves over two axes, with a legend on the right."""
-    left, top, right, bottom = 52, 12, 158, 44
+    left, top, right, bottom = 52, 12, 188, 44
     inner_w, inner_h = width - left - right, height - top - bottom
 
     def px(value: float) -> float:

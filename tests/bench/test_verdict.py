@@ -91,10 +91,9 @@ def test_the_verdict_is_a_sentence() -> None:
 def test_those_that_belong_together_have_one_name() -> None:
     found = results({**ALIKE, "1xP": 300.0, "NxP": 300.0}, scenario="cpu-gil")
 
-    assert "CPU work in pure Python: pool processes (3 × the rest)" in headline(found)
-    assert "not for CPU work in pure Python (it says: worker threads, per process)" in headline(
-        found
-    )
+    said = headline(found)
+    assert "CPU work in pure Python: pool processes (3 × the rest)" in said
+    assert "not for CPU work in pure Python (it says: worker threads, per process)" in said
 
 
 def test_where_less_is_better_the_rest_has_more() -> None:
