@@ -7,8 +7,8 @@ and the policy chooses again, knowing better.
 
 Rule 1: only what chance does not explain is moved. Connections that choose at
         random leave a worker `mean ± sqrt(mean)`; two of those are tolerated.
-Rule 2: where it does not help (the same worker takes them all again) it is
-        tried less and less often. Reconnecting costs, imbalance may not.
+Rule 2: where it does not help (all of them come back) it is tried less and
+        less often. Reconnecting costs, imbalance may not.
 
 No clock: times are monotonic seconds and passed in.
 """
@@ -20,6 +20,7 @@ from collections.abc import Sequence
 
 EVERY = 1.0  # s between two looks: the figures are 0.1 s old, clients need a moment to come back
 LONGEST = 60.0  # s between two looks, where the last ones did not help
+_HELPED = 0.75  # of the last excess; less is left, if giving up connections helps
 
 
 class Balance:
@@ -28,6 +29,7 @@ class Balance:
     def __init__(self) -> None:
         self._pause = EVERY
         self._next = 0.0
+        self._last = 0  # the excess at the last look
 
     def is_due(self, now: float) -> bool:
         """Return whether it is time to look."""
@@ -42,8 +44,9 @@ class Balance:
             now: monotonic seconds.
         """
         excess = above_the_mean(mine, everybody)
-        self._pause = min(LONGEST, self._pause * 2) if excess else EVERY
-        self._next = now + self._pause
+        in_vain = self._last and excess > _HELPED * self._last
+        self._pause = min(LONGEST, self._pause * 2) if in_vain else EVERY
+        self._next, self._last = now + self._pause, excess
         return excess
 
 

@@ -21,6 +21,7 @@ from hybrid.http.shared import Shared
 logger = logging.getLogger("hybrid.error")
 
 _AT_ONCE = 16  # connections taken per wake-up: the others leave some to their siblings
+_HESITATION = 0.002  # s that somebody with too many connections leaves to the others
 _BACK_OFF = 0.5  # s without accepting after the process ran out of descriptors
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
@@ -105,13 +106,26 @@ class Acceptor:
             return
         self._is_watching = True
         for listener in self._listeners:
-            self._loop.add_reader(listener.fileno(), self._accept, listener)
+            self._loop.add_reader(listener.fileno(), self._on_connection, listener)
 
     def _unwatch(self) -> None:
         if self._is_watching:
             self._is_watching = False
             for listener in self._listeners:
                 self._loop.remove_reader(listener.fileno())
+
+    def _on_connection(self, listener: socket.socket) -> None:
+        if not self._shared.shed:
+            self._accept(listener)
+            return
+        # It gives connections up. Whoever it said goodbye to must not find it first
+        # again; if nobody else has time, the client waits no longer than this.
+        self._unwatch()
+        self._back_off = self._loop.call_later(_HESITATION, self._accept_late, listener)
+
+    def _accept_late(self, listener: socket.socket) -> None:
+        self._watch()
+        self._accept(listener)
 
     def _accept(self, listener: socket.socket, most: int = _AT_ONCE) -> int:
         for taken in range(most):

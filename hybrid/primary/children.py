@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from hybrid.config import Config
@@ -18,7 +19,7 @@ from hybrid.pool.member import member_main
 from hybrid.pool.resources import WorkerResources, make_worker_resources
 from hybrid.primary.listening import Listening
 from hybrid.system.channel import Channel, channel_pair
-from hybrid.system.fork import Disposition, fork_child
+from hybrid.system.fork import Child, Disposition, fork_child
 from hybrid.system.handover import HandoverPair
 from hybrid.system.permits import PermitTable
 from hybrid.system.processes import kill
@@ -103,56 +104,35 @@ class Children:
             OSError: no room for a process or descriptor, or no free row.
         """
         listeners = self._listening.of_slot(slot)
-        row = self._scoreboard.claim(slot, generation, now)
-        if row is None:
-            raise OSError("the scoreboard has no free row")
-        ours, theirs = channel_pair()
-        resources = make_worker_resources()
-        handover = HandoverPair() if self._listening.handed_over else None
-        terminated = Terminated()
-        context = WorkerContext(
-            config=self.config,
-            slot=slot,
-            generation=generation,
-            row=row,
-            scoreboard=self._scoreboard,
-            channel=theirs,
-            listeners=tuple(listener.sock for listener in listeners),
-            handover=handover.theirs if handover is not None else None,
-            resources=resources,
-            permits=self._permits,
-            terminated=terminated,
-            facts=self._facts,
-        )
-        keep = [theirs.fileno(), *context.accepting_fds(), *resources.fds]
-        if self._permits is not None:
-            keep += self._permits.fds
-        dispositions: dict[signal.Signals, Disposition] = dict.fromkeys(
-            _PRIMARY_ONLY, signal.SIG_IGN
-        )
-        dispositions[signal.SIGTERM] = terminated
-        try:
-            child = fork_child(
-                lambda: run(context),
-                keep,
-                detach=[
-                    *self._sockets(),
-                    *self._links(),
-                    ours.sock,
-                    *(s for s in self._listening.all() if s not in context.listeners),
-                    *([handover.ours] if handover is not None else []),
-                ],
-                dispositions=dispositions,
-            )
-        except BaseException:
-            self._scoreboard.release(row)
-            ours.close()
-            resources.close()
+        with ExitStack() as undo, ExitStack() as passed_on:
+            row = self._scoreboard.claim(slot, generation, now)
+            if row is None:
+                raise OSError("the scoreboard has no free row")
+            undo.callback(self._scoreboard.release, row)
+            ours, theirs = channel_pair()
+            undo.callback(ours.close)
+            passed_on.callback(theirs.close)
+            resources = make_worker_resources()
+            undo.callback(resources.close)
+            handover = HandoverPair() if self._listening.handed_over else None
             if handover is not None:
-                handover.close()
-            raise
-        finally:
-            theirs.close()
+                undo.callback(handover.close)
+            context = WorkerContext(
+                config=self.config,
+                slot=slot,
+                generation=generation,
+                row=row,
+                scoreboard=self._scoreboard,
+                channel=theirs,
+                listeners=tuple(listener.sock for listener in listeners),
+                handover=handover.theirs if handover is not None else None,
+                resources=resources,
+                permits=self._permits,
+                terminated=Terminated(),
+                facts=self._facts,
+            )
+            child = self._fork(context, run, ours.sock, handover)
+            undo.pop_all()
         self._scoreboard.row(row).set("pid", child.pid)
         handle = WorkerHandle(
             worker, slot, generation, child.pid, child.pidfd, ours, row, resources, handover
@@ -160,6 +140,29 @@ class Children:
         self.workers[worker] = handle
         self._ids[child.pid] = worker
         return handle
+
+    def _fork(
+        self,
+        context: WorkerContext,
+        run: Callable[[WorkerContext], int],
+        link: socket.socket,
+        handover: HandoverPair | None,
+    ) -> Child:
+        keep = [context.channel.fileno(), *context.accepting_fds(), *context.resources.fds]
+        if self._permits is not None:
+            keep += self._permits.fds
+        others = [s for s in self._listening.all() if s not in context.listeners]
+        pair = [handover.ours] if handover is not None else []
+        dispositions: dict[signal.Signals, Disposition] = dict.fromkeys(
+            _PRIMARY_ONLY, signal.SIG_IGN
+        )
+        dispositions[signal.SIGTERM] = context.terminated
+        return fork_child(
+            lambda: run(context),
+            keep,
+            detach=[*self._sockets(), *self._links(), link, *others, *pair],
+            dispositions=dispositions,
+        )
 
     def hatch(self, owner: WorkerHandle) -> tuple[int, int, socket.socket]:
         """Fork a pool process for a worker.

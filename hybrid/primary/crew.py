@@ -164,8 +164,10 @@ class Crew:
             self.tell(handle.id, m.HatchRefused(request, str(ex)))
             return
         with sock:
-            self.tell(handle.id, m.Hatched(request, pid), (sock.fileno(), pidfd))
-        os.close(pidfd)
+            fds = (sock.fileno(),) if pidfd < 0 else (sock.fileno(), pidfd)
+            self.tell(handle.id, m.Hatched(request, pid), fds)
+        if pidfd >= 0:
+            os.close(pidfd)
 
     # -- links ---------------------------------------------------------------------
 

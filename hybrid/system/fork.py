@@ -159,4 +159,8 @@ def _reseed() -> None:
 
 
 def _open_pidfd(pid: int) -> int:
-    return os.pidfd_open(pid) if hasattr(os, "pidfd_open") else -1
+    """Return a pidfd, -1 where there is none (not Linux) or no descriptor is left."""
+    try:
+        return os.pidfd_open(pid) if hasattr(os, "pidfd_open") else -1
+    except OSError:
+        return -1  # the child is there all the same, and a child's pid is safe until it is reaped

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 from collections.abc import Callable
 
@@ -85,3 +86,23 @@ def test_the_log_says_how_a_worker_died(serve: Serve, how: str) -> None:
         os.kill(server.workers()[0]["pid"], signal.SIGSEGV)
         server.wait_for_log("killed by SIGSEGV")
     wait_until(lambda: len(server.workers()) == 2, what="whole again")
+
+
+def test_a_primary_that_cannot_fork_says_so_and_tries_again_and_leaks_nothing(
+    serve: Serve,
+) -> None:
+    server = serve("--io-workers", "2", "--cpu-pool", "0")
+    primary = psutil.Process(server.pid)
+    before = primary.num_fds()
+    limit = resource.prlimit(server.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (3, limit[1]))  # nothing can be opened
+    victim = server.workers()[0]["pid"]
+
+    os.kill(victim, signal.SIGKILL)
+    wait_until(lambda: server.log.count("cannot fork a worker") >= 4, what=server.log)
+    assert server.get("/hello")[0] == 200
+    resource.prlimit(server.pid, resource.RLIMIT_NOFILE, limit)
+
+    wait_until(lambda: len(server.workers()) == 2, what="whole again")
+    assert len(server.status()["workers"]) == 2
+    assert primary.num_fds() == before

@@ -22,7 +22,7 @@ from tests.cluster.load import Account, Kind, Load, Loss
 Serve = Callable[..., Server]
 FULL = bool(os.environ.get("HYBRID_SOAK"))
 LINGER = 1.0  # s; hybrid.config.HttpConfig.linger
-AFTER = 1.0  # s after a kill within which its connections are seen to be gone
+AFTER = 5.0  # s after a kill within which its connections are seen to be gone
 LONG = 3000 if FULL else 1200  # ms of the longest job
 KINDS = [
     Kind("/hello"),
@@ -145,8 +145,8 @@ class Killer:
             ports = {c.raddr.port for c in victim.net_connections("tcp") if c.raddr}
         except psutil.NoSuchProcess:
             return  # replaced a moment ago; another turn
+        self.kills.append((time.monotonic(), ports))  # first: a client may see it at once
         victim.kill()
-        self.kills.append((time.monotonic(), ports))
         wait_until(lambda: not psutil.pid_exists(victim.pid), what="reaped")
 
     def excuses(self, loss: Loss) -> bool:

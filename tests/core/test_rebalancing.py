@@ -38,17 +38,23 @@ def test_connections_that_choose_at_random_are_left_alone() -> None:
     assert moved < 0.02 * 100 * 256
 
 
-def test_where_it_does_not_help_it_is_tried_less_often_and_at_once_when_it_does() -> None:
+def test_where_it_does_not_help_it_is_tried_less_often() -> None:
     balance, now, pauses = Balance(), 100.0, []
-    for _ in range(8):
+    for _ in range(9):
         assert balance.is_due(now)
         assert balance.look(20, [20, 0], now) == 10
         start = now
         while not balance.is_due(now):
             now += EVERY
         pauses.append(now - start)
-    assert pauses[:3] == [2 * EVERY, 4 * EVERY, 8 * EVERY]
+    assert pauses[:4] == [EVERY, 2 * EVERY, 4 * EVERY, 8 * EVERY]
     assert pauses[-1] == LONGEST
 
-    assert balance.look(10, [10, 10], now) == 0
-    assert balance.is_due(now + EVERY)
+
+def test_while_it_helps_it_goes_on_every_second() -> None:
+    balance, now = Balance(), 100.0
+    for mine, rest in ((64, 0), (40, 8), (28, 12), (16, 16)):
+        assert balance.is_due(now)
+        balance.look(mine, [mine, rest, rest, rest], now)
+        assert not balance.is_due(now + EVERY / 2)
+        now += EVERY
