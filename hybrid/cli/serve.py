@@ -8,9 +8,9 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -20,9 +20,6 @@ from hybrid.cli.options import add_options
 from hybrid.cli.settings import ServeCommand, build_config, load_file, origins, reader_again
 from hybrid.config import Config
 from hybrid.errors import AppLoadError, ConfigError
-
-if TYPE_CHECKING:
-    from hybrid.system.listeners import Listener
 
 logger = logging.getLogger("hybrid.error")
 
@@ -146,6 +143,7 @@ def run(config: Config, reread: Callable[[], Config]) -> int:
             server_context(config.bind.certfile, config.bind.keyfile)  # or say at once why not
         preload(config.app.preload)
         from hybrid.primary.configuration import Configuration
+        from hybrid.primary.facts import cluster_facts
         from hybrid.primary.listening import Listening
         from hybrid.primary.main import Primary
         from hybrid.primary.notify import Notifier
@@ -158,7 +156,7 @@ def run(config: Config, reread: Callable[[], Config]) -> int:
         scoreboard = Scoreboard(2 * max(16, 2 * config.io_workers))
         limit = config.cpu.limit
         permits = PermitTable(limit, len(scoreboard)) if limit is not None else None
-        facts = _facts(config, listeners, budget, began)
+        facts = cluster_facts(config, listeners, budget, began)
         _warn_of_oversubscription(config, budget)
 
         def on_ready(generation: int) -> None:
@@ -182,27 +180,6 @@ def run(config: Config, reread: Callable[[], Config]) -> int:
             ).run()
     finally:
         close_all(listeners)
-
-
-def _facts(
-    config: Config, listeners: Sequence[Listener], budget: int, began: float
-) -> dict[str, object]:
-    """Return what is fixed from now on, and any worker may show."""
-    address = ", ".join(listener.address for listener in listeners)
-    if config.bind.certfile is not None:
-        address = address.replace("http://", "https://")
-    return {
-        "address": address,
-        "pid": os.getpid(),
-        "version": __version__,
-        "started_at": began,
-        "io_workers": config.io_workers,
-        "cpu_pool": config.cpu.slots,
-        "cpu_lane": config.cpu.lane,
-        "cpu_limit": config.cpu.limit,
-        "cpu_budget": budget,
-        "scheduling": config.scheduling,
-    }
 
 
 def banner(config: Config, address: str, budget: int, took: float) -> str:

@@ -16,6 +16,7 @@ the event loop's thread of a worker; a job has no access to it.
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,8 @@ from hybrid.cluster.registry import Decorator, Moment
 from hybrid.core.mail import ALL, LEADER, PRIMARY
 
 if TYPE_CHECKING:
+    from hybrid.primary.forked import ForkedWorker as ForkedWorker
+    from hybrid.primary.script import Primary as Primary
     from hybrid.worker.mailbox import Message as Message
 
 on_message = Decorator(Moment.MESSAGE)  # handler(message); see Message
@@ -35,6 +38,8 @@ on_leadership = Decorator(Moment.LEADERSHIP)  # hook(is_leader)
 on_event = Decorator(Moment.EVENT)  # hook(event) in the leader; a dict as `hybrid events` prints
 
 _LAZY = {
+    "ForkedWorker": "hybrid.primary.forked",
+    "Primary": "hybrid.primary.script",
     "Message": "hybrid.worker.mailbox",
 }
 
@@ -42,9 +47,12 @@ __all__ = [
     "ALL",
     "LEADER",
     "PRIMARY",
+    "ForkedWorker",
     "Message",
+    "Primary",
     "broadcast",
     "is_leader",
+    "messages",
     "on_drain",
     "on_drained",
     "on_event",
@@ -55,6 +63,7 @@ __all__ = [
     "ping",
     "request",
     "send",
+    "serve",
     "slot",
 ]
 
@@ -98,6 +107,32 @@ async def request(to: To, body: Any, timeout: float = 5.0) -> Any:
 async def ping(to: To, timeout: float = 5.0) -> float:
     """Return the seconds that a message takes to a process and back; no handler is asked."""
     return await membership().ping(to, timeout)
+
+
+async def serve(app: Any) -> None:
+    """Serve HTTP on the primary's addresses until the order to leave, and through the drain.
+
+    In a function that `Primary.fork` was given. Hooks run as in ``hybrid serve``.
+
+    Args:
+        app: an ASGI application, its ``module:attribute``, or a function of one
+            request (see `hybrid.api.function`) that returns str, bytes or JSON values.
+
+    Raises:
+        NotInCluster: this process is no script's worker, has served already, or its
+            primary has no address.
+        SystemExit: it cannot start; the primary has heard why. 4: it cannot be imported.
+    """
+    await membership().serve(app)
+
+
+def messages() -> AsyncIterator[Message]:
+    """Return what comes and no `on_message` handler takes, one by one.
+
+    In a function that `Primary.fork` was given. Ends with the order to leave,
+    after everything that came before it: a job at hand is finished.
+    """
+    return membership().messages()
 
 
 def is_leader() -> bool:

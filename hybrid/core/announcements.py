@@ -43,6 +43,7 @@ class ExitReason(Enum):
     """Why a worker is gone."""
 
     DRAINED = "drained"  # asked to leave, and finished what it had
+    FINISHED = "finished"  # a script's worker whose function has returned
     RECYCLED = "recycled"  # the same, because it had reached a limit (requests, age, memory)
     CRASHED = "crashed"  # left by itself: an exception, os._exit, a failed boot
     KILLED = "killed"  # a signal ended it
@@ -130,5 +131,5 @@ def exit_reason(
         return ExitReason.OOM if out_of_memory else ExitReason.KILLED
     if state is not State.DRAINING or code != 0:
         return ExitReason.CRASHED
-    asked = leaving in (None, "reload", "SIGTERM")
+    asked = leaving in (None, "reload", "SIGTERM", "disconnect", "stop")
     return ExitReason.DRAINED if asked else ExitReason.RECYCLED

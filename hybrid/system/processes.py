@@ -18,17 +18,17 @@ def describe_exit(status: int) -> str:
     return f"killed by {name}{hint}"
 
 
-def kill(pid: int, pidfd: int = -1) -> None:
-    """Send SIGKILL; a process that is already gone is fine.
+def kill(pid: int, pidfd: int = -1, number: signal.Signals = signal.SIGKILL) -> None:
+    """Send a signal; a process that is already gone is fine.
 
     A pidfd names one process for ever; a bare pid is safe only for a child
     that its own parent has not reaped yet.
     """
     try:
         if pidfd >= 0:
-            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            signal.pidfd_send_signal(pidfd, number)
         else:
-            os.kill(pid, signal.SIGKILL)
+            os.kill(pid, number)
     except ProcessLookupError:
         pass
 

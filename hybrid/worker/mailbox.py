@@ -79,6 +79,7 @@ class Mailbox:
         self._numbers = itertools.count(1)
         self._owed: dict[int, asyncio.Future[Any]] = {}  # receipts and replies, by number
         self._running: set[asyncio.Task[None]] = set()  # handlers
+        self._has_warned = False  # of messages that nobody takes
         self.inbox: Inbox[Message] | None = None  # for what no handler takes
         self.server: Server | None = None  # a script's worker serves when it says so
 
@@ -170,8 +171,9 @@ class Mailbox:
                 message.fail(f"worker {self.slot} has too many unread messages")
         elif not handlers:
             message.fail(f"worker {self.slot} has no on_message handler")
-            if not message.wants_reply:
-                logger.debug("a message from %d found no handler", message.sender)
+            if not self._has_warned:
+                self._has_warned = True
+                logger.warning("a message found no on_message handler; no other will be logged")
         for handler in handlers:
             task = self._loop.create_task(self._call(handler, message))
             self._running.add(task)

@@ -17,6 +17,7 @@ from typing import Any
 from hybrid.api.function import as_application
 from hybrid.cluster.membership import set_membership
 from hybrid.core import messages as m
+from hybrid.errors import NotInCluster
 from hybrid.worker.context import WorkerContext
 from hybrid.worker.inbox import Inbox
 from hybrid.worker.mailbox import Message
@@ -40,7 +41,7 @@ class Program:
         mailbox = worker.mailbox
         inbox: Inbox[Message] = Inbox(lambda: worker.link.send(m.Ready(listening=False)))
         mailbox.inbox = inbox
-        mailbox.server = lambda app: _serve(worker, app)
+        mailbox.server = _Serving(worker).serve
         worker.on_order = inbox.end
         set_membership(mailbox)
         worker.watch_for_term()
@@ -50,10 +51,23 @@ class Program:
         return result if isinstance(result, int) else 0
 
 
-async def _serve(worker: Worker, app: Any) -> None:
-    if isinstance(app, str):
-        code = await worker.serve(replace(worker.context.config.app, target=app))
-    else:
-        code = await worker.serve(as_application(app))
-    if code:
-        sys.exit(code)  # it has told the primary why it cannot serve
+class _Serving:
+    """What `hybrid.cluster.serve` does in this worker, once."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self._has_begun = False
+
+    async def serve(self, app: Any) -> None:
+        context = self._worker.context
+        if not context.accepting_fds():
+            raise NotInCluster('nothing to serve on: Primary("127.0.0.1:8000") opens an address')
+        if self._has_begun:
+            raise NotInCluster("this worker has served already; a new one can be forked")
+        self._has_begun = True
+        if isinstance(app, str):
+            code = await self._worker.serve(replace(context.config.app, target=app))
+        else:
+            code = await self._worker.serve(as_application(app))
+        if code:
+            sys.exit(code)  # it has told the primary why it cannot serve

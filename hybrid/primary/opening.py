@@ -1,0 +1,58 @@
+"""What a primary opens before it forks: sockets, scoreboard, permits; and the preloaded stack."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from hybrid.config import Config
+from hybrid.core.scheduling import Policy
+from hybrid.http.tls import server_context
+from hybrid.primary.facts import cluster_facts
+from hybrid.primary.listening import Listening
+from hybrid.primary.preload import preload
+from hybrid.system.cpu_budget import cpu_budget
+from hybrid.system.listeners import close_all, open_listeners
+from hybrid.system.permits import PermitTable
+from hybrid.system.scoreboard import Scoreboard
+
+ROWS = 256  # of the scoreboard: most workers of a script at once; 2 kB each, touched on use
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """Everything that is there before the first fork of a script's cluster."""
+
+    listening: Listening
+    scoreboard: Scoreboard
+    permits: PermitTable | None
+    facts: dict[str, object]
+    address: str
+
+
+def open_cluster(config: Config) -> Opened:
+    """Bind, preload, allocate.
+
+    Raises:
+        ConfigError: an address cannot be bound, the certificate not read, or a
+            module not preloaded.
+    """
+    began = time.monotonic()
+    listeners = open_listeners(config.bind)
+    try:
+        if config.bind.certfile is not None:
+            server_context(config.bind.certfile, config.bind.keyfile)  # or say at once why not
+        preload(config.app.preload)
+        scoreboard = Scoreboard(ROWS)
+        limit = config.cpu.limit
+        facts = cluster_facts(config, listeners, cpu_budget(), began)
+        return Opened(
+            Listening(listeners, Policy(config.scheduling), 1, config.bind.backlog),
+            scoreboard,
+            PermitTable(limit, len(scoreboard)) if limit is not None else None,
+            facts,
+            str(facts["address"]),
+        )
+    except BaseException:
+        close_all(listeners)
+        raise
