@@ -6,7 +6,7 @@ ARGS   ?= --io-workers 8 --cpu-pool 4
 STAMP  := $(VENV)/.installed
 RESULTS := benchmarks/results
 
-.PHONY: help serve test check fmt soak bench bench-pool fairness matrix peers picture bench-http notebooks lock clean
+.PHONY: help serve test check fmt soak bench bench-pool fairness record picture bench-http notebooks lock clean
 
 help:  ## list the verbs
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -38,11 +38,8 @@ bench-pool: $(STAMP)  ## the pool beside its peers (loky and piscina are fetched
 fairness: $(STAMP)  ## is one line per worker with shared permits as fair as one line for all?
 	@exec $(BIN)/python -m benchmarks.fairness
 
-matrix: $(STAMP)  ## measure the decision matrix again (ten minutes), then make picture
-	@exec $(BIN)/hybrid bench matrix --quick --blocks 5 --out $(RESULTS)/matrix.json
-
-peers: $(STAMP)  ## the same load on Node and uvicorn
-	@exec $(BIN)/hybrid bench peers --out $(RESULTS)/peers.json
+record: $(STAMP)  ## measure again all that README and notebooks show (20 minutes, quiet machine); can be resumed
+	@exec $(BIN)/python -m benchmarks.record
 
 picture: $(STAMP)  ## the recorded matrix as picture and verdict, for the README
 	@exec $(BIN)/hybrid bench report $(RESULTS)/matrix.json --svg $(RESULTS)/matrix.svg --readme README.md
@@ -50,7 +47,7 @@ picture: $(STAMP)  ## the recorded matrix as picture and verdict, for the README
 bench-http: $(STAMP)  ## HTTP connections beside Node's and other Python servers'; needs wrk and node
 	@exec $(BIN)/python -m benchmarks.http $(BENCH_ARGS)
 
-notebooks: $(STAMP)  ## show recorded results; measure anew: HYBRID_NB_PROFILE=full make notebooks
+notebooks: $(STAMP)  ## show in the notebooks what is recorded
 	@for book in notebooks/*.ipynb; do $(BIN)/jupyter execute --inplace "$$book" || exit 1; done
 
 lock: $(STAMP)  ## pin the newest versions that pyproject.toml allows, for every Python from 3.11

@@ -72,6 +72,7 @@ def load(url: str, out: Path | None, as_json: bool, **options: Any) -> None:
     """Offer load to URL: an open loop, so a stall of the server is not hidden."""
     from rich.console import Console
 
+    from hybrid.bench.fingerprint import fingerprint
     from hybrid.bench.generator import LoadFailed, LoadGenerator
     from hybrid.bench.report_text import print_load
 
@@ -84,7 +85,7 @@ def load(url: str, out: Path | None, as_json: bool, **options: Any) -> None:
     if out is not None:
         result.records.save(out)
     if as_json:
-        click.echo(json.dumps(result.summary, indent=2))
+        click.echo(json.dumps({"machine": fingerprint(), **result.summary}, indent=2))
     else:
         print_load(Console(), result.summary)
 
@@ -125,11 +126,12 @@ def calibrate(seconds: float, as_json: bool) -> None:
     from rich.console import Console
 
     from hybrid.bench.calibrate import calibrate as measure
+    from hybrid.bench.fingerprint import fingerprint
     from hybrid.bench.report_text import print_calibration
 
     found = measure(seconds)
     if as_json:
-        click.echo(json.dumps(found.to_dict(), indent=2))
+        click.echo(json.dumps({"machine": fingerprint(), **found.to_dict()}, indent=2))
     else:
         print_calibration(Console(), found)
 

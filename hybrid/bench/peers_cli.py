@@ -28,20 +28,38 @@ def peers(io_workers: int, cpu_pool: int, blocks: int, seconds: float, out: Path
     """
     from rich.console import Console
 
-    from hybrid.bench.peers import begin, run
+    from hybrid.bench.peers import begin
 
     console = Console()
-    found = begin(io_workers, cpu_pool)
+    with console.status("installing what is missing"):
+        found = begin(io_workers, cpu_pool)
     try:
-        for cell in run(found, blocks, seconds):
-            console.print(f"block {cell.block + 1}: {found.titles[cell.peer]}", style="dim")
+        _measure(console, found, blocks, seconds, out)
     except KeyboardInterrupt:
         console.print("interrupted: reporting what was measured so far", style="yellow")
     print_comparison(console, found)
     if out is not None and found.cells:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(json.dumps(found.to_dict(), indent=1, allow_nan=False) + "\n")
         console.print(f"stored in {out}")
+
+
+def _measure(
+    console: Console, found: Comparison, blocks: int, seconds: float, out: Path | None
+) -> None:
+    """Run every block under a progress bar; what is measured is stored at once."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import TimeRemainingColumn as Left
+
+    from hybrid.bench.peers import run
+    from hybrid.bench.storage import replace_text
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Left())
+    with Progress(*columns, console=console) as progress:
+        bar = progress.add_task("how long a job takes alone", total=blocks * len(found.titles))
+        for cell in run(found, blocks, seconds):
+            label = f"block {cell.block + 1}: {found.titles[cell.peer]}"
+            progress.update(bar, advance=1, description=label)
+            if out is not None:
+                replace_text(out, json.dumps(found.to_dict(), indent=1, allow_nan=False) + "\n")
 
 
 def print_comparison(console: Console, found: Comparison) -> None:

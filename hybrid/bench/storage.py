@@ -14,9 +14,14 @@ def save(results: Results, path: Path) -> None:
     cells = whole.pop("cells")
     head = json.dumps(whole, indent=1, allow_nan=False).removesuffix("\n}")
     lines = ",\n  ".join(json.dumps(cell, allow_nan=False) for cell in cells)
+    replace_text(path, f'{head},\n "cells": [\n  {lines}\n ]\n}}\n')
+
+
+def replace_text(path: Path, content: str) -> None:
+    """Write a file in one step: whoever reads it sees the old or the new one, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_suffix(".part")
-    draft.write_text(f'{head},\n "cells": [\n  {lines}\n ]\n}}\n')
+    draft.write_text(content)
     draft.replace(path)
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from pathlib import Path
 
 import nbformat
 import pytest
+
+from hybrid.bench.fingerprint import one_line
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # its dependencies announce their own futures
@@ -49,6 +52,31 @@ def test_a_notebook_runs_and_its_orderings_hold(
     assert "**no**" not in said
 
 
-def test_committed_notebooks_stay_small() -> None:
-    for path in NOTEBOOKS.glob("*.ipynb"):
-        assert path.stat().st_size < 1_000_000, path.name
+BOOKS = sorted(NOTEBOOKS.glob("*.ipynb"))
+RESULTS = NOTEBOOKS.parent / "benchmarks" / "results"
+
+
+@pytest.mark.parametrize("path", BOOKS, ids=lambda path: path.stem)
+def test_a_committed_notebook_shows_what_is_recorded(path: Path) -> None:
+    recorded = [*RESULTS.glob("matrix.json"), *RESULTS.glob("notebook-*.json")]
+    machines = {one_line(json.loads(each.read_text())["machine"]) for each in recorded}
+    code = [c for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"]
+    shown = [output for cell in code for output in cell.outputs]
+
+    said = "\n".join(str(each.get("data", {}).get("text/markdown", "")) for each in shown)
+
+    assert not [each for each in shown if each.output_type == "error"]
+    assert any(line in said for line in machines), "run: make notebooks"
+    assert "| yes |" in said
+    assert "**no**" not in said
+    assert path.stat().st_size < 1_000_000
+
+
+@pytest.mark.parametrize("path", BOOKS, ids=lambda path: path.stem)
+def test_a_notebook_asks_guesses_measures_compares_and_doubts(path: Path) -> None:
+    cells = nbformat.read(path, as_version=4).cells
+    text = "\n".join(c.source for c in cells if c.cell_type == "markdown")
+
+    order = ("Question", "Hypothesis", "Measurement", "Prediction against measurement", "Verdict")
+    places = [text.index(each) for each in (*order, "What would change the conclusion")]
+    assert places == sorted(places)

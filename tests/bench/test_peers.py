@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import shutil
 from dataclasses import replace
@@ -13,7 +14,9 @@ from click.testing import CliRunner
 from hybrid.bench import peers, peers_cli
 from hybrid.bench.cli import bench
 from hybrid.bench.peers import HYBRID, Comparison, Peer, PeerCell, begin, known_peers, run
-from hybrid.bench.server import NULL_SERVER, Server
+from hybrid.bench.procfs import session_members
+from hybrid.bench.server import NULL_SERVER
+from workloads.kernels.primes import primes
 
 STAND = Peer(HYBRID, "one", lambda n, m: NULL_SERVER, lambda: "")
 OTHER = replace(STAND, name="other", title="another")
@@ -77,21 +80,23 @@ def test_the_command_reports_and_stores(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert peers_cli.__doc__
 
 
-@pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
-@pytest.mark.skipif(
-    not (peers.PEERS / "node" / "node_modules").is_dir(), reason="the peers are not installed"
-)
-def test_the_node_stack_computes_what_ours_does() -> None:
-    import http.client
+@pytest.mark.parametrize("name", ["node", "uvicorn"])
+def test_a_peer_computes_what_we_do(name: str) -> None:
+    peer = next(each for each in known_peers() if each.name == name)
+    missing = peer.install()  # on demand, as the command does it
+    if missing:
+        pytest.skip(missing)  # no node, or no registry: it cannot be had here
 
-    from workloads.kernels.primes import primes
-
-    node = next(each for each in known_peers() if each.name == "node")
-    server: Server
-    with node.server(2, 1) as server:
+    with peer.server(2, 1) as server:
         connection = http.client.HTTPConnection(server.host, server.port, timeout=10)
-        connection.request("GET", "/cpu/primes?n=10000")
-        answer = json.loads(connection.getresponse().read())
+        answers = []
+        for path in ("/hello", "/io/wait?ms=1", "/cpu/primes?n=10000"):
+            connection.request("GET", path)
+            response = connection.getresponse()
+            answers.append((response.status, response.read()))
         connection.close()
+        running = server.pid
 
-    assert answer["result"] == primes(10_000)
+    assert [status for status, _ in answers] == [200, 200, 200]
+    assert json.loads(answers[-1][1])["result"] == primes(10_000)
+    assert session_members(running) == []

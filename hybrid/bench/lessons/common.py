@@ -17,6 +17,7 @@ from hybrid.bench.plan import LoadPlan, Stream
 from hybrid.bench.records import Floats as Floats
 from hybrid.bench.records import Records as Records
 from hybrid.bench.server import Server
+from hybrid.bench.storage import replace_text
 
 Row = TypeVar("Row")
 RESULTS = Path(__file__).resolve().parents[3] / "benchmarks" / "results"
@@ -35,8 +36,8 @@ def wanted_profile(name: str, wanted: str | None) -> str:
 
 
 def recording(name: str) -> Path:
-    """Return where the results of a notebook are kept."""
-    return RESULTS / f"{name}.json"
+    """Return where the results of a notebook are kept; HYBRID_NB_RESULTS is another folder."""
+    return Path(os.environ.get("HYBRID_NB_RESULTS") or RESULTS) / f"{name}.json"
 
 
 def obtain(
@@ -58,10 +59,9 @@ def obtain(
         return one_line(stored["machine"]), [kind(**each) for each in stored["rows"]]
     machine, found = fingerprint(), measure(profile == "full")
     if profile == "full":
-        path.parent.mkdir(parents=True, exist_ok=True)
         rows = [asdict(each) for each in found]  # type: ignore[call-overload]
         stored = {"format": 1, "machine": machine, "rows": rows}
-        path.write_text(json.dumps(stored, indent=1, allow_nan=False) + "\n")
+        replace_text(path, json.dumps(stored, indent=1, allow_nan=False) + "\n")
     return one_line(machine), found
 
 
