@@ -62,7 +62,7 @@ def budget() -> int:
 
 def start(times: int) -> list[Row]:
     """Kill an idle pool process again and again; its replacement's log line tells."""
-    with serve("--io-workers", "1", "--cpu-pool", "2") as server:
+    with serve("--io-workers", "1", "--cpu-pool", "2", "--log-level", "debug") as server:
         for count in range(times):
             lines = _READY.findall(server.log(1000))
             os.kill(int(lines[-1][0]), signal.SIGKILL)

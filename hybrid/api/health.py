@@ -21,9 +21,16 @@ class Ready:
     """``/readyz``: this worker has its application and pool, and is not draining."""
 
     async def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """Answer 200, or 503 while draining."""
-        ready = current_view().ready()
+        """Answer 200, or 503 while draining; with ``verbose`` how the other workers are, too."""
+        view = current_view()
+        ready = view.ready()
         resp.status = falcon.HTTP_200 if ready else falcon.HTTP_503
         resp.media = {"status": "ready" if ready else "draining"}
+        if req.get_param_as_bool("verbose", blank_as_true=True):
+            workers = view.status()["workers"]
+            resp.media |= {
+                "worker": view.topology()["worker"],
+                "workers": {str(worker["slot"]): worker["state"] for worker in workers},
+            }
 
     on_head = on_get

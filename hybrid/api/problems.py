@@ -63,8 +63,20 @@ def serialize_http_error(
     req: falcon.Request, resp: falcon.Response, exception: falcon.HTTPError
 ) -> None:
     """Falcon's error serializer: every HTTPError becomes a problem."""
-    title = exception.title or falcon.code_to_http_status(exception.status)
-    write_problem(req, resp, exception.status_code, title, exception.description or title)
+    line = falcon.code_to_http_status(exception.status)  # "404 Not Found"
+    title = line.partition(" ")[2] if exception.title in (None, line) else exception.title
+    detail = exception.description or _explain(req, exception) or title
+    write_problem(req, resp, exception.status_code, title, detail)
+
+
+def _explain(req: falcon.Request, exception: falcon.HTTPError) -> str | None:
+    """Return what Falcon's own errors leave to the number."""
+    if exception.status_code == 404:
+        return f"there is nothing at {req.path[:100]}"
+    if exception.status_code == 405:
+        allowed = dict(exception.headers or ()).get("Allow", "something else")
+        return f"{req.method} is not possible here; {allowed} is"
+    return None
 
 
 async def handle_job_error(

@@ -16,8 +16,14 @@ Examples:
   hybrid serve                                    the demonstration application
   hybrid serve --io-workers 8 --cpu-pool 4        8 processes, 4 jobs at once in each
   hybrid serve shop.app:app --bind 0.0.0.0:80     your own ASGI application
-  hybrid status; hybrid reload; hybrid scale +1   look at a running server, change it
+  hybrid check shop.app:app && hybrid reload      new code, if it can start
+  hybrid status --json                            every worker, for a program
+  hybrid top                                      the same, live
+  hybrid events                                   what happens to workers, as it happens
+  hybrid scale +1; hybrid drain 3                 one worker more; replace that of slot 3
+  hybrid stop                                     finish every request, then end
   hybrid bench load http://127.0.0.1:8000/hello   an open-loop load on any server
+  hybrid advise shop.app:app --get /books         which topology fits these endpoints
 
 \b
 Signals of the primary (the process that `hybrid serve` starts):

@@ -11,8 +11,11 @@ logger = logging.getLogger("hybrid.error")
 class PoolObserver(Protocol):
     """Is told about events that an operator may want to know. Event-loop thread."""
 
-    def happened(self, event: str, **facts: object) -> None:
-        """Something happened; `event` is a fixed phrase, `facts` its numbers."""
+    def happened(self, event: str, *, expected: bool = False, **facts: object) -> None:
+        """Something happened; `event` is a fixed phrase, `facts` its numbers.
+
+        `expected`: it belongs to an ordinary start, so only who debugs wants to read it.
+        """
 
     def warned(self, text: str) -> None:
         """Something the application's author should change."""
@@ -24,9 +27,12 @@ class PoolObserver(Protocol):
 class LoggingObserver:
     """Writes everything to the log."""
 
-    def happened(self, event: str, **facts: object) -> None:
+    def happened(self, event: str, *, expected: bool = False, **facts: object) -> None:
         """Log one line, ``key=value``."""
-        logger.info("%s %s", event, " ".join(f"{key}={value}" for key, value in facts.items()))
+        level = logging.DEBUG if expected else logging.INFO
+        logger.log(
+            level, "%s %s", event, " ".join(f"{key}={value}" for key, value in facts.items())
+        )
 
     def warned(self, text: str) -> None:
         """Log the advice."""

@@ -42,6 +42,7 @@ from hybrid.pool.wire import Frame, decode
 
 _REFILL = 2.0  # replacements per second, in the long run
 _QUARANTINE = 256 * 1024 * 1024  # bytes kept by a process's jobs before it is replaced
+_SLOW_IMPORT = 2.0  # s; what nobody wants to pay in every process, and does not know
 _JITTER = 0.2  # share added to their limits, so that processes leave at different times
 
 
@@ -68,6 +69,7 @@ class ProcessLane:
         self._rate = ReplacementRate(max(4, 3 * settings.slots), _REFILL)
         self._later: asyncio.TimerHandle | None = None  # of `_grow`, when the rate is used up
         self._warming: asyncio.Future[None] | None = None  # who waits for `warm`
+        self._is_slow_told = False
         self._is_closing = False
 
     # -- for the pool ------------------------------------------------------------
@@ -217,10 +219,20 @@ class ProcessLane:
 
     def link_ready(self, link: Link, seconds: float) -> None:
         """A process takes jobs from now on."""
-        after = f"{time.monotonic() - link.asked_at:.4f}"
         self._observer.happened(
-            "pool process ready", pid=link.pid, after=after, imports=f"{seconds:.4f}"
+            "pool process ready",
+            expected=self._warming is not None,
+            pid=link.pid,
+            after=f"{time.monotonic() - link.asked_at:.4f}",
+            imports=f"{seconds:.4f}",
         )
+        if seconds > _SLOW_IMPORT and not self._is_slow_told:
+            self._is_slow_told = True
+            self._observer.warned(
+                f"importing the jobs' modules took {seconds:.1f} s in a pool process, and every "
+                "one does it: jobs belong in a module that imports little; --preload shares what "
+                "third-party modules cost"
+            )
         self._idle.append(link)
         if self._leaving is not None:
             self._let_go()
@@ -298,8 +310,8 @@ class ProcessLane:
     def link_lost(self, link: Link, call: Call | None, has_begun: bool) -> None:
         """A process is dead."""
         self._drop(link)
-        facts = {"pid": link.pid, "job": call.job.name if call is not None else "-"}
-        self._observer.happened("pool process died", **facts)
+        job = call.job.name if call is not None else "-"
+        self._observer.happened("pool process died", pid=link.pid, job=job)
         self._grow()
         self._errands.lost(link)
         if call is None:

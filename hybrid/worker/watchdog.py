@@ -30,7 +30,13 @@ _AGAIN = 10.0  # s before the same line of code is named again
 _SHORTEST = 0.005  # s between two looks
 _STARVED = 0.2  # of the time on a CPU; less, and the process did not run at all
 _MACHINERY = ("asyncio/", "selectors.py", "uvloop", "hybrid/worker/main.py")
-_WAITING = ("threading.py", "queue.py", "concurrent/futures/thread.py", "hybrid/worker/watchdog.py")
+_WAITING = (  # where the innermost frame is when a thread waits; a job's own is elsewhere
+    "threading.py",
+    "queue.py",
+    "concurrent/futures/thread.py",
+    "hybrid/worker/watchdog.py",
+    "hybrid/pool/threads.py",
+)
 _LIBRARIES = ("site-packages", "/lib/python")
 
 

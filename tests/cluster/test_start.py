@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
@@ -25,6 +26,7 @@ def test_the_banner_names_address_topology_and_time(serve: Serve) -> None:
     assert "3 I/O workers × 2 slots, at most 2 jobs at once on a budget of" in server.log
     assert server.wait_for_log(r"ready after \d+\.\d\d s")
     assert len(server.workers()) == 3
+    assert "listening on" in server.lines[0]  # an ordinary start says nothing else
 
 
 def test_every_worker_answers_on_the_one_port(serve: Serve) -> None:
@@ -162,6 +164,10 @@ def test_help_shows_examples_and_the_signals() -> None:
     assert "TTIN, TTOU" in text
     assert "hybrid serve --io-workers 8 --cpu-pool 4" in text
     assert "Examples:" in run("serve", "--help").stdout
+    commands = re.findall(r"^  (\w+)  ", text.split("Commands:")[1], re.MULTILINE)
+    assert {"serve", "status", "bench"} <= set(commands)
+    for command in commands:
+        assert f"hybrid {command}" in text.split("Signals")[0]
 
 
 def test_a_body_over_the_limit_is_413_whether_declared_or_not(serve: Serve) -> None:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import pytest
 
+from hybrid.pool.threads import PoolThread, ThreadLane
+from hybrid.worker.watchdog import Watchdog
 from tests.cluster.conftest import Server, wait_until
 
 Serve = Callable[..., Server]
@@ -125,3 +129,20 @@ def test_usr2_to_a_worker_prints_its_stacks_and_changes_nothing(serve: Serve) ->
     os.kill(before, signal.SIGUSR2)
     server.wait_for_log("most recent call first")
     assert server.workers()[0]["pid"] == before
+
+
+def test_an_idle_pool_thread_is_not_accused() -> None:
+    idle = PoolThread(1, cast(ThreadLane, None))
+    watchdog = Watchdog(1, 0.1, lambda: 0.0)
+    watchdog._watched = 0  # a loop that does nothing just now
+    try:
+        wait_until(lambda: _stands_in(idle, "_work"), what="it waits for a call")
+        assert "threads.py" not in watchdog._accuse(late=0.1, overslept=0.0, ran=0.1, queued=0.0)
+    finally:
+        idle.inbox.put(None)
+        idle.thread.join()
+
+
+def _stands_in(thread: PoolThread, function: str) -> bool:
+    frame = sys._current_frames().get(thread.thread.ident or 0)
+    return frame is not None and frame.f_code.co_name == function

@@ -43,6 +43,18 @@ def test_a_process_says_ready_only_after_the_job_modules_are_imported(harness):
 
     assert pool.statistics().processes == 2
     assert harness.recorder.count("pool process ready") == 2
+    assert harness.recorder.warnings == []
+
+
+def test_modules_that_are_slow_to_import_are_told_of_once(harness, monkeypatch):
+    monkeypatch.setattr("hybrid.pool.processes._SLOW_IMPORT", 0.0)
+    pool = harness.pool(slots=2)
+
+    harness.run(pool.warm())
+
+    (warning,) = harness.recorder.warnings
+    assert "importing" in warning
+    assert "--preload" in warning
 
 
 def test_processes_start_on_demand_and_not_before(harness):

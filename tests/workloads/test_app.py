@@ -215,6 +215,12 @@ def test_health_answers(client, path):
     assert client.simulate_get(path).status_code == 200
 
 
+def test_readyz_verbose_shows_every_worker(client):
+    answer = client.simulate_get("/readyz", query_string="verbose").json
+    assert answer == {"status": "ready", "worker": 0, "workers": {"0": "ready"}}
+    assert client.simulate_get("/readyz", query_string="verbose=0").json == {"status": "ready"}
+
+
 def test_readyz_says_so_while_draining(client):
     class Draining(SingleProcess):
         def ready(self):
@@ -382,8 +388,13 @@ def test_a_json_bomb_is_echoed_or_refused(client, body):
     assert answer.status_code in (200, 400)
 
 
-def test_an_unknown_path_is_a_problem_too(client):
-    assert_problem(client.simulate_get("/nowhere"), 404)
+def test_an_unknown_path_or_method_is_a_problem_too_and_says_what_is_there(client):
+    answer = client.simulate_get("/nowhere/{0}")
+    assert "/nowhere/{0}" in assert_problem(answer, 404)
+    assert answer.json["title"] == "Not Found"
+    answer = client.simulate_delete("/hello")
+    assert "GET" in assert_problem(answer, 405)
+    assert "GET" in answer.headers["allow"]
 
 
 def test_the_request_id_of_the_client_is_in_the_problem(client):
