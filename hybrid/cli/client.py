@@ -15,6 +15,7 @@ import orjson
 
 from hybrid.core import control as c
 from hybrid.errors import LinkError
+from hybrid.primary.pidfile import is_held
 from hybrid.system.channel import Channel
 from hybrid.system.runtime import running
 
@@ -48,12 +49,12 @@ def find(control_socket: Path | None, pid_file: Path | None) -> Path:
         return control_socket
     found = running()
     if pid_file is not None:
-        try:
-            pid = int(pid_file.read_text())
-        except (OSError, ValueError) as ex:
-            raise click.ClickException(f"cannot read a pid from {pid_file}: {ex}") from ex
+        pid = _owner_of(pid_file)
         if pid not in found:
-            raise click.ClickException(f"process {pid} of {pid_file} has no control socket")
+            raise click.ClickException(
+                f"process {pid} of {pid_file} has no control socket of its own choice; "
+                "if it was given one, say --control-socket, too"
+            )
         return found[pid]
     if not found:
         raise click.ClickException("no server of this user is running with a control socket")
@@ -61,6 +62,22 @@ def find(control_socket: Path | None, pid_file: Path | None) -> Path:
         listing = "".join(f"\n  {pid}: --control-socket {path}" for pid, path in found.items())
         raise click.ClickException(f"{len(found)} servers are running, choose one:{listing}")
     return next(iter(found.values()))
+
+
+def _owner_of(pid_file: Path) -> int:
+    """Return the pid in a pid file, if the server that wrote it is still there.
+
+    Raises:
+        click.ClickException: it is not, or this is no pid file.
+    """
+    try:
+        with pid_file.open() as file:
+            pid = int(file.read())
+            if not is_held(file.fileno()):
+                raise click.ClickException(f"{pid_file} is stale: its server has ended")
+            return pid
+    except (OSError, ValueError) as ex:
+        raise click.ClickException(f"cannot read a pid from {pid_file}: {ex}") from ex
 
 
 class Client:

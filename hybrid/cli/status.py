@@ -18,7 +18,7 @@ def status(as_json: bool, control_socket: Path | None, pid_file: Path | None) ->
 
     Figures are at most 0.1 s old; a worker that hangs is shown, too.
     """
-    from hybrid.cli.table import add_memory, render
+    from hybrid.cli.table import add_memory, plain_console, render
 
     client = Client(find(control_socket, pid_file))
     found = add_memory(client.status())
@@ -26,9 +26,5 @@ def status(as_json: bool, control_socket: Path | None, pid_file: Path | None) ->
     if as_json:
         click.echo(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode())
         return
-    from rich.console import Console
-
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=200)  # a file or pipe has no width
+    console = plain_console()
     console.print(render(found, width=console.width))

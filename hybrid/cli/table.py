@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -21,6 +21,12 @@ _FIRST_TO_GO = {"requests", "age", "restarts", "RSS MB", "pool PSS MB", "active"
 _WIDE = 140  # columns of a terminal that has room for everything
 
 Status = dict[str, Any]
+
+
+def plain_console() -> Console:
+    """Return where tables go. A file or pipe has no width, so everything fits there."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=200)
 
 
 def add_memory(status: Status) -> Status:

@@ -17,16 +17,18 @@ from hybrid.cli.types import DURATION
 @target_options
 def top(interval: float, count: int, control_socket: Path | None, pid_file: Path | None) -> None:
     """Show the cluster until Ctrl-C; rates and quantiles are those of the last interval."""
-    from rich.console import Console
     from rich.live import Live
 
-    from hybrid.cli.table import add_memory, render
+    from hybrid.cli.table import add_memory, plain_console, render
 
     client = Client(find(control_socket, pid_file))
-    console = Console(highlight=False)
+    console = plain_console()
     seen, at = add_memory(client.status()), time.monotonic()
     with Live(
-        render(seen), console=console, auto_refresh=False, screen=console.is_terminal
+        render(seen, width=console.width),
+        console=console,
+        auto_refresh=False,
+        screen=console.is_terminal,
     ) as live:
         looks = 1
         try:

@@ -123,6 +123,29 @@ def test_a_server_is_found_by_its_pid_file_without_any_address(
     assert found[0].returncode == 0 or "choose one" in found[0].stderr
 
 
+def test_a_stale_pid_file_and_one_of_a_server_without_a_socket_are_told_apart(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    pid_file = tmp_path / "hybrid.pid"
+    args = ("--io-workers", "1", "--cpu-pool", "0", "--no-control-socket")
+    server = serve(*args, "--pid-file", str(pid_file))
+    command = [sys.executable, "-m", "hybrid", "reload", "--pid-file", str(pid_file)]
+
+    def words() -> str:
+        result = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        assert result.returncode == 1
+        assert len(result.stderr.splitlines()) == 1
+        return result.stderr
+
+    assert f"process {server.pid}" in words()
+    os.kill(server.pid, signal.SIGKILL)
+    server.wait_exit()
+    assert "is stale" in words()
+    pid_file.write_text("nonsense")
+    assert "cannot read a pid" in words()
+
+
 def test_without_a_server_a_command_says_so(hybrid: Run) -> None:
     result = hybrid("status")
     assert result.returncode == 1
@@ -274,6 +297,7 @@ def test_top_shows_rates_of_the_last_interval(controlled: Serve, hybrid: Run) ->
     result = hybrid("top", "--count", "2", "--interval", "200ms")
     assert result.returncode == 0
     assert "req/s" in result.stdout
+    assert "pool PSS MB" in result.stdout  # a pipe is as wide as the table
 
 
 def test_a_directory_that_cannot_be_made_costs_one_warning(
