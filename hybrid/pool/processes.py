@@ -84,6 +84,15 @@ class ProcessLane:
         """The processes' pids, for logs and tests."""
         return [link.pid for link in self._links]
 
+    @property
+    def _asked_for(self) -> int:
+        """Processes that are not a link yet.
+
+        Why not the size of the set: a task that is done is a link already, and leaves the set
+        one turn of the loop later. A death noticed in between would not be replaced.
+        """
+        return sum(not task.done() for task in self._hatching)
+
     def ready(self) -> bool:
         """Return whether a process is idle."""
         return bool(self._idle)
@@ -117,10 +126,9 @@ class ProcessLane:
     def want(self, calls: int) -> None:
         """Have enough processes for `calls` waiting calls, up to the slots."""
         starting = sum(link.state is LinkState.STARTING for link in self._links)
-        on_the_way = starting + len(self._hatching) + len(self._idle)
-        missing = calls - on_the_way
+        missing = calls - starting - self._asked_for - len(self._idle)
         if missing > 0:
-            wanted = len(self._links) + len(self._hatching) + missing
+            wanted = len(self._links) + self._asked_for + missing
             self._target = min(max(self._target, wanted), self._settings.slots)
             self._grow()
 
@@ -174,7 +182,7 @@ class ProcessLane:
         """Ask for the processes that are missing."""
         self._later = None
         extra = 1 if self._leaving is not None else 0  # rule 2: replacement first
-        while len(self._links) + len(self._hatching) < self._target + extra:
+        while len(self._links) + self._asked_for < self._target + extra:
             if self._is_closing:
                 return
             wait = self._rate.take(time.monotonic())

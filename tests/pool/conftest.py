@@ -130,8 +130,8 @@ class Harness:
 
 
 @pytest.fixture(params=["uvloop", "asyncio"])
-def harness(request: pytest.FixtureRequest) -> Any:
-    logging.getLogger("hybrid.error").setLevel(logging.ERROR)
+def harness(request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture) -> Any:
+    caplog.set_level(logging.ERROR, "hybrid.error")
     loop = new_event_loop(request.param)
     asyncio.set_event_loop(loop)
     fds = len(os.listdir("/proc/self/fd"))

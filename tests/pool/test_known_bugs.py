@@ -190,7 +190,7 @@ def test_worker_nodes_6_equal_limits_do_not_end_all_processes_at_once(harness):
     fewest = []
 
     async def client():
-        for _ in range(40):
+        while harness.recorder.count("pool process replaced") < 3:
             await submit(pool, jobs.sleep, 0.002)
             fewest.append((processes(pool), len(pool._processes.pids)))
 
@@ -199,7 +199,6 @@ def test_worker_nodes_6_equal_limits_do_not_end_all_processes_at_once(harness):
         await asyncio.gather(*(client() for _ in range(3)))
 
     harness.run(test())
-    assert harness.recorder.count("pool process replaced") >= 3
     assert min(ready for ready, _ in fewest) >= 3  # replacement first
     assert max(links for _, links in fewest) <= 4  # one at a time
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import threading
 
 import numpy as np
@@ -21,6 +22,7 @@ from hybrid.errors import (
 from hybrid.pool.answers import RemoteTraceback
 from hybrid.pool.client import Departure
 from hybrid.pool.job import Job, as_job
+from hybrid.pool.link import Link
 from tests.pool import jobs
 from tests.pool.conftest import until
 
@@ -173,6 +175,27 @@ def test_the_pool_keeps_its_size_after_many_deaths(harness):
             with pytest.raises(PoolBroken):
                 await submit(pool, jobs.exit_now)
         await is_whole(pool, 1)
+
+    harness.run(test())
+
+
+def test_a_death_in_the_moment_when_a_replacement_arrives_is_replaced_too(harness, monkeypatch):
+    pool = harness.pool(slots=2)
+    greet = Link.greet
+
+    def greet_while_another_dies(link, hello):
+        greet(link, hello)
+        links = pool._processes._links
+        if harness.recorder.count("pool process died") == 1:
+            other = next(each for each in links if each is not link)
+            asyncio.get_running_loop().call_soon(other._lose)
+
+    async def test():
+        await pool.warm()
+        monkeypatch.setattr(Link, "greet", greet_while_another_dies)
+        os.kill(pool._processes.pids[0], signal.SIGKILL)
+        await until(lambda: harness.recorder.count("pool process died") == 2)
+        await is_whole(pool, 2)
 
     harness.run(test())
 
