@@ -8,11 +8,11 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from hybrid.bench.advise_measure import Cost, Endpoint, Measured, serve_command
+from hybrid.bench.advise_measure import Endpoint, Measured, measure_app, measure_job, serve_command
 from hybrid.bench.advise_model import (
     Candidate,
     Forecast,
@@ -110,25 +110,35 @@ def sentences(advice: Advice, target: str) -> list[str]:
     return [line for line in said if line]
 
 
-def verify(
-    advice: Advice, target: str, endpoints: Sequence[Endpoint], seconds: float = 5.0
-) -> list[Verified]:
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What is served for a verification, and asked."""
+
+    target: str  # module:attribute of the application
+    endpoints: tuple[Endpoint, ...]  # in the order of the advice's costs
+    env: dict[str, str] = field(default_factory=dict)
+
+
+def serve_functions(jobs: Sequence[str]) -> Served:
+    """Return an application of these functions, to verify the advice of `functions_only`."""
+    paths = ("/light", *(f"/job/{index}" for index in range(len(jobs))))
+    endpoints = tuple(Endpoint("GET", path) for path in paths)
+    return Served("hybrid.bench.jobapp:app", endpoints, {"HYBRID_ADVISE_JOBS": " ".join(jobs)})
+
+
+def verify(advice: Advice, served: Served, seconds: float = 5.0) -> list[Verified]:
     """Measure the best two and the rule of thumb at the advised rate."""
     chosen = [*advice.ranked[:2], advice.thumb]
     with LoadGenerator() as generator:
-        return [_verify(generator, advice, each, target, endpoints, seconds) for each in chosen]
+        return [_verify(generator, advice, each, served, seconds) for each in chosen]
 
 
 def _verify(
-    generator: LoadGenerator,
-    advice: Advice,
-    expected: Forecast,
-    target: str,
-    endpoints: Sequence[Endpoint],
-    seconds: float,
+    generator: LoadGenerator, advice: Advice, expected: Forecast, served: Served, seconds: float
 ) -> Verified:
-    streams = tuple(e.stream(r) for e, r in zip(endpoints, advice.rates, strict=True))
-    with Server(serve_command(target, expected.candidate.flags)) as server:
+    streams = tuple(e.stream(r) for e, r in zip(served.endpoints, advice.rates, strict=True))
+    command = serve_command(served.target, expected.candidate.flags)
+    with Server(command, env=served.env) as server:
         plan = LoadPlan(server.host, server.port, streams, duration=seconds, warmup=0.3)
         result = generator.run(plan)
     io: list[Floats] = []
@@ -230,7 +240,18 @@ def _available() -> int:
     return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
-def functions_only(costs: Sequence[Cost]) -> Measured:
-    """Return an imaginary application: the timed functions as jobs, light I/O beside them."""
-    light = Cost("light I/O beside it", 50e-6, idle=0.02)
-    return Measured((light, *costs), 10_000_000)
+def functions_only(jobs: Sequence[str], seconds: float = 1.0) -> Measured:
+    """Measure functions as the jobs of an application that has light I/O beside them.
+
+    Args:
+        jobs: ``module:function``, called without arguments.
+        seconds: per measurement.
+
+    Raises:
+        ConfigError: one cannot be imported, or fails.
+    """
+    costs = tuple(measure_job(each, seconds) for each in jobs)
+    served = serve_functions(jobs)
+    beside = measure_app(served.target, served.endpoints[:1], seconds, env=served.env)
+    light = replace(beside.costs[0], name="light I/O beside it")
+    return Measured((light, *costs), beside.worker_bytes, beside.base_bytes)

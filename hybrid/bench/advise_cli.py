@@ -27,7 +27,13 @@ if TYPE_CHECKING:
 @click.option("--job", "jobs", multiple=True, metavar="MODULE:FUNCTION", help="Without a server.")
 @click.option("--rate", type=float, default=0.0, help="Requests/s in all; 0: half the CPUs busy.")
 @click.option("--objective", type=float, default=0.02, show_default=True, help="I/O delay, s, p99.")
-@click.option("--seconds", type=float, default=1.0, show_default=True, help="Per measurement.")
+@click.option(
+    "--seconds",
+    type=float,
+    default=1.0,
+    show_default=True,
+    help="Per measurement; of --verify five times that.",
+)
 @click.option("--verify", "check", is_flag=True, help="Measure the best two and the rule of thumb.")
 def advise(
     target: str | None,
@@ -43,7 +49,7 @@ def advise(
     from rich.console import Console
 
     from hybrid.bench import advise as advising
-    from hybrid.bench.advise_measure import measure_app, measure_job
+    from hybrid.bench.advise_measure import measure_app
     from hybrid.errors import HybridError
 
     endpoints = _endpoints(gets, posts)
@@ -51,15 +57,16 @@ def advise(
         raise click.UsageError("name an application and its endpoints (--get, --post), or --job")
     try:
         if jobs:
-            timed = [measure_job(each, seconds) for each in jobs]
-            measured = advising.functions_only(timed)
+            measured = advising.functions_only(jobs, seconds)
+            served = advising.serve_functions(jobs)
         else:
             measured = measure_app(str(target), endpoints, seconds)
+            served = advising.Served(str(target), endpoints)
         advice = advising.advise(measured, rate, objective)
         console = Console()
         _print(console, advice, target or "your.app:app")
-        if check and target:
-            _print_verified(console, advising.verify(advice, target, endpoints))
+        if check:
+            _print_verified(console, advising.verify(advice, served, 5.0 * seconds))
     except HybridError as ex:
         raise click.ClickException(str(ex)) from None
 

@@ -11,6 +11,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,7 +73,11 @@ class Measured:
 
 
 def measure_app(
-    target: str, endpoints: tuple[Endpoint, ...], seconds: float = 1.0, extra: tuple[str, ...] = ()
+    target: str,
+    endpoints: tuple[Endpoint, ...],
+    seconds: float = 1.0,
+    extra: tuple[str, ...] = (),
+    env: Mapping[str, str] | None = None,
 ) -> Measured:
     """Serve `target` on one worker and measure each endpoint alone.
 
@@ -81,13 +86,14 @@ def measure_app(
         endpoints: what to ask it.
         seconds: per endpoint, twice.
         extra: further options of `hybrid serve`.
+        env: further environment variables of the server.
 
     Raises:
         ConfigError: an endpoint does not answer properly.
     """
     command = serve_command(target, ("--io-workers", "1", "--cpu-pool", "2", *extra))
     threads = (*command, "--cpu-lane", "thread", "--cpu-limit", "none")
-    with Server(threads) as server, LoadGenerator() as generator:
+    with Server(threads, env=env) as server, LoadGenerator() as generator:
         worker, base = server.weight()
         costs = tuple(_cost(server, generator, each, seconds) for each in endpoints)
     return Measured(costs, worker, base)

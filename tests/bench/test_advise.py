@@ -158,6 +158,22 @@ def test_an_application_is_measured_and_advised_on() -> None:
     assert "hybrid serve workloads.app:app --io-workers" in done.output
 
 
+def test_a_function_is_advised_on_and_the_advice_is_verified(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "verified_here.py").write_text("def holds():\n    return {sum(range(30_000))}\n")
+    monkeypatch.chdir(tmp_path)
+
+    options = ["--seconds", "0.1", "--rate", "30", "--verify"]
+    done = CliRunner().invoke(command, ["--job", "verified_here:holds", *options])
+
+    assert done.exit_code == 0, done.output
+    measured = done.output.partition("Predicted against measured")[2]
+    rows = [line for line in measured.splitlines() if line.startswith("│")]
+    assert len(rows) == 3  # the best two and the rule of thumb
+    assert all(line.split("│")[-2].strip() == "0" for line in rows), measured  # none failed
+
+
 def test_an_endpoint_that_fails_is_named() -> None:
     arguments = ["workloads.app:app", "--get", "/nothing/here", "--seconds", "0.2"]
 
