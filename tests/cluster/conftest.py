@@ -106,8 +106,7 @@ class Server:
         try:
             named = {k.replace("_", "-"): v for k, v in headers.items()}
             connection.request(method, path, body, named)
-            answer = connection.getresponse()
-            return answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read()
+            return read_answer(connection)
         finally:
             connection.close()
 
@@ -151,17 +150,24 @@ class Server:
 
 
 class Background:
-    """A request that somebody waits for in a thread."""
+    """A request that has been sent, and whose answer somebody waits for in a thread.
+
+    Sent in full when the object exists: a stop that comes next must answer it.
+    """
 
     def __init__(self, server: Server, method: str, path: str) -> None:
         self.result: tuple[int, dict[str, str], bytes] | None = None
         self.error: Exception | None = None
+        connection = server.connection()
+        connection.request(method, path)
 
         def run() -> None:
             try:
-                self.result = server.request(method, path)
+                self.result = read_answer(connection)
             except (OSError, http.client.HTTPException) as ex:
                 self.error = ex
+            finally:
+                connection.close()
 
         self._thread = threading.Thread(target=run, daemon=True)
         self._thread.start()
@@ -170,6 +176,14 @@ class Background:
         self._thread.join(deadline)
         assert not self._thread.is_alive()
         return self
+
+
+def read_answer(
+    connection: http.client.HTTPConnection,
+) -> tuple[int, dict[str, str], bytes]:
+    """Return status, headers by lower-case name, and body."""
+    answer = connection.getresponse()
+    return answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read()
 
 
 def _alive(process: psutil.Process) -> bool:
