@@ -69,7 +69,10 @@ def bench() -> None:
 @click.option("--out", type=click.Path(path_type=Path), help="Every request's row, as .npz.")
 @click.option("--json", "as_json", is_flag=True, help="The summary as JSON.")
 def load(url: str, out: Path | None, as_json: bool, **options: Any) -> None:
-    """Offer load to URL: an open loop, so a stall of the server is not hidden."""
+    """Offer load to URL: an open loop, so a stall of the server is not hidden.
+
+    Ctrl-C ends it early and shows what was measured.
+    """
     from rich.console import Console
 
     from hybrid.bench.fingerprint import fingerprint
@@ -79,7 +82,10 @@ def load(url: str, out: Path | None, as_json: bool, **options: Any) -> None:
     try:
         plan = _plan(url, **options)
         with LoadGenerator() as generator:
-            result = generator.run(plan)
+            try:
+                result = generator.run(plan)
+            except KeyboardInterrupt:
+                result = generator.interrupt()
     except (LoadFailed, ValueError) as ex:
         raise click.UsageError(str(ex)) from None
     if out is not None:

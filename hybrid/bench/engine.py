@@ -52,6 +52,7 @@ class Engine:
         self._limit = plan.max_connections if self._open_loop else plan.concurrency
         self._columns: dict[str, Any] = {name: records.view(name) for name in records.columns}
         self._start = 0.0
+        self.stopping = False  # set by a signal handler: the run ends now
 
     def run(self) -> tuple[float, float]:
         """Offer the whole schedule; returns (start, seconds until the last answer)."""
@@ -74,7 +75,7 @@ class Engine:
         give_up = last_due + self.plan.timeout
         while self._left:
             now = self._now()
-            if now > give_up or (not self._open_loop and now > last_due):
+            if self.stopping or now > give_up or (not self._open_loop and now > last_due):
                 break
             self._expire(now)
             if self._open_loop:

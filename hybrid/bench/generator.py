@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import tempfile
@@ -70,6 +71,11 @@ class LoadGenerator:
     def run(self, plan: LoadPlan) -> LoadResult:
         """Offer `plan` and wait for its result."""
         self.start(plan)
+        return self.finish()
+
+    def interrupt(self) -> LoadResult:
+        """End the run that was started, and return what it has measured."""
+        self._process.send_signal(signal.SIGINT)
         return self.finish()
 
     def start(self, plan: LoadPlan) -> float:

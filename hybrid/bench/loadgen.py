@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import gc
 import json
+import signal
 import sys
 import time
 from pathlib import Path
@@ -35,13 +36,15 @@ def run_plan(plan: LoadPlan) -> tuple[Records, RunClock]:
     engine = Engine(plan, requests, records)
     gc.collect()
     gc.disable()  # a collection is a pause of ours that would be booked on the server
+    before = signal.signal(signal.SIGINT, lambda *_: setattr(engine, "stopping", True))
     try:
         cpu = time.process_time()
         started, elapsed = engine.run()
         cpu = time.process_time() - cpu
     finally:
+        signal.signal(signal.SIGINT, before)
         gc.enable()
-    if plan.concurrency:
+    if plan.concurrency or engine.stopping:
         records = _sent_only(records)
         return records, RunClock(started, elapsed, cpu, offered_for=elapsed)
     return records, RunClock(started, elapsed, cpu, offered_for=plan.duration)
@@ -60,7 +63,7 @@ def _prepare(plan: LoadPlan) -> Records:
 
 
 def _sent_only(records: Records) -> Records:
-    """Drop what a closed loop never sent, and what it was still waiting for at the end."""
+    """Drop what a closed or interrupted loop never sent, or still waited for at the end."""
     return records.where(np.isfinite(records["sent"]) & (records["outcome"] > 0))
 
 
@@ -79,6 +82,7 @@ def answer(line: str) -> dict[str, Any]:
 def main() -> int:
     """Serve plans until the end of input."""
     be_prompt()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends a run, never the process
     for line in sys.stdin:
         print(json.dumps(answer(line)), flush=True)
     return 0

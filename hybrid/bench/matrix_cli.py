@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from hybrid.bench.matrix import Profile, Results
 
 RESULTS = Path("benchmarks/results")
+INTERRUPTED = 130  # as a shell says it: 128 + SIGINT
 
 
 @click.command(
@@ -54,16 +55,16 @@ def matrix(out: Path, resume: Path | None, html: Path | None, **wishes: Any) -> 
     from hybrid.bench.report_text import print_matrix
 
     console = Console()
-    if resume is not None:
-        results, path = _measure(console, None, resume, out)
-    else:
-        results, path = _measure(console, _profile(**wishes), None, out)
+    wanted = None if resume else _profile(**wishes)
+    results, path = _measure(console, wanted, resume, out)
     if results is None or not results.cells:
         raise click.ClickException("interrupted before anything was measured")
     print_matrix(console, results)
     console.print(f"stored in {path}")
     if html is not None:
         _write_html(results, html)
+    if len(results.cells) < results.profile.cells:
+        raise SystemExit(INTERRUPTED)
 
 
 def _profile(

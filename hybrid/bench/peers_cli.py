@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hybrid.bench.matrix_cli import INTERRUPTED
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -33,13 +35,19 @@ def peers(io_workers: int, cpu_pool: int, blocks: int, seconds: float, out: Path
     console = Console()
     with console.status("installing what is missing"):
         found = begin(io_workers, cpu_pool)
+    interrupted = False
     try:
         _measure(console, found, blocks, seconds, out)
     except KeyboardInterrupt:
+        interrupted = True
         console.print("interrupted: reporting what was measured so far", style="yellow")
+    if not found.cells:
+        raise click.ClickException("interrupted before anything was measured")
     print_comparison(console, found)
-    if out is not None and found.cells:
+    if out is not None:
         console.print(f"stored in {out}")
+    if interrupted:
+        raise SystemExit(INTERRUPTED)
 
 
 def _measure(

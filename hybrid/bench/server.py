@@ -15,13 +15,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from types import TracebackType
+from typing import IO
 
 from hybrid.bench.procfs import Usage, private_bytes, session_members, usage
 from hybrid.errors import HybridError
 
 _READY = re.compile(r"listening on http://([0-9A-Za-z_.\-]+):(\d+)")
+LOG_LIMIT = 1 << 20  # bytes of it that are read
 _POLL = 0.01  # s between looks at the log or the process list
 NULL_SERVER = (sys.executable, "-m", "hybrid.bench.nullserver")
 
@@ -52,7 +53,7 @@ class Server:
         self.ready_at = 0.0  # monotonic s
         self._env = {**os.environ, **(env or {})}
         self._process: subprocess.Popen[bytes] | None = None
-        self._log: Path | None = None
+        self._log: IO[bytes] | None = None
 
     @property
     def pid(self) -> int:
@@ -62,17 +63,15 @@ class Server:
 
     def __enter__(self) -> Server:
         started = time.monotonic()
-        handle, name = tempfile.mkstemp(prefix="hybrid-bench-", suffix=".log")
-        self._log = Path(name)
-        with os.fdopen(handle, "wb") as log:
-            self._process = subprocess.Popen(
-                leashed(self.command),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=log,
-                env=self._env,
-                start_new_session=True,
-            )
+        self._log = tempfile.TemporaryFile()  # without a name: no kill leaves it behind
+        self._process = subprocess.Popen(
+            leashed(self.command),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=self._log,
+            env=self._env,
+            start_new_session=True,
+        )
         try:
             self._await_ready(started + self.boot_timeout)
         except BaseException:
@@ -102,9 +101,11 @@ class Server:
 
     def log(self, lines: int = 20) -> str:
         """Return the end of what the server wrote to stderr."""
-        if self._log is None or not self._log.exists():
+        if self._log is None:
             return ""
-        return "\n".join(self._log.read_text(errors="replace").splitlines()[-lines:])
+        # `pread`: the server writes at the position that both share.
+        written = os.pread(self._log.fileno(), LOG_LIMIT, 0).decode(errors="replace")
+        return "\n".join(written.splitlines()[-lines:])
 
     def stop(self) -> None:
         """Ask it to leave, then insist; returns when no process of it is left."""
@@ -118,7 +119,8 @@ class Server:
             _end_session(process)
         finally:
             if self._log is not None:
-                self._log.unlink(missing_ok=True)
+                self._log.close()
+                self._log = None
 
     def _await_ready(self, deadline: float) -> None:
         assert self._process is not None

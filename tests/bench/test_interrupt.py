@@ -5,13 +5,18 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import psutil
 import pytest
 
 from hybrid.bench.procfs import session_members
+
+from .test_server import wait_until
 
 
 def await_servers(pid: int, count: int, deadline: float = 30.0) -> None:
@@ -42,8 +47,55 @@ def test_an_interrupted_matrix_reports_and_stores_what_it_has(tmp_path: Path) ->
         said, _ = measuring.communicate(timeout=30)
 
     stored = [json.loads(path.read_text()) for path in tmp_path.iterdir()]
+    assert measuring.returncode == 130
     assert "interrupted" in said
     assert len(stored) == 1
     assert not stored[0]["complete"]
     assert stored[0]["cells"]
+    assert session_members(measuring.pid) == []
+
+
+class Counting(BaseHTTPRequestHandler):
+    """Answers, and remembers that it was asked."""
+
+    protocol_version = "HTTP/1.1"
+    asked = 0
+
+    def do_GET(self) -> None:
+        Counting.asked += 1
+        self.send_response(200)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"ok")
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def counting_port() -> Iterator[int]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Counting) as server:
+        serving = threading.Thread(target=server.serve_forever)
+        serving.start()
+        yield server.server_port
+        server.shutdown()
+        serving.join()
+
+
+def test_an_interrupted_load_shows_what_it_has_measured(counting_port: int) -> None:
+    url = f"http://127.0.0.1:{counting_port}/"
+    command = [sys.executable, "-m", "hybrid", "bench", "load", url, "--duration", "60", "--json"]
+    options = ["--rate", "100", "--warmup", "0", "--connections", "4"]
+    with subprocess.Popen(
+        [*command, *options], stdout=subprocess.PIPE, start_new_session=True
+    ) as measuring:
+        wait_until(lambda: Counting.asked > 20, 30.0)
+        measuring.send_signal(signal.SIGINT)
+        said, _ = measuring.communicate(timeout=30)
+
+    found = json.loads(said)
+    assert measuring.returncode == 0
+    assert 0 < found["all"]["count"] < 5000
+    assert found["all"]["failed"] == 0
+    assert found["machine"]["python"]
     assert session_members(measuring.pid) == []
