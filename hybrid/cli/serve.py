@@ -145,7 +145,7 @@ def run(config: Config, reread: Callable[[], Config]) -> int:
         from hybrid.primary.configuration import Configuration
         from hybrid.primary.facts import cluster_facts
         from hybrid.primary.listening import Listening
-        from hybrid.primary.main import Primary
+        from hybrid.primary.main import ServingPrimary
         from hybrid.primary.notify import Notifier
         from hybrid.primary.pidfile import PidFile
         from hybrid.system.cpu_budget import cpu_budget
@@ -168,7 +168,7 @@ def run(config: Config, reread: Callable[[], Config]) -> int:
 
         with PidFile(config.control.pid_file):
             listening = Listening(listeners, policy, config.io_workers, config.bind.backlog)
-            return Primary(
+            return ServingPrimary(
                 listening,
                 scoreboard,
                 permits,

@@ -7,7 +7,8 @@ and rare, so that readability is worth more than bytes. Arrays never travel here
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 import orjson
 
@@ -179,6 +180,20 @@ _BY_NAME: dict[str, type[Message]] = {
 _NAMES = {kind: name for name, kind in _BY_NAME.items()}
 
 
+def _checked(hint: Any) -> tuple[type, ...]:
+    """Return what ``isinstance`` takes for a field's annotation."""
+    if hint is Any:
+        return (object,)
+    if isinstance(hint, UnionType):
+        return get_args(hint)
+    return (int, float) if hint is float else (get_origin(hint) or hint,)
+
+
+_FIELDS = {
+    kind: {name: _checked(hint) for name, hint in get_type_hints(kind).items()} for kind in _NAMES
+}
+
+
 def encode(message: Message) -> bytes:
     """Return a message as one frame's payload."""
     kind = type(message)
@@ -191,11 +206,15 @@ def decode(payload: bytes) -> Message:
 
     Raises:
         LinkError: it is none of ours: no JSON object, an unknown type, or
-            other fields than the type has.
+            other fields than the type has. So whoever gets a message may rely on
+            its fields: a broken worker must not break the primary.
     """
     try:
         fields = orjson.loads(payload)
-        kind = _BY_NAME[fields.pop("type")]
-        return kind(**fields)
+        message = _BY_NAME[fields.pop("type")](**fields)
     except (ValueError, KeyError, TypeError, AttributeError) as ex:
         raise LinkError(f"not a control message: {payload[:80]!r}") from ex
+    for name, wanted in _FIELDS[type(message)].items():
+        if not isinstance(getattr(message, name), wanted):
+            raise LinkError(f"not a control message, {name} is wrong: {payload[:80]!r}")
+    return message

@@ -61,7 +61,7 @@ _LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ER
 
 
 @dataclass(slots=True)
-class Primary:
+class ServingPrimary:
     """Everything the primary holds; `run` is its life."""
 
     listening: Listening
@@ -203,6 +203,8 @@ class Primary:
         match message:
             case m.Online():
                 self.herald.announce(Kind.ONLINE, handle)
+            case m.Ready() if self.supervisor.workers[handle.id].ready_at is not None:
+                raise LinkError("a worker is ready once")
             case m.Ready():
                 self.herald.announce(Kind.LISTENING, handle, text=str(self.facts["address"]))
                 self.herald.announce(Kind.READY, handle)

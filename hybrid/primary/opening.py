@@ -1,12 +1,16 @@
-"""What a primary opens before it forks: sockets, scoreboard, permits; and the preloaded stack."""
+"""What a script's primary opens before it forks: sockets, scoreboard, permits."""
 
 from __future__ import annotations
 
+import sys
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
-from hybrid.config import Config
+from hybrid.config import AppConfig, Config, LogConfig
 from hybrid.core.scheduling import Policy
+from hybrid.errors import ConfigError
 from hybrid.http.tls import server_context
 from hybrid.primary.facts import cluster_facts
 from hybrid.primary.listening import Listening
@@ -28,6 +32,17 @@ class Opened:
     permits: PermitTable | None
     facts: dict[str, object]
     address: str
+
+
+def script_config(config: Config | None, bind: str | Sequence[str]) -> Config:
+    """Return the configuration of a script that names its addresses."""
+    addresses = (bind,) if isinstance(bind, str) else tuple(bind)
+    if config is None:
+        folder = Path(sys.path[0] or ".") if sys.path else Path()
+        config = Config(app=AppConfig(app_dir=folder), log=LogConfig(access=False))
+    if config.scheduling == "reuseport":
+        raise ConfigError("reuseport needs a fixed number of workers: hybrid serve")
+    return replace(config, bind=replace(config.bind, addresses=addresses))
 
 
 def open_cluster(config: Config) -> Opened:

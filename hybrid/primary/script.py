@@ -22,46 +22,36 @@ Rule 2: a callback that takes long keeps everybody waiting who writes to the
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
-import random
 import signal
-import sys
 import time
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from hybrid.config import AppConfig, Config, LogConfig
+from hybrid.config import Config
 from hybrid.core import messages as m
 from hybrid.core.announcements import Announcement, ExitReason, Kind, exit_reason
 from hybrid.core.lifecycle import Happening, State, advance
 from hybrid.core.mail import Member
-from hybrid.core.reforking import Reforking
-from hybrid.core.restart import YOUNG, RestartPolicy
-from hybrid.core.supervision import EXIT_GAVE_UP, EXIT_NEVER_READY
-from hybrid.errors import ConfigError, LinkError, MailboxFull, NoSuchWorker, NotInCluster
+from hybrid.errors import LinkError, MailboxFull, NoSuchWorker
+from hybrid.primary.callbacks import Callback, Callbacks
 from hybrid.primary.children import WorkerHandle
 from hybrid.primary.correspondence import Correspondence, Then
 from hybrid.primary.crew import Crew
 from hybrid.primary.forked import ForkedWorker
+from hybrid.primary.forking import Forking
 from hybrid.primary.leading import Leading
-from hybrid.primary.opening import open_cluster
+from hybrid.primary.opening import open_cluster, script_config
 from hybrid.primary.parting import Parting
 from hybrid.system.out_of_memory import OutOfMemoryKills
-from hybrid.system.processes import kill, thread_count
+from hybrid.system.processes import kill
 from hybrid.worker.mailbox import Message
 from hybrid.worker.program import Program
 
 logger = logging.getLogger("hybrid.error")
 
 _SIGNALS = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
-EVENTS = ("fork", "online", "listening", "ready", "message", "drain", "exit")
-
-Callback = TypeVar("Callback", bound=Callable[..., object])
 
 
 class Primary:
@@ -72,14 +62,14 @@ class Primary:
 
         Args:
             bind: HOST:PORT or unix:PATH, or several; none: workers only take messages.
-            config: everything that ``hybrid serve`` has flags for; the number of
-                workers and the application in it mean nothing here.
+            config: everything else that ``hybrid serve`` has flags for; its
+                addresses, application and number of workers mean nothing here.
 
         Raises:
             ConfigError: an address cannot be bound.
         """
         self.workers: dict[int, ForkedWorker] = {}  # by id; who has not exited
-        self._config = config = _complete(config, bind)
+        self._config = config = script_config(config, bind)
         opened = open_cluster(config)
         self.address = opened.address  # a URL to paste; of several, separated by commas
         self._crew = Crew(
@@ -91,18 +81,16 @@ class Primary:
             _SIGNALS,
             self._hear,
         )
-        self._pid = os.getpid()
-        self._callbacks: dict[str, list[Callable[..., object]]] = {name: [] for name in EVENTS}
-        self._events: deque[tuple[Announcement, tuple[Any, ...]]] = deque()
+        restart = config.restart
         self._leading = Leading(self, self._crew.tell)
+        self._callbacks = Callbacks(self._leading.tell)
         self._correspondence = Correspondence(self._crew, self._members, self._take)
-        self._parting = Parting(self._crew, self.workers, config.restart.graceful_timeout)
+        self._parting = Parting(self._crew, self.workers, restart.graceful_timeout)
+        self._forking = Forking(
+            self._crew, self.workers, restart, lambda worker: self._emit(Kind.FORK, worker)
+        )
         self._oom_kills = OutOfMemoryKills()
-        policy = RestartPolicy(config.restart.intensity, config.restart.period)
-        self._reforking = Reforking(policy, random.Random().random, time.monotonic())
         self._next_id = 1
-        self._ever_settled = False
-        self._has_warned = False  # of threads
         self._code = 0
 
     @property
@@ -118,15 +106,11 @@ class Primary:
         ``fork, online, ready, drain`` call it with (worker), ``listening`` with
         (worker, address), ``message`` with (worker, message), ``exit`` with
         (worker, code, signal): exactly one of the two is not None.
+
+        Raises:
+            ConfigError: there is no such event.
         """
-        if name not in self._callbacks:
-            raise ConfigError(f"there is no event {name!r}, only {', '.join(EVENTS)}")
-
-        def register(callback: Callback) -> Callback:
-            self._callbacks[name].append(callback)
-            return callback
-
-        return register
+        return self._callbacks.on(name)
 
     def fork(
         self, program: Callable[..., Any], *args: Any, env: Mapping[str, str] | None = None
@@ -147,14 +131,14 @@ class Primary:
             ConfigError: an asyncio loop is running here.
             OSError: no room for another process.
         """
-        self._check_may_fork()
-        slot = next(n for n in range(1, len(self.workers) + 2) if n not in self._slots())
-        worker = ForkedWorker(self._next_id, slot, Program(program, args, env or {}), self)
+        self._forking.check()
+        call = Program(program, args, env or {})
+        worker = ForkedWorker(self._next_id, self._forking.free_slot(), call, self)
         self._next_id += 1
         if self.stopping:
             worker.state = advance(worker.state, Happening.EXIT)
         else:
-            self._start_if_due(worker, time.monotonic())
+            self._forking.start(worker, time.monotonic())
             self.workers[worker.id] = worker
         return worker
 
@@ -181,8 +165,7 @@ class Primary:
 
     def disconnect(self) -> None:
         """Ask everybody to leave; `run` returns when they have. Harmless when repeated."""
-        for worker in [w for w in self.workers.values() if w.pid is None]:
-            del self.workers[worker.id]
+        self._forking.drop_waiting()
         for worker in self._parting.begin(time.monotonic()):
             self._emit(Kind.DRAIN, worker, reason="stop")
 
@@ -209,31 +192,27 @@ class Primary:
 
     def _look(self) -> None:
         """Do what is due, then call back; callbacks may bring about more."""
-        while True:
+        goes_on = True
+        while goes_on:
             now = time.monotonic()
             self._correspondence.look(now)
             self._parting.look(now)
-            self._start_waiting(now)
+            self._forking.start_waiting(now)
             self._judge(now)
             for appointed in self._leading.update():
-                self._tell_leader(Kind.LEADER, self.workers[appointed])
+                self._leading.tell(_told(Kind.LEADER, self.workers[appointed]))
             self._crew.go_on()
-            if not self._events:
-                return
-            self._deliver()
+            goes_on = self._callbacks.deliver()
 
     def _timers(self) -> list[float | None]:
-        starts = [self._reforking.start_at(w.slot) for w in self.workers.values() if w.pid is None]
-        return [self._parting.next_timer(), self._correspondence.next_timer(), *starts]
+        times = [self._parting.next_timer(), self._correspondence.next_timer()]
+        return times + self._forking.timers()
 
     def _judge(self, now: float) -> None:
-        """Give up when workers die young and none lives."""
-        if any(_is_settled(worker, now) for worker in self.workers.values()):
-            self._ever_settled = True
-            self._reforking.was_ready(now)
-        elif self._reforking.gives_up(now) and not self.stopping:
+        code = self._forking.gives_up(now)
+        if code is not None and not self.stopping:
             logger.error("workers keep dying young and none lives: giving up")
-            self._code = EXIT_GAVE_UP if self._ever_settled else EXIT_NEVER_READY
+            self._code = code
             self.disconnect()
             self._parting.at_once()
 
@@ -256,9 +235,8 @@ class Primary:
             else:
                 worker.signal = signal.Signals(-result)
             worker.reason = self._reason(worker)
-            young = not _is_settled(worker, now) and worker.code != 0
             if worker.leaving is None:
-                self._reforking.died(worker.slot, young, now)
+                self._forking.died(worker, now)
             worker.state = advance(worker.state, Happening.EXIT)
             self._leading.gone(worker.id)
             self._correspondence.gone(worker.id)
@@ -318,7 +296,7 @@ class Primary:
 
     def _take(self, worker_id: int, message: Message) -> None:
         worker = self.workers[worker_id]
-        if not self._callbacks["message"]:
+        if not self._callbacks.has(Kind.MESSAGE):
             message.fail("the primary has no callback for messages")
             logger.warning("a message of %r found no callback", worker)
         self._emit(Kind.MESSAGE, worker, message)
@@ -331,29 +309,8 @@ class Primary:
             if worker.is_online and worker.state is not State.DRAINING
         ]
 
-    # -- callbacks -------------------------------------------------------------------
-
     def _emit(self, kind: Kind, worker: ForkedWorker, *args: Any, **detail: Any) -> None:
-        """Keep an event for `_deliver`: a callback is never called inside another one."""
-        told = Announcement(kind, worker.slot, 1, worker.pid or 0, time.monotonic(), **detail)
-        self._events.append((told, (worker, *args)))
-
-    def _deliver(self) -> None:
-        while self._events:
-            told, args = self._events.popleft()
-            self._leading.tell(told)
-            for callback in self._callbacks[told.kind.value]:
-                try:
-                    callback(*args)
-                except Exception as ex:
-                    name = getattr(callback, "__qualname__", repr(callback))
-                    logger.exception("callback %s for %s raised", name, told.kind.value)
-                    if told.kind is Kind.MESSAGE:
-                        args[1].fail(f"callback {name} raised {type(ex).__name__}: {ex}")
-
-    def _tell_leader(self, kind: Kind, worker: ForkedWorker) -> None:
-        now = time.monotonic()
-        self._leading.tell(Announcement(kind, worker.slot, 1, worker.pid or 0, now))
+        self._callbacks.emit(_told(kind, worker, **detail), worker, *args)
 
     # -- one worker; see `hybrid.primary.forked` --------------------------------------
 
@@ -383,52 +340,6 @@ class Primary:
         elif self._parting.ask(worker, reason, time.monotonic()):
             self._emit(Kind.DRAIN, worker, reason=reason)
 
-    # -- forking ---------------------------------------------------------------------
 
-    def _slots(self) -> set[int]:
-        return {worker.slot for worker in self.workers.values()}
-
-    def _check_may_fork(self) -> None:
-        if os.getpid() != self._pid:
-            raise NotInCluster("only the primary forks, and this process is a worker")
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            pass
-        else:
-            raise ConfigError("a primary runs no asyncio: its workers would inherit the loop")
-        if thread_count() > 1 and not self._has_warned:
-            self._has_warned = True
-            logger.warning("forking beside other threads: a lock one holds stays locked for ever")
-
-    def _start_waiting(self, now: float) -> None:
-        """Fork what the policy has kept waiting; nobody is there to be told of an error."""
-        for worker in [w for w in self.workers.values() if w.pid is None]:
-            try:
-                self._start_if_due(worker, now)
-            except OSError as ex:
-                logger.error("cannot fork a worker for slot %d: %s", worker.slot, ex)
-                self._reforking.died(worker.slot, young=True, now=now)
-
-    def _start_if_due(self, worker: ForkedWorker, now: float) -> None:
-        if now >= self._reforking.start_at(worker.slot):
-            handle = self._crew.start(worker.id, worker.slot, 1, worker.program.main)
-            worker.pid, worker.started_at = handle.pid, now
-            self._emit(Kind.FORK, worker)
-
-
-def _is_settled(worker: ForkedWorker, now: float) -> bool:
-    """Return whether a worker has lived long enough for its death to be bad luck."""
-    since = worker.ready_at or worker.started_at
-    return worker.pid is not None and now - since >= YOUNG
-
-
-def _complete(config: Config | None, bind: str | Sequence[str]) -> Config:
-    """Return the configuration of a script that names its addresses."""
-    addresses = (bind,) if isinstance(bind, str) else tuple(bind)
-    if config is None:
-        folder = Path(sys.path[0] or ".") if sys.path else Path()
-        config = Config(app=AppConfig(app_dir=folder), log=LogConfig(access=False))
-    if config.scheduling == "reuseport":
-        raise ConfigError("reuseport needs a fixed number of workers: hybrid serve")
-    return replace(config, bind=replace(config.bind, addresses=addresses))
+def _told(kind: Kind, worker: ForkedWorker, **detail: Any) -> Announcement:
+    return Announcement(kind, worker.slot, 1, worker.pid or 0, time.monotonic(), **detail)

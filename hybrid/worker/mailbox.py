@@ -119,6 +119,8 @@ class Mailbox:
 
     async def _exchange(self, kind: MailKind, to: To, body: Any, timeout: float) -> Any:
         packed = pack_body(body)
+        if not isinstance(to, int | str):
+            raise NoSuchWorker(repr(to))
         if self._link.waiting > OUTBOX_LIMIT:
             raise MailboxFull([], self._link.waiting)
         number = next(self._numbers)

@@ -210,3 +210,40 @@ def pid_of(line: Line) -> int:
                 if each.raddr and each.raddr.port == peer and process.pid != os.getpid():
                     return process.pid
     raise AssertionError("nobody has that connection")
+
+
+GARBLING = """
+from hybrid.cluster.membership import membership
+from hybrid.core import messages as m
+
+async def app(scope, receive, send):
+    if scope["path"] == "/garble":
+        link = membership()._link._channel
+        {line}
+    await send({{"type": "http.response.start", "status": 200, "headers": []}})
+    await send({{"type": "http.response.body", "body": b"fine"}})
+"""
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'link.sock.send(b"\\x00\\xff\\xff\\xff")',  # a length over the limit
+        'link.send(b"no JSON")',
+        'link.send(b\'{"type":"mail","kind":"reply","number":1,"to":"","body":0,"origin":[]}\')',
+        "link.send(m.encode(m.Lead(True)))",  # not a worker's word
+        "link.send(m.encode(m.Ready()))",  # said once more
+    ],
+)
+def test_a_garbled_link_costs_its_worker_and_nobody_else(
+    serve: Serve, tmp_path: Path, line: str
+) -> None:
+    (tmp_path / "garbling.py").write_text(GARBLING.format(line=line))
+    server = serve("garbling:app", "--io-workers", "2", "--cpu-pool", "0", cwd=tmp_path)
+    victims = {process.pid for process in server.remember()}
+    with contextlib.suppress(OSError, http.client.HTTPException):
+        server.get("/garble")
+    server.wait_for_log(r"worker slot=\d sent garbage: .*it is killed")
+    wait_until(lambda: len({p.pid for p in server.remember()} - victims) == 1, what="one more")
+    assert len({p.pid for p in server.remember()} & victims) == 1
+    wait_until(lambda: server.get("/")[2] == b"fine")
