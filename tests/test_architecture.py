@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -41,3 +42,13 @@ def test_the_command_line_does_not_import_numpy() -> None:
 def test_only_one_module_forks() -> None:
     forking = [path for path in MODULES if "os.fork(" in path.read_text()]
     assert [path.name for path in forking] == ["fork.py"]
+
+
+def test_the_packages_carry_what_they_need() -> None:
+    targets = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"][
+        "targets"
+    ]
+    assert targets["wheel"]["packages"] == ["hybrid", "workloads"]  # the default application
+    assert [p for p in targets["sdist"]["include"] if not (ROOT / p).exists()] == []
+    for page in ("workloads/home.html", "workloads/py.typed", "hybrid/py.typed"):
+        assert (ROOT / page).is_file()

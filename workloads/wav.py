@@ -40,7 +40,8 @@ def samples_from_wav(body: bytes | memoryview) -> tuple[NDArray[np.float32], int
     coding, channels, rate, _, block, bits = struct.unpack("<HHIIHH", chunks[b"fmt "][:16])
     if coding == _EXTENSIBLE and len(chunks[b"fmt "]) >= 26:
         (coding,) = struct.unpack("<H", chunks[b"fmt "][24:26])
-    if not 1 <= channels <= 64 or not 1 <= rate <= 1_000_000 or block != channels * bits // 8:
+    whole = bits >= 8 and block == channels * bits // 8  # below a byte a block would be empty
+    if not 1 <= channels <= 64 or not 1 <= rate <= 1_000_000 or not whole:
         raise ValueError(f"{channels} channels of {bits} bits at {rate} Hz make no sense")
     flat = _decode(chunks[b"data"], coding, bits, block)
     return flat.reshape(-1, channels).mean(axis=1, dtype=np.float32), rate

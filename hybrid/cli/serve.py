@@ -191,7 +191,11 @@ def banner(config: Config, address: str, budget: int, took: float) -> str:
         pool = f"{workers}, no pool: a job blocks its worker's loop; {cpus}"
     else:
         at_once = n * m if limit is None else min(limit, n * m)
-        pool = f"{workers} × {m} slots, at most {at_once} jobs at once on a budget of {cpus}"
+        slots, jobs = (
+            f"{m} slot{'s' if m != 1 else ''}",
+            f"{at_once} job{'s' if at_once != 1 else ''}",
+        )
+        pool = f"{workers} × {slots}, at most {jobs} at once on a budget of {cpus}"
     return (
         f"hybrid {__version__} listening on {address} (pid {os.getpid()})\n"
         f"  {config.app.target}: {pool}\n"

@@ -21,7 +21,7 @@ def chunk(name, data, size=None):
 
 def wav(data, *, coding=1, channels=1, rate=8000, bits=16, size=None, before=b"", guid=None):
     block = channels * bits // 8
-    form = struct.pack("<HHIIHH", coding, channels, rate, rate * block, block, bits)
+    form = struct.pack("<HHIIHH", coding, channels, rate, rate * block % 2**32, block, bits)
     if guid is not None:
         form += struct.pack("<HHIH", 22, bits, 0, guid) + bytes(14)
     body = b"WAVE" + before + chunk(b"fmt ", form) + chunk(b"data", data, size)
@@ -77,6 +77,8 @@ def test_chunks_before_the_format_are_passed_over():
         wav(b"1"),
         wav(b"12", coding=85),  # MP3 in a WAVE file
         wav(b"12", bits=12),
+        wav(b"12", bits=0),  # a block of no bytes
+        wav(b"12", bits=4),
         wav(b"1234", coding=EXTENSIBLE),  # without its extension
         wav(b"12", rate=0),
         wav(b"12", channels=0),
@@ -101,6 +103,29 @@ def test_a_lying_size_is_cut_to_what_is_there_and_allocates_nothing():
 def test_floats_that_are_no_numbers_become_silence_or_full_scale():
     body = wav(struct.pack("<3f", float("nan"), float("inf"), float("-inf")), coding=3, bits=32)
     assert samples_from_wav(body)[0].tolist() == [0.0, 1.0, -1.0]
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.fixed_dictionaries(
+        {
+            "coding": st.sampled_from([0, 1, 3, 85, EXTENSIBLE]),
+            "channels": st.sampled_from([0, 1, 2, 64, 65, 1000]),
+            "bits": st.sampled_from([0, 1, 8, 12, 16, 24, 32, 64]),
+            "rate": st.sampled_from([0, 1, 8000, 2**31]),
+            "guid": st.sampled_from([None, 0, 1, 3]),
+        }
+    ),
+    st.binary(max_size=80),
+)
+def test_every_combination_of_formats_is_refused_or_read(form, data):
+    try:
+        samples, rate = samples_from_wav(wav(data, **form))
+    except ValueError:
+        return
+    assert samples.size
+    assert np.isfinite(samples).all()
+    assert rate == form["rate"]
 
 
 @settings(max_examples=150, deadline=None)
