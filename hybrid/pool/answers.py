@@ -11,7 +11,7 @@ from hybrid.pool.call import Call
 from hybrid.pool.execute import presentable
 from hybrid.pool.link import Link
 from hybrid.pool.messages import Failure, Raised, Reason
-from hybrid.pool.wire import Frame, Kind, decode
+from hybrid.pool.wire import Frame
 
 
 class RemoteTraceback(Exception):
@@ -25,19 +25,18 @@ class RemoteTraceback(Exception):
         return f"\n\n{self.text}"
 
 
-def read_answer(link: Link, call: Call, frame: Frame) -> tuple[Outcome, Any]:
+def read_answer(link: Link, call: Call, answer: Frame | Raised | Failure) -> tuple[Outcome, Any]:
     """Return the outcome and the result, or what the submitter shall see raised."""
     name = call.job.name
-    if frame.kind == Kind.RESULT:
+    if isinstance(answer, Frame):
         try:
-            return Outcome.OK, link.load(frame)
+            return Outcome.OK, link.load(answer)
         except Exception as ex:
             said = f"the result of job {name} cannot be unpickled: {ex!r}"
             return Outcome.ERROR, ResultNotPicklable(said)
-    message = decode(frame)
-    if isinstance(message, Raised):
-        return Outcome.ERROR, _rebuild(message, name)
-    return Outcome.ERROR, _explain(message, name)
+    if isinstance(answer, Raised):
+        return Outcome.ERROR, _rebuild(answer, name)
+    return Outcome.ERROR, _explain(answer, name)
 
 
 def _rebuild(raised: Raised, name: str) -> Exception:

@@ -9,6 +9,7 @@ from typing import Any
 
 from hybrid.core.ticket import JobState, Ticket
 from hybrid.pool.job import Job, LaneName
+from hybrid.pool.observer import logger
 
 Progress = Callable[[float, str], None]  # fraction 0 … 1, note
 
@@ -74,9 +75,18 @@ class Call(Ticket):
         )
 
     def report(self, fraction: float, note: str) -> None:
-        """Pass a progress report on, while the submitter still waits."""
-        if self.on_progress is not None and self.state is JobState.RUNNING:
+        """Pass a progress report on, while the submitter still waits.
+
+        A callback that raises is logged and not called again: the job is not to blame,
+        and on the process lane its result may be the next thing in the same read.
+        """
+        if self.on_progress is None or self.state is not JobState.RUNNING:
+            return
+        try:
             self.on_progress(fraction, note)
+        except Exception:
+            self.on_progress = None
+            logger.exception("on_progress of job %s raised; it hears no more", self.job.name)
 
     def forget(self) -> None:
         """Let go of the arguments: whoever waits for the answer holds its own."""

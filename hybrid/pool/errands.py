@@ -29,11 +29,14 @@ class Errands:
         self._answers[call] = answer
 
     def next(self, link: Link) -> Call | None:
-        """Take the next errand of an idle process, None if there is none."""
-        waiting = self._waiting.get(link)
-        if not waiting:
-            return None
-        return waiting.pop(0)
+        """Take the next errand of an idle process that somebody waits for; None: there is none."""
+        waiting = self._waiting.get(link, [])
+        while waiting:
+            call = waiting.pop(0)
+            if not self._answers[call].done():
+                return call
+            del self._answers[call]
+        return None
 
     def answered(self, call: Call, outcome: Outcome, value: Any) -> bool:
         """Answer an errand; return False if `call` is none."""

@@ -17,6 +17,7 @@ _QUIET = 0.02  # s between two reports that get through; more nobody can see
 class _Here(threading.local):
     report: Report | None = None  # of the job that runs on this thread; None: no job does
     quiet_until: float = 0.0  # monotonic s
+    has_said_done: bool = False  # 1.0 has been reported
 
 
 _here = _Here()
@@ -33,6 +34,7 @@ def enter(report: Report) -> None:
     """A job begins on this thread."""
     _here.report = report
     _here.quiet_until = 0.0
+    _here.has_said_done = False
 
 
 def leave() -> None:
@@ -53,13 +55,15 @@ def progress(fraction: float, note: str = "") -> None:
         note: one line for people.
 
     Cost: call it as often as you like, 0.1 µs each: at most 50 reports a second
-    get through (the first one and that of 1.0 always do), 20 µs each.
+    get through (the first one and the first of 1.0 always do), 20 µs each.
     """
     report = _here.report
     if report is None:
         return
     now = monotonic()
-    if now < _here.quiet_until and fraction < 1.0:
+    is_done = fraction >= 1.0
+    if now < _here.quiet_until and (_here.has_said_done or not is_done):
         return
+    _here.has_said_done = is_done
     _here.quiet_until = now + _QUIET
     report(min(max(float(fraction), 0.0), 1.0), str(note))

@@ -10,6 +10,7 @@ Rule 3: `start` is followed by exactly one `ended` for that call, whatever
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from hybrid.core.ticket import JobState, Outcome
@@ -72,8 +73,11 @@ class Lane(Protocol):
 class InlineLane:
     """Runs the call on the loop itself: everything else waits. For the lesson."""
 
-    def __init__(self, owner: LaneOwner, loop: asyncio.AbstractEventLoop) -> None:
-        self._owner, self._loop = owner, loop
+    def __init__(
+        self, owner: LaneOwner, loop: asyncio.AbstractEventLoop, prepare: Callable[[], None]
+    ) -> None:
+        """Make a lane; `prepare` is called before every job."""
+        self._owner, self._loop, self._prepare = owner, loop, prepare
 
     def ready(self) -> bool:
         """Return True: the loop is always there, that is the problem with it."""
@@ -88,7 +92,12 @@ class InlineLane:
         if call.state is JobState.ABANDONED:  # cancelled in the same turn of the loop
             self._owner.ended(call, Outcome.CANCELLED, None)
             return
-        report = call.on_progress or _nobody
+        report = call.report if call.on_progress is not None else _nobody
+        try:
+            self._prepare()
+        except Exception as ex:
+            self._owner.ended(call, Outcome.ERROR, ex)
+            return
         result, raised = execute(call.job.fn, call.args, call.kwargs, call.job.writable, report)
         if raised is not None:
             self._owner.ended(call, Outcome.ERROR, presentable(raised, call.job.name))

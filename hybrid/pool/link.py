@@ -26,7 +26,7 @@ from hybrid.pool.blocks import Lease
 from hybrid.pool.call import Call
 from hybrid.pool.hatchery import Hatched
 from hybrid.pool.lanes import MemberGone
-from hybrid.pool.messages import Hello, Note, Ready
+from hybrid.pool.messages import Failure, Hello, Note, Raised, Ready
 from hybrid.pool.wire import Buffer, Frame, Kind, Reader, decode, encode
 
 
@@ -66,13 +66,13 @@ class LinkOwner(Protocol):
     def link_ready(self, link: Link, seconds: float) -> None:
         """The process takes jobs; its imports took so long."""
 
-    def link_answered(self, link: Link, call: Call, frame: Frame) -> None:
+    def link_answered(self, link: Link, call: Call, answer: Frame | Raised | Failure) -> None:
         """The call is over; the link is idle already."""
 
     def link_noted(self, link: Link, note: Note) -> None:
         """The process said something about itself."""
 
-    def link_failed(self, link: Link, frame: Frame) -> None:
+    def link_failed(self, link: Link, failure: Failure) -> None:
         """The process could not get ready."""
 
     def link_lost(self, link: Link, call: Call | None, has_begun: bool) -> None:
@@ -101,6 +101,7 @@ class Link:
         self._owner, self._loop = owner, loop
         self._reader = Reader(hatched.sock)
         self._outbox: deque[memoryview] = deque()
+        self._freed: tuple[int, ...] = ()  # blocks that the last message gave back
         self._fd = hatched.sock.fileno()
         loop.add_reader(self._fd, self._on_readable)
         if self._pidfd >= 0:  # a job that forked keeps the socket open: no EOF
@@ -126,6 +127,7 @@ class Link:
         """
         job, lease = call.job, self.lease
         place, freed = (lease.place, lease.take_freed()) if lease is not None else (None, ())
+        self._freed = freed
         message = (job.address, freed, call.args, call.kwargs)
         try:
             chunks = encode(Kind.RUN_WRITABLE if job.writable else Kind.RUN, message, place)
@@ -193,25 +195,45 @@ class Link:
             self._handle(frame)
 
     def _handle(self, frame: Frame) -> None:
-        kind, call = frame.kind, self.call
-        if kind == Kind.RESULT or kind == Kind.ERROR or (kind == Kind.FAILED and call):
-            if call is None:  # an answer to nothing: a bug, or a job wrote to its socket
+        """Take one frame; what cannot be understood was not written by `member.py`."""
+        if frame.kind == Kind.RESULT:  # by far the most frequent; its message is the job's own
+            self._take_answer(frame)
+            return
+        try:
+            message = decode(frame)
+        except Exception:
+            self._lose()
+            return
+        self._hear(message)
+
+    def _hear(self, message: Any) -> None:
+        is_starting = self.state is LinkState.STARTING
+        match message:
+            case (float(), str()):
+                if self.call is not None:
+                    self.call.report(*message)
+            case Note():
+                self._owner.link_noted(self, message)
+            case Ready() if is_starting:
+                self._advance(LinkEvent.READY)
+                self._owner.link_ready(self, message.seconds)
+            case Failure() if is_starting:
+                self._owner.link_failed(self, message)
+            case Failure():
+                self._not_said(self._freed)  # perhaps it had not come to that
+                self._take_answer(message)
+            case Raised():
+                self._take_answer(message)
+            case _:
                 self._lose()
-                return
-            self.call = None
-            self._advance(LinkEvent.ANSWER)
-            self._owner.link_answered(self, call, frame)
-        elif kind == Kind.PROGRESS:
-            if call is not None:
-                call.report(*decode(frame))
-        elif kind == Kind.NOTE:
-            self._owner.link_noted(self, decode(frame))
-        elif kind == Kind.READY:
-            ready: Ready = decode(frame)
-            self._advance(LinkEvent.READY)
-            self._owner.link_ready(self, ready.seconds)
-        elif kind == Kind.FAILED:
-            self._owner.link_failed(self, frame)
+
+    def _take_answer(self, answer: Frame | Raised | Failure) -> None:
+        call, self.call = self.call, None
+        if call is None:  # an answer to nothing
+            self._lose()
+            return
+        self._advance(LinkEvent.ANSWER)
+        self._owner.link_answered(self, call, answer)
 
     def load(self, frame: Frame) -> Any:
         """Return what an answer carries; large arrays stay where the process laid them."""

@@ -201,12 +201,14 @@ class Member:
         view = None if window is None else window.copy if private else window.view
         try:
             address, freed, args, kwargs = decode(frame, view, writable=private)
+            if window is not None:
+                window.reuse(freed)
             fn = self._function(address)
+        except MemoryError as ex:  # private copies of its arrays
+            return self._answer_error(ex)
         except Exception as ex:
             said = f"{type(ex).__name__}: {ex}"
             return encode(Kind.FAILED, Failure(Reason.NOT_LOADABLE, said, traceback.format_exc()))
-        if window is not None:
-            window.reuse(freed)
         result, raised = execute(fn, args, kwargs, private, self._report, private)
         del args, kwargs
         if raised is not None:
@@ -220,9 +222,11 @@ class Member:
         place = self._window.lay if self._window is not None else None
         try:
             return encode(Kind.RESULT, result, place)
-        except MemoryError as ex:
-            return self._answer_error(ex)
         except Exception as ex:
+            if self._window is not None:
+                self._window.take_back()
+            if isinstance(ex, MemoryError):
+                return self._answer_error(ex)
             name = type(result).__qualname__
             said = f"its result, a {type(result).__module__}.{name}, cannot be pickled: {ex}"
             return encode(Kind.FAILED, Failure(Reason.NOT_PICKLABLE, said, ""))

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from hybrid.config import CpuConfig
 from hybrid.core.admission import admit
 from hybrid.core.ticket import Outcome, Priority
-from hybrid.errors import JobRefused, JobTimeout, PoolClosed, QueueFull
+from hybrid.errors import JobRefused, JobTimeout, PoolBroken, PoolClosed, QueueFull
 from hybrid.pool.alarm import Alarm
 from hybrid.pool.arrays import ArrayHouse
 from hybrid.pool.call import Call, JobTimes, Progress
@@ -38,6 +38,7 @@ from hybrid.pool.job import (
 )
 from hybrid.pool.lanes import InlineLane
 from hybrid.pool.observer import LoggingObserver, PoolObserver
+from hybrid.pool.preparation import Preparation
 from hybrid.pool.processes import ProcessLane
 from hybrid.pool.resources import WorkerResources
 from hybrid.pool.statistics import PoolStatistics
@@ -70,12 +71,11 @@ class Pool:
         self._dispatcher = Dispatcher(self.slots, settings.queue, loop, permits, self._observer)
         self._alarm = Alarm(loop, partial(self._dispatcher.withdraw, outcome=Outcome.TIMEOUT))
         self._arrays = ArrayHouse(resources if settings.slots else None, loop)
-        self._threads = ThreadLane(
-            self._dispatcher, loop, self._prepare_threads, self._observer.warned
-        )
+        self._preparation = Preparation(self._prepare)
+        self._threads = ThreadLane(self._dispatcher, loop, self._preparation, self._observer.warned)
         self._processes: ProcessLane | None = None
         lanes = self._dispatcher.lanes
-        lanes["inline"] = InlineLane(self._dispatcher, loop)
+        lanes["inline"] = InlineLane(self._dispatcher, loop, self._preparation)
         if settings.slots:
             lanes["thread"] = self._threads
         if settings.slots and hatchery is not None:
@@ -131,6 +131,8 @@ class Pool:
         lane = self._choose_lane(job, lane)
         if deadline is None:
             deadline = self._settings.deadline or math.inf
+        if math.isnan(deadline):  # no comparison would ever find it late
+            raise ValueError("a deadline is a number of seconds, not nan")
         low = priority is Priority.LOW
         self._check_room(job, low, deadline)
         call = Call(
@@ -184,22 +186,28 @@ class Pool:
 
     # -- life --------------------------------------------------------------------
 
-    def _prepare_threads(self) -> None:
-        """Make this process fit for thread jobs; runs on the first pool thread."""
-        set_blas_threads(self._settings.blas_threads)
+    def _prepare(self) -> None:
+        """Make this process fit for jobs of its own; runs where the first one would."""
+        if self._settings.slots:  # without a pool this may be somebody's script
+            set_blas_threads(self._settings.blas_threads)
         for address in declared_initializers():
             find_function(address)()
 
     async def warm(self) -> None:
-        """Have every process ready that a declared job will need.
+        """Have every process ready that a declared job will need, this one included.
 
         Raises:
-            PoolBroken: a pool process cannot get ready (an import fails).
+            PoolBroken: one cannot get ready (an import or an initialiser fails).
         """
-        needs_processes = self._settings.lane == "process" or (
-            self._settings.lane == "auto" and any(job.lane == "process" for job in declared_jobs())
-        )
-        if self._processes is not None and needs_processes:
+        wanted, has_slots = self._settings.lane, self._settings.slots > 0
+        lanes = {job.lane if wanted == "auto" else wanted for job in declared_jobs()}
+        if lanes - {"process"} or not has_slots:
+            # Here, on the main thread: OpenBLAS obeys no other one once that has set a limit.
+            try:
+                self._preparation()
+            except Exception as ex:
+                raise PoolBroken(f"an initialiser of this worker raised {ex!r}") from ex
+        if self._processes is not None and "process" in lanes:
             await self._processes.warm(self._settings.slots)
 
     async def broadcast(

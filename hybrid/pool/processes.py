@@ -22,6 +22,7 @@ import asyncio
 import math
 import random
 import time
+from functools import partial
 from typing import Any
 
 from hybrid.config import CpuConfig
@@ -36,9 +37,9 @@ from hybrid.pool.hatchery import Hatchery
 from hybrid.pool.job import Job, declared_initializers, declared_jobs
 from hybrid.pool.lanes import LaneOwner, MemberGone
 from hybrid.pool.link import Link, LinkState
-from hybrid.pool.messages import Failure, Hello, Note
+from hybrid.pool.messages import Failure, Hello, Note, Raised
 from hybrid.pool.observer import PoolObserver
-from hybrid.pool.wire import Frame, decode
+from hybrid.pool.wire import Frame
 
 _REFILL = 2.0  # replacements per second, in the long run
 _QUARANTINE = 256 * 1024 * 1024  # bytes kept by a process's jobs before it is replaced
@@ -247,9 +248,9 @@ class ProcessLane:
         self._check_warm()
         self._owner.member_free()
 
-    def link_answered(self, link: Link, call: Call, frame: Frame) -> None:
+    def link_answered(self, link: Link, call: Call, answer: Frame | Raised | Failure) -> None:
         """A call is over."""
-        outcome, value = read_answer(link, call, frame)
+        outcome, value = read_answer(link, call, answer)
         self._settle(link)
         self._make_idle(link)
         if self._leaving is link and self.ready_processes > self._target:
@@ -284,11 +285,16 @@ class ProcessLane:
                 future=answer, on_progress=None,
             )  # fmt: skip
             self._errands.add(link, call, answer)
+            answer.add_done_callback(partial(self._errand_over, call))
             answers.append(answer)
         idle, self._idle = self._idle, []
         for link in idle:
             self._make_idle(link)
         return answers
+
+    def _errand_over(self, call: Call, answer: asyncio.Future[Any]) -> None:
+        if answer.cancelled():  # too late, or nobody waits: as for any other call
+            self.abandon(call)
 
     def link_noted(self, link: Link, note: Note) -> None:
         """A process has something to say about itself, before its answer."""
@@ -304,9 +310,8 @@ class ProcessLane:
             self._leaving = link
             self._grow()
 
-    def link_failed(self, link: Link, frame: Frame) -> None:
+    def link_failed(self, link: Link, failure: Failure) -> None:
         """A process could not get ready: an import or initialiser raised."""
-        failure: Failure = decode(frame)
         link.close()
         self._drop(link)
         error = PoolBroken(f"a pool process could not get ready: {failure.message.rstrip()}")

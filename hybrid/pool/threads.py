@@ -69,14 +69,12 @@ class ThreadLane:
         Args:
             owner: the pool.
             loop: its event loop.
-            prepare: called once in this process, on a pool thread, before the first job.
+            prepare: called before every job; makes this process fit for the first one.
             warn: is given advice for the application's author.
         """
         self._owner, self._loop = owner, loop
         self._prepare = prepare
         self._gil = GilWatch(loop, self.running_jobs, warn)
-        self._preparing = threading.Lock()
-        self._is_prepared = False
         self._threads: list[PoolThread] = []
         self._idle: list[PoolThread] = []
         self._over: deque[tuple[PoolThread, Outcome, Any]] = deque()
@@ -112,20 +110,13 @@ class ThreadLane:
         report = self._reporter(call) if call.on_progress is not None else _nobody
         job = call.job
         try:
-            self._prepare_once()
+            self._prepare()
         except Exception as ex:
             return Outcome.ERROR, ex
         result, raised = execute(job.fn, call.args, call.kwargs, job.writable, report)
         if raised is not None:
             return Outcome.ERROR, presentable(raised, job.name)
         return Outcome.OK, result
-
-    def _prepare_once(self) -> None:
-        if not self._is_prepared:
-            with self._preparing:
-                if not self._is_prepared:
-                    self._prepare()
-                    self._is_prepared = True
 
     def _reporter(self, call: Call) -> Any:
         def report(fraction: float, note: str) -> None:

@@ -23,6 +23,7 @@ class Window:
         self._arena = Arena(fd)
         self._region = Region(info.start, info.size, info.live)
         self._lent: list[tuple[int, weakref.ref[Any]]] = []
+        self._laid: list[int] = []  # blocks of the answer that is being made
 
     @property
     def spare(self) -> bool:
@@ -49,6 +50,7 @@ class Window:
             gc.collect()
         kept = tuple(offset for offset, alive in self._lent if alive() is not None)
         self._lent.clear()
+        self._laid.clear()
         return kept
 
     def lay(self, raw: memoryview) -> int | None:
@@ -56,7 +58,12 @@ class Window:
         offset = self._region.allocate(raw.nbytes)
         if offset is not None:
             self._arena.lend(offset, raw.nbytes, int)[:] = raw
+            self._laid.append(offset)
         return offset
+
+    def take_back(self) -> None:
+        """The answer will not be sent: its blocks are free."""
+        self.reuse(self._laid)
 
     def reuse(self, freed: Iterable[int]) -> None:
         """Take back the blocks that the worker has finished with."""

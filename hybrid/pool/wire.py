@@ -55,6 +55,9 @@ class Kind(IntEnum):
     FAILED = 8  # process: this process or this job cannot work, and why
 
 
+_LAST_KIND = max(Kind)
+
+
 @dataclass(slots=True)
 class Frame:
     """A received frame. `body` is valid until the next read of its `Reader`."""
@@ -136,7 +139,7 @@ class Reader:
         Raises:
             EOFError: the other end is closed.
             BlockingIOError: nothing to read (non-blocking sockets).
-            OSError: the other end is gone (ECONNRESET).
+            OSError: the other end is gone (ECONNRESET), or writes no frames.
         """
         if self._start == self._end and self._into is self._small:
             self._start = self._end = 0
@@ -152,6 +155,8 @@ class Reader:
         frames = []
         while self._end - self._start >= _HEAD.size:
             size, kind, buffers = _HEAD.unpack_from(self._into, self._start)
+            if not 0 < kind <= _LAST_KIND:
+                raise ConnectionError("what arrives on the link is no frame")
             end = self._start + 4 + size
             if end > self._end:
                 if 4 + size > len(self._into):

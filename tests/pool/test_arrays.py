@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +19,10 @@ LARGE = 1_000_000  # float64: 8 MB
 
 def arena_bytes(harness):
     return os.fstat(harness.hatchery.resources.arena_fd).st_blocks * 512
+
+
+def mappings(pid):
+    return Path(f"/proc/{pid}/maps").read_text()
 
 
 def submit(pool, fn, *args, **options):
@@ -153,12 +158,14 @@ def test_quarantine_ends_with_the_process(harness):
 
 
 def test_nothing_is_left_in_dev_shm(harness):
-    before = set(os.listdir("/dev/shm"))
     pool = harness.pool(slots=1)
 
     async def test():
         await submit(pool, jobs.add, np.ones(LARGE))
-        assert set(os.listdir("/dev/shm")) == before
+        for pid in (os.getpid(), *harness.hatchery.pids):
+            maps = mappings(pid)
+            assert "/memfd:hybrid-arena (deleted)" in maps  # it has no name to be left behind
+            assert "/dev/shm/" not in maps
 
     harness.run(test())
 

@@ -131,8 +131,9 @@ def test_piscina_796_a_drain_does_not_wait_for_work_that_nobody_waits_for(harnes
     pool, go = harness.pool(slots=1, kill_grace=60.0), tmp_path / "go"
 
     async def test():
-        with pytest.raises(JobTimeout):
-            await submit(pool, jobs.wait_for, str(go), lane=lane, deadline=0.05)
+        await pool.warm()
+        with pytest.raises(JobTimeout, match="running"):
+            await submit(pool, jobs.wait_for, str(go), lane=lane, deadline=0.3)
         assert pool.statistics().abandoned == 1
         await asyncio.wait_for(pool.close(60.0), 15.0)
         go.touch()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import pickle
 
 import numpy as np
@@ -186,7 +187,7 @@ def declared_initializer(monkeypatch):
     initializer(jobs.prepare)
 
 
-@pytest.mark.parametrize("lane", ["thread", "process"])
+@pytest.mark.parametrize("lane", ["inline", "thread", "process"])
 def test_an_initialiser_runs_once_before_the_first_job(harness, declared_initializer, lane):
     pool = harness.pool(slots=2)
 
@@ -195,6 +196,22 @@ def test_an_initialiser_runs_once_before_the_first_job(harness, declared_initial
         return await asyncio.gather(*calls)
 
     assert harness.run(test()) == [True] * 4
+
+
+def test_a_worker_is_warm_only_after_its_own_initialisers(harness, declared_initializer):
+    pool = harness.pool(lane="thread")
+
+    harness.run(pool.warm())
+
+    assert jobs.prepared == [os.getpid()]
+
+
+def test_an_initialiser_that_raises_keeps_the_worker_from_being_ready(harness, monkeypatch):
+    monkeypatch.setattr(declarations, "_initializers", {"tests.pool.jobs:stop_iteration": None})
+    pool = harness.pool(lane="thread")
+
+    with pytest.raises(hybrid.PoolBroken, match="initialiser of this worker raised StopIteration"):
+        harness.run(pool.warm())
 
 
 def test_a_pool_process_that_cannot_get_ready_is_an_error_with_its_reason(harness, monkeypatch):

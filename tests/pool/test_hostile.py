@@ -1,0 +1,148 @@
+"""Jobs and callbacks that misbehave: the pool answers, and stays whole."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import pickle
+
+import numpy as np
+import pytest
+
+from hybrid.errors import JobOutOfMemory, JobTimeout, PoolBroken
+from hybrid.pool.job import as_job, job
+from hybrid.pool.messages import Ready
+from hybrid.pool.wire import Kind
+from tests.pool import jobs
+from tests.pool.conftest import LANES, until
+
+every_lane = pytest.mark.parametrize("lane", LANES)
+
+
+def submit(pool, fn, *args, lane="process", **options):
+    return asyncio.ensure_future(pool.run(as_job(fn), args, {}, lane=lane, **options))
+
+
+@every_lane
+def test_a_progress_callback_that_raises_costs_its_reports_only(harness, lane, caplog):
+    pool = harness.pool(slots=1)
+    heard = []
+
+    def broken(fraction, note):
+        heard.append(fraction)
+        raise RuntimeError("not my day")
+
+    async def test():
+        result = await submit(pool, jobs.report_often, 100, lane=lane, on_progress=broken)
+        assert result == 100
+        assert await submit(pool, jobs.add, 1, lane=lane) == 2
+
+    harness.run(test(), 5.0)
+    assert len(heard) == 1  # it is not asked again
+    assert "on_progress of job report_often raised" in caplog.text
+
+
+@every_lane
+def test_the_end_may_be_said_ten_thousand_times(harness, lane):
+    pool = harness.pool(slots=1)
+    heard = []
+
+    async def test():
+        await submit(
+            pool, jobs.report_the_end, 10_000, lane=lane, on_progress=lambda *a: heard.append(a)
+        )
+        await asyncio.sleep(0)
+
+    harness.run(test())
+    assert heard[0] == (1.0, "0")
+    assert len(heard) < 100
+
+
+def test_a_broadcast_that_never_ends_does_not_shrink_the_pool(harness, tmp_path):
+    pool = harness.pool(slots=2, kill_grace=0.0)
+
+    async def test():
+        await pool.warm()
+        with pytest.raises(JobTimeout):
+            await pool.broadcast(as_job(jobs.spin_in_a_process), (60.0,), deadline=0.2)
+        await until(lambda: pool.statistics().processes == 2)
+        found = [submit(pool, jobs.sleep, 0.001) for _ in range(8)]
+        assert await asyncio.gather(*found) == [0.001] * 8
+
+    harness.run(test(), 10.0)
+    assert harness.recorder.count("pool process killed") == 2
+
+
+def test_a_broadcast_that_is_late_is_not_run_any_more(harness, tmp_path):
+    pool, mark = harness.pool(slots=1, kill_grace=0.0), tmp_path / "mark"
+
+    async def test():
+        await pool.warm()
+        pid = await submit(pool, jobs.pid)
+        busy = submit(pool, jobs.sleep, 0.3)
+        await until(lambda: pool.statistics().busy == 1)
+        with pytest.raises(JobTimeout):
+            await pool.broadcast(as_job(jobs.touch_in_a_process), (str(mark),), deadline=0.05)
+        assert await busy == 0.3
+        assert await submit(pool, jobs.pid) == pid
+
+    harness.run(test(), 10.0)
+    assert not mark.exists()
+
+
+def test_a_job_that_writes_to_its_socket_costs_only_itself(harness):
+    pool = harness.pool(slots=1)
+
+    async def test():
+        with pytest.raises(PoolBroken):
+            await submit(pool, jobs.write_to_the_socket, b"what is this? " * 20)
+        assert await submit(pool, jobs.add, 1) == 2
+
+    harness.run(test(), 10.0)
+
+
+FORGED = {
+    "rubbish": (Kind.NOTE, b"rubbish"),
+    "an empty answer": (Kind.FAILED, b""),
+    "a second READY": (Kind.READY, pickle.dumps(Ready(1, 0.0))),
+    "strange progress": (Kind.PROGRESS, pickle.dumps(("half", 1))),
+    "a job for its worker": (Kind.RUN, pickle.dumps(("os:getpid", (), (), {}))),
+}
+
+
+@pytest.mark.parametrize(("kind", "body"), FORGED.values(), ids=FORGED)
+def test_a_job_that_forges_a_frame_costs_only_itself(harness, kind, body):
+    pool = harness.pool(slots=1)
+    frame = (5 + len(body)).to_bytes(4, "big") + bytes([kind]) + bytes(4) + body
+
+    async def test():
+        with pytest.raises(PoolBroken):
+            await submit(pool, jobs.write_to_the_socket, frame)
+        assert await submit(pool, jobs.add, 1) == 2
+
+    harness.run(test(), 10.0)
+
+
+def test_a_private_copy_that_does_not_fit_is_out_of_memory(harness):
+    pool = harness.pool(slots=1, max_memory=32 * 2**20)
+    mine = job(jobs.increment, writable=True)
+
+    async def test():
+        await pool.warm()
+        with pytest.raises(JobOutOfMemory):
+            await pool.run(mine, (np.zeros(10_000_000),), {}, lane="process")
+        assert await submit(pool, jobs.add, 1) == 2
+
+    harness.run(test(), 10.0)
+
+
+@every_lane
+def test_a_deadline_that_is_no_number_is_refused(harness, lane):
+    pool = harness.pool(slots=1)
+
+    async def test():
+        with pytest.raises(ValueError, match="deadline"):
+            await submit(pool, jobs.add, 1, lane=lane, deadline=math.nan)
+        assert await submit(pool, jobs.add, 1, lane=lane, deadline=1.0) == 2
+
+    harness.run(test(), 10.0)
