@@ -8,6 +8,9 @@
 
     answer = await cluster.request(2, {"want": "visits"}, timeout=1.0)
 
+A script that is its own primary forks functions (`Primary`); they serve HTTP
+(`serve`), take messages (`messages`, or the same handlers), or both.
+
 Messages are JSON of at most 64 KiB and go through the primary: worker to
 primary and back costs two hops, worker to worker four. Nothing of the
 application runs in the primary of ``hybrid serve``. Everything here belongs to
@@ -23,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 from hybrid.cluster.membership import To, membership
 from hybrid.cluster.registry import Decorator, Moment
 from hybrid.core.mail import ALL, LEADER, PRIMARY
+from hybrid.system.cpu_budget import cpu_budget
 
 if TYPE_CHECKING:
     from hybrid.primary.forked import ForkedWorker as ForkedWorker
@@ -51,6 +55,7 @@ __all__ = [
     "Message",
     "Primary",
     "broadcast",
+    "cpu_budget",
     "is_leader",
     "messages",
     "on_drain",

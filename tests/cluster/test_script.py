@@ -13,7 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.cluster.conftest import wait_until
+from hybrid.cluster import cpu_budget
+from tests.cluster.conftest import free_port, wait_until
 from tests.cluster.scripting import Run, Script, run  # noqa: F401
 
 README = Path(__file__).parent.parent.parent / "README.md"
@@ -508,3 +509,49 @@ sys.exit(primary.run())
     os.kill(worker, signal.SIGKILL)
     wait_until(lambda: not psutil.pid_exists(member) and not psutil.pid_exists(worker))
     assert script.wait_exit() == 0
+
+
+def program_of_the_readme() -> str:
+    blocks = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    (program,) = [block for block in blocks if "cluster.Primary" in block]
+    return str(program)
+
+
+def test_the_program_of_the_readme_does_what_the_readme_says(
+    run: Run,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    program = program_of_the_readme()
+    assert len([line for line in program.splitlines() if line.strip()]) <= 30
+    port = free_port()
+    monkeypatch.setenv("PYTHONUNBUFFERED", "1")
+    script = run(program.replace(":8000", f":{port}"))
+    script.known_port = port
+
+    # Every job is done once, by whoever was free.
+    wait_until(lambda: len(script.said(r"worker \d+ has finished a job: .*")) == 10)
+    done = script.said(r"worker (\d+) has finished a job: \{'job': (\d+), 'square': (\d+)\}")
+    assert sorted((int(found[2]), int(found[3])) for found in done) == [
+        (n, n * n) for n in range(10)
+    ]
+    assert {found[1] for found in done} <= {str(p.pid) for p in script.remember()}
+
+    # Every CPU has a worker.
+    workers = wait_until(lambda: len(script.remember()) == cpu_budget() and script.remember())
+    found = hello_from(script)
+    assert found in {process.pid for process in workers}
+
+    os.kill(found, signal.SIGKILL)
+    script.wait_for_log(rf"worker {found} died \(9\)")
+    before = {process.pid for process in workers}
+    wait_until(lambda: len({p.pid for p in script.remember()} - before) == 1, what="another one")
+    assert hello_from(script) != found
+
+    script.signal(signal.SIGTERM)
+    assert script.wait_exit() == 0
+    assert len(script.said(r"worker \d+ died \(0\)")) == cpu_budget()
+    script.assert_gone()
+
+
+def hello_from(script: Script) -> int:
+    return int(script.get("/")[2].removeprefix(b"Hello from worker "))
