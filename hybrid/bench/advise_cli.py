@@ -25,11 +25,22 @@ if TYPE_CHECKING:
 @click.option("--get", "gets", multiple=True, metavar="PATH", help="Endpoint (repeatable).")
 @click.option("--post", "posts", multiple=True, metavar="PATH=@FILE", help="Endpoint with a body.")
 @click.option("--job", "jobs", multiple=True, metavar="MODULE:FUNCTION", help="Without a server.")
-@click.option("--rate", type=float, default=0.0, help="Requests/s in all; 0: half the CPUs busy.")
-@click.option("--objective", type=float, default=0.02, show_default=True, help="I/O delay, s, p99.")
+@click.option(
+    "--rate",
+    type=click.FloatRange(min=0.0),
+    default=0.0,
+    help="Requests/s in all; 0: half the CPUs busy.",
+)
+@click.option(
+    "--objective",
+    type=click.FloatRange(min=0.0, min_open=True),
+    default=0.02,
+    show_default=True,
+    help="I/O delay, s, p99.",
+)
 @click.option(
     "--seconds",
-    type=float,
+    type=click.FloatRange(min=0.05),
     default=1.0,
     show_default=True,
     help="Per measurement; of --verify five times that.",

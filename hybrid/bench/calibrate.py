@@ -20,6 +20,7 @@ from hybrid.bench.server import NULL_SERVER, Server
 
 SHARES = (0.05, 0.1, 0.25, 0.5)  # of the ceiling, offered in an open loop
 WRK_PATH = "/?ms=20"  # the server's answer time, not the client, sets this rate
+WRK_AGREES = 0.1  # relative difference to wrk that chance explains
 CONNECTIONS = 64
 
 

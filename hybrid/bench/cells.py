@@ -176,6 +176,9 @@ def _highest_rate(
 
     def distance(rate: float) -> float:
         result, found = _probe(bench, scenario, job_rate, rate)
+        own = problems(result.summary, failures_allowed=True)
+        if found < 0.0 and own:  # then it may not have been the server who was late
+            cell.problems.append(f"at {rate:.0f}/s {own[0]}")
         probes.append(_probe_row(result, rate, found))
         return found
 
@@ -206,8 +209,7 @@ def _probe_row(result: LoadResult, rate: float, distance: float) -> dict[str, An
         "p95": quantile(latency, 0.95),
     }
     finite = {k: None if v is None or not np.isfinite(v) else round(v, 3) for k, v in found.items()}
-    own = problems(result.summary, failures_allowed=True)
-    return {"rate": round(rate, 2), "distance": round(distance, 3), **finite, "generator": own}
+    return {"rate": round(rate, 2), "distance": round(distance, 3), **finite}
 
 
 def _closed_view(bench: Bench, scenario: Scenario, job_rate: float, cell: Cell) -> None:

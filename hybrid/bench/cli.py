@@ -81,6 +81,7 @@ def load(url: str, out: Path | None, as_json: bool, **options: Any) -> None:
 
     try:
         plan = _plan(url, **options)
+        plan.check()
         with LoadGenerator() as generator:
             try:
                 result = generator.run(plan)
@@ -94,6 +95,8 @@ def load(url: str, out: Path | None, as_json: bool, **options: Any) -> None:
         click.echo(json.dumps({"machine": fingerprint(), **result.summary}, indent=2))
     else:
         print_load(Console(), result.summary)
+    if not result.summary["answered"]:
+        raise SystemExit(1)
 
 
 def _plan(url: str, *, rate: float, header: tuple[str, ...], **options: Any) -> LoadPlan:

@@ -71,6 +71,7 @@ def answer(line: str) -> dict[str, Any]:
     """Run the plan in `line`; an impossible plan is an answer too."""
     try:
         plan = LoadPlan.from_json(line)
+        plan.check()
         records, clock = run_plan(plan)
         if plan.out:
             records.save(Path(plan.out))

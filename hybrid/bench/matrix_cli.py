@@ -25,11 +25,23 @@ INTERRUPTED = 130  # as a shell says it: 128 + SIGINT
 @click.option(
     "--full", "name", flag_value="full", default="full", help="Five blocks, more than an hour."
 )
-@click.option("--io-workers", type=int, default=0, help="Of the clusters; 0: as many as CPUs.")
-@click.option("--cpu-pool", type=int, default=0, help="Slots per worker; 0: as many as CPUs.")
+@click.option(
+    "--io-workers",
+    type=click.IntRange(min=0),
+    default=0,
+    help="Of the clusters; 0: as many as CPUs.",
+)
+@click.option(
+    "--cpu-pool",
+    type=click.IntRange(min=0),
+    default=0,
+    help="Slots per worker; 0: as many as CPUs.",
+)
 @click.option("--scenario", multiple=True, help="Only these rows (repeatable).")
 @click.option("--topology", multiple=True, help="Only these columns (repeatable).")
-@click.option("--blocks", type=int, default=0, help="Repetitions; 0: the profile's.")
+@click.option(
+    "--blocks", type=click.IntRange(min=0), default=0, help="Repetitions; 0: the profile's."
+)
 @click.option("--seed", type=int, default=1, show_default=True)
 @click.option(
     "--out",
@@ -113,7 +125,10 @@ def _measure(
     from hybrid.bench.storage import default_path, load, save
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Left())
-    results = load(resumed) if resumed else None
+    try:
+        results = load(resumed) if resumed else None
+    except ValueError as ex:
+        raise click.UsageError(str(ex)) from None
     if results is not None:  # what was excluded gets another chance
         results.cells = [cell for cell in results.cells if not cell.problems]
     path = resumed

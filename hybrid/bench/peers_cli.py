@@ -17,10 +17,23 @@ if TYPE_CHECKING:
 
 
 @click.command(epilog="\b\nhybrid bench peers --blocks 5 --out benchmarks/results/peers.json")
-@click.option("--io-workers", type=int, default=0, help="Of each stack; 0: as many as CPUs.")
-@click.option("--cpu-pool", type=int, default=0, help="Slots per worker; 0: as many as CPUs.")
+@click.option(
+    "--io-workers", type=click.IntRange(min=0), default=0, help="Of each stack; 0: as many as CPUs."
+)
+@click.option(
+    "--cpu-pool",
+    type=click.IntRange(min=0),
+    default=0,
+    help="Slots per worker; 0: as many as CPUs.",
+)
 @click.option("--blocks", type=click.IntRange(min=1), default=3, show_default=True)
-@click.option("--seconds", type=float, default=2.0, show_default=True, help="Of each load.")
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=0.3),
+    default=2.0,
+    show_default=True,
+    help="Of each load.",
+)
 @click.option("--out", type=click.Path(path_type=Path), help="Also store the results, as JSON.")
 def peers(io_workers: int, cpu_pool: int, blocks: int, seconds: float, out: Path | None) -> None:
     """Compare with Node's cluster + piscina, and uvicorn + a process pool.

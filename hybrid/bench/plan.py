@@ -8,10 +8,12 @@ report its own pauses as the server's.
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass, replace
 from urllib.parse import urlsplit
 
 ARRIVALS = ("poisson", "constant", "burst", "trace")
+MOST = 20_000_000  # requests of one run; 45 bytes each in memory, and more than an hour of work
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,20 @@ class Stream:
     arrivals: str = "poisson"
     burst: int = 10  # requests that arrive together, for "burst"
     trace: tuple[float, ...] = ()  # intended start times in seconds from 0, for "trace"
+
+    def check(self, duration: float) -> None:
+        """Refuse arrivals that cannot be; see `LoadPlan.check`."""
+        if self.arrivals == "trace":
+            if not self.trace:
+                raise ValueError("arrivals from a trace need its start times (--trace FILE)")
+            return
+        if not 0.0 < self.rate < math.inf:
+            raise ValueError(f"stream {self.name!r} needs a rate above 0, got {self.rate:g}/s")
+        if self.rate * duration > MOST:
+            count = self.rate * duration
+            raise ValueError(f"{count:,.0f} requests are too many for one run (at most {MOST:,})")
+        if self.burst < 1:
+            raise ValueError(f"a burst is at least 1 request, got {self.burst}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +67,33 @@ class LoadPlan:
     timeout: float = 10.0  # s from sending to the end of the answer
     seed: int = 1
     out: str = ""  # .npz for the columns; empty: summary only
+
+    def check(self) -> None:
+        """Refuse what cannot be run.
+
+        Raises:
+            ValueError: naming the first field that makes no sense, and its value.
+        """
+        positive = {"duration": self.duration, "timeout": self.timeout}
+        counts = {
+            "connections": self.connections,
+            "reconnect-every": self.reconnect_every,
+            "concurrency": self.concurrency,
+        }
+        for name, value in positive.items():
+            if not 0.0 < value < math.inf:
+                raise ValueError(f"{name} is a number of seconds above 0, got {value:g}")
+        for name, count in counts.items():
+            if count < 0:
+                raise ValueError(f"{name} is a count, got {count}")
+        if self.max_connections < 1:
+            raise ValueError(f"max-connections is at least 1, got {self.max_connections}")
+        if not 0.0 <= self.warmup < self.duration:
+            raise ValueError(
+                f"a warm-up of {self.warmup:g} s leaves nothing of {self.duration:g} s"
+            )
+        for stream in self.streams if not self.concurrency else ():
+            stream.check(self.duration)
 
     def with_rate(self, rate: float) -> LoadPlan:
         """Return the same mix of streams at `rate` requests/s in all."""

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from hybrid.bench.calibrate import Calibration
+from hybrid.bench.calibrate import WRK_AGREES, Calibration
 from hybrid.bench.fingerprint import one_line
 from hybrid.bench.gates import problems
 from hybrid.bench.limits import limit_sentences
@@ -138,7 +138,11 @@ def print_calibration(console: Console, found: Calibration) -> None:
     if found.wrk_ratio is None:
         console.print("wrk is not installed: no cross-check")
     else:
-        console.print(f"closed loop against wrk: {found.wrk_ratio:.3f} of its rate")
+        agrees = abs(found.wrk_ratio - 1.0) < WRK_AGREES
+        console.print(
+            f"closed loop against wrk: {found.wrk_ratio:.3f} of its rate "
+            f"({'they agree' if agrees else '⚠ they differ'}; allowed: {WRK_AGREES:.0%})"
+        )
 
 
 def milliseconds(value: float | None) -> str:

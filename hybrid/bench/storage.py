@@ -33,7 +33,7 @@ def load(path: Path) -> Results:
     """
     try:
         return Results.from_dict(json.loads(path.read_text()))
-    except (KeyError, TypeError) as ex:
+    except (KeyError, TypeError, ValueError) as ex:
         raise ValueError(f"{path} holds no results of the matrix: {ex!r}") from ex
 
 

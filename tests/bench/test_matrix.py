@@ -48,7 +48,7 @@ def test_every_cell_is_measured_in_blocks_with_the_repeated_topology(
         assert cell.values["slo_rate"] > 0
         assert cell.values["cpu_ms"] > 0
         assert cell.values["pss_mb"] > 1
-        assert cell.values["io_p50"] < 20
+        assert cell.values["io_p50"] > 0
 
 
 def test_a_topology_that_does_not_start_costs_its_cells_only(generator: LoadGenerator) -> None:

@@ -78,17 +78,61 @@ def test_load_is_usable_against_any_server(null_server: Server, tmp_path: Path) 
 def test_load_prints_a_table(null_server: Server) -> None:
     url = f"http://{null_server.host}:{null_server.port}/hello"
 
-    done = CliRunner().invoke(bench, ["load", url, "--concurrency", "4", "--duration", "0.2"])
+    done = CliRunner().invoke(bench, ["load", url, "--concurrency", "4", "--duration", "0.7"])
 
     assert done.exit_code == 0, done.output
     assert "closed loop" in done.output
 
 
-@pytest.mark.parametrize("options", [["--header", "novalue"], ["--rate", "0"]])
-def test_an_impossible_load_is_a_usage_error(options: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--header", "novalue"], "NAME: VALUE"),
+        (["--rate", "0"], "rate above 0"),
+        (["--rate", "nan"], "rate above 0"),
+        (["--rate", "1e9"], "too many"),
+        (["--duration", "0"], "above 0"),
+        (["--timeout", "-1"], "above 0"),
+        (["--warmup", "9"], "leaves nothing"),
+        (["--concurrency", "-1"], "count"),
+        (["--max-connections", "0"], "at least 1"),
+        (["--arrivals", "trace"], "--trace FILE"),
+        (["--arrivals", "burst", "--burst", "0"], "at least 1"),
+    ],
+)
+def test_an_impossible_load_is_a_usage_error(options: list[str], message: str) -> None:
     done = CliRunner().invoke(bench, ["load", "http://127.0.0.1:9/", *options])
 
     assert done.exit_code == 2
+    assert message in done.output
+
+
+def test_a_load_that_nobody_answered_is_no_success() -> None:
+    options = ["--duration", "0.2", "--warmup", "0", "--timeout", "1"]
+
+    done = CliRunner().invoke(bench, ["load", "http://127.0.0.1:9/", *options])
+
+    assert done.exit_code == 1
+    assert "requests failed" in done.output
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["matrix", "--blocks", "-1"], ["matrix", "--io-workers", "-3"], ["peers", "--seconds", "0"]],
+)
+def test_a_negative_effort_is_a_usage_error(arguments: list[str]) -> None:
+    assert CliRunner().invoke(bench, arguments).exit_code == 2
+
+
+@pytest.mark.parametrize("command", [["matrix", "--resume"], ["report"]])
+def test_a_file_that_holds_no_results_is_named(command: list[str], tmp_path: Path) -> None:
+    other = tmp_path / "other.json"
+    other.write_text("abc")
+
+    done = CliRunner().invoke(bench, [*command, str(other)])
+
+    assert done.exit_code == 2
+    assert "holds no results" in done.output
 
 
 def test_calibrate_prints_the_ceiling(monkeypatch: pytest.MonkeyPatch) -> None:
