@@ -6,7 +6,7 @@ ARGS   ?= --io-workers 8 --cpu-pool 4
 STAMP  := $(VENV)/.installed
 RESULTS := benchmarks/results
 
-.PHONY: help serve test check fmt soak bench bench-pool fairness record picture bench-http notebooks lock clean
+.PHONY: help serve test check fmt soak bench bench-pool fairness scheduling record picture bench-http notebooks lock clean
 
 help:  ## list the verbs
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -37,6 +37,9 @@ bench-pool: $(STAMP)  ## the pool beside its peers (loky and piscina are fetched
 
 fairness: $(STAMP)  ## is one line per worker with shared permits as fair as one line for all?
 	@exec $(BIN)/python -m benchmarks.fairness
+
+scheduling: $(STAMP)  ## how connections find a worker, policy by policy; into the README (a quarter of an hour)
+	@$(BIN)/python -m benchmarks.scheduling && exec $(BIN)/python -m benchmarks.scheduling --readme
 
 record: $(STAMP)  ## measure again all that README and notebooks show (20 minutes, quiet machine); can be resumed
 	@exec $(BIN)/python -m benchmarks.record

@@ -61,7 +61,10 @@ def drain(slot: int, control_socket: Path | None, pid_file: Path | None) -> None
 @click.option("--now", is_flag=True, help="without finishing any request")
 @target_options
 def stop(now: bool, control_socket: Path | None, pid_file: Path | None) -> None:
-    """Finish every request, then end; returns when the server is gone."""
+    """Finish every request, then end; returns when the server is gone.
+
+    Asking again while it finishes changes nothing; with --now it ends at once.
+    """
     client = Client(find(control_socket, pid_file))
     for answer in client.ask(c.Stop(now)):
         if answer["answer"] == "failed":

@@ -146,7 +146,8 @@ class ControlServer:
                 self._send(client, c.answer("progress", text="listening"))
             case c.Stop(now):
                 self._send(client, c.answer("progress", text="stopping"))
-                self._desk.ask(e.StopAsked(quick=now))
+                if now or not self._desk.supervisor.stopping:  # asking twice is no hurry
+                    self._desk.ask(e.StopAsked(quick=now))
             case _ if self._desk.supervisor.stopping:
                 self._refuse(client, "the cluster is stopping")
             case c.Reload():

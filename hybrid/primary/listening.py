@@ -70,8 +70,10 @@ class Listening:
         """Close the primary's copies of a slot that will have no worker any more.
 
         Its worker has the last copies then and empties them before it closes them:
-        what the kernel puts there in between is reset. (The other policies have no
-        socket of a slot's own, and lose nothing.)
+        what the kernel puts there in between is reset, and so is whoever is in the
+        middle of the handshake (none on loopback; over a network that is a round trip,
+        unless ``net.ipv4.tcp_migrate_req`` is 1). The other policies have no socket of
+        a slot's own, and lose nothing.
         """
         for listener in self._of_slot.pop(slot, ()):
             listener.close()

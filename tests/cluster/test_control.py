@@ -9,6 +9,7 @@ import socket
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import psutil
 import pytest
 
 from hybrid.core import control as c
+from hybrid.core.supervision import SAME_STOP
 from hybrid.system.channel import Channel
 from tests.cluster.conftest import Server, wait_until
 
@@ -194,6 +196,23 @@ def test_stop_returns_when_the_server_is_gone(controlled: Serve, hybrid: Run) ->
     assert waiting.join().result is not None
 
 
+def test_a_second_stop_waits_like_the_first(controlled: Serve, hybrid: Run) -> None:
+    server = controlled("--io-workers", "1", "--cpu-pool", "0")
+    waiting = server.in_background("GET", "/io/wait?ms=2500")
+    wait_until(lambda: server.workers()[0]["active"] == 2, what="it is in")
+
+    server.signal(signal.SIGTERM)
+    server.wait_for_log("stopping")
+    asked = time.monotonic()
+    wait_until(lambda: time.monotonic() - asked > 2 * SAME_STOP, what="no echo of the first one")
+    result = hybrid("stop")
+
+    assert (result.returncode, result.stdout.split()) == (0, ["stopping", "stopped"])
+    answer = waiting.join().result
+    assert answer is not None, waiting.error
+    assert answer[0] == 200
+
+
 def test_stop_now_does_not_wait(controlled: Serve, hybrid: Run) -> None:
     server = controlled("--io-workers", "1", "--cpu-pool", "0")
     server.in_background("GET", "/io/wait?ms=60000")
@@ -270,6 +289,8 @@ def test_a_reload_reads_the_configuration_again_and_refuses_an_invalid_one(
         result = hybrid("reload")
         assert result.returncode == 1
         assert "nothing has changed" in result.stderr
+    file.unlink()
+    assert "nothing has changed" in hybrid("reload").stderr
     assert [w["pid"] for w in server.workers()] == [w["pid"] for w in before]
 
 

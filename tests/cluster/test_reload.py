@@ -115,3 +115,40 @@ def test_a_stop_that_reaches_the_whole_group(reloading: Reloading) -> None:
     assert reloading.server.wait_exit() == 0
     assert account.lost == []
     reloading.server.assert_gone()
+
+
+def test_the_death_of_a_new_worker_that_was_ready_does_not_end_the_reload(
+    reloading: Reloading,
+) -> None:
+    new = wait_until(lambda: [w for w in reloading.workers("ready") if w["generation"] == 2])
+    os.kill(new[0]["pid"], signal.SIGKILL)
+    wait_until(lambda: reloading.generations() == [2, 2], what="both are of generation 2")
+
+
+def test_the_death_of_the_primary_ends_everybody(reloading: Reloading) -> None:
+    reloading.load.stop()
+    reloading.server.remember()
+    reloading.server.signal(signal.SIGKILL)
+    reloading.server.wait_exit()
+    reloading.server.assert_gone()
+
+
+@pytest.mark.parametrize("surge", [1, 3])
+def test_so_many_are_replaced_at_once_as_max_surge_says(
+    serve: Serve, tmp_path: Path, surge: int
+) -> None:
+    (tmp_path / "slow.py").write_text(APP)
+    path = tmp_path / "control.sock"
+    args = ("slow:app", "-w", "3", "--cpu-pool", "0", "--control-socket", str(path))
+    server = serve(*args, "--max-surge", str(surge), cwd=tmp_path)
+    client = Client(path)
+    most = starting = 0
+
+    server.signal(signal.SIGHUP)
+    while "generation 2 is ready" not in server.log:
+        states = [w["state"] for w in client.status()["workers"]]
+        most, starting = max(most, len(states)), max(starting, states.count("starting"))
+        assert states.count("ready") >= 3
+    client.close()
+
+    assert (most, starting) == (3 + surge, surge)
