@@ -30,7 +30,9 @@ def relief_picture(elevation: NDArray[Any], shade: NDArray[np.float32]) -> bytes
 
     Cost: O(cells) time; about 60 bytes a cell at peak.
     """
-    with np.errstate(over="ignore"):  # too large for float32: infinite, so unknown
+    with np.errstate(
+        over="ignore", invalid="ignore"
+    ):  # too large for float32: infinite, so unknown
         heights = elevation.astype(np.float32)
     known = np.isfinite(heights)
     low, high = np.percentile(heights[known], (1, 99)) if known.any() else (0.0, 1.0)

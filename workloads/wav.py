@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _EXTENSIBLE = 0xFFFE
+_LOUDEST = np.float32(1e6)  # of float samples, whose sums and squares must stay finite
 _SILENCE = np.float32(128)  # the middle of unsigned 8-bit samples
 
 
@@ -76,7 +77,7 @@ def _decode(data: memoryview, coding: int, bits: int, block: int) -> NDArray[np.
         case (1, 32):
             return np.frombuffer(data, "<i4").astype(np.float32) / np.float32(2**31)
         case (3, 32 | 64):
-            with np.errstate(over="ignore"):  # too large for float32: infinite, so full scale
+            with np.errstate(over="ignore", invalid="ignore"):  # too large for float32: infinite
                 floats = np.frombuffer(data, f"<f{bits // 8}").astype(np.float32)
-            return np.nan_to_num(floats, posinf=1.0, neginf=-1.0)
+            return np.nan_to_num(floats, posinf=1.0, neginf=-1.0).clip(-_LOUDEST, _LOUDEST)
     raise ValueError(f"coding {coding} with {bits} bits is not supported; send PCM or float")

@@ -20,8 +20,10 @@ from workloads.kernels.nearest import WIDTH, nearest, reference_nearest, vectors
 from workloads.kernels.pca import pca, reference_pca
 from workloads.kernels.sleep import reference_sleep, sleep
 from workloads.kernels.spectrogram import reference_spectrogram, spectrogram
+from workloads.pictures import relief_picture
 
 SYNTHETIC = ("matmul", "svd", "fft", "sort", "montecarlo", "primes")
+SIGNALLING = np.frombuffer(b"\x01\0\0\0\0\0\xf0\x7f", np.float64)[0]  # a NaN that casts warn of
 EVERY = (*SYNTHETIC, "sleep", "spectrogram", "hillshade", "pca", "nearest")
 
 
@@ -78,6 +80,17 @@ def test_hillshade_agrees_with_its_reference(elevation, azimuth, altitude):
 def test_hillshade_agrees_across_the_border_of_a_band():
     elevation = np.random.default_rng(5).normal(500, 60, (260, 5))
     np.testing.assert_allclose(hillshade(elevation), reference_hillshade(elevation), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "odd", [np.nan, SIGNALLING, np.inf, 1e308, np.longdouble("1e4000"), np.longdouble("nan")]
+)
+def test_an_impossible_height_spoils_its_neighbours_and_warns_of_nothing(odd):
+    elevation = np.full((9, 9), 100, np.asarray(odd).dtype)
+    elevation[4, 4] = odd
+    shade = hillshade(elevation)
+    assert np.isfinite(shade[[0, -1]]).all()
+    assert relief_picture(elevation, shade)
 
 
 def test_a_slope_towards_the_sun_is_bright_and_one_away_from_it_dark():
@@ -168,10 +181,14 @@ def test_a_row_of_the_matrix_is_nearest_to_itself():
         (lambda: spectrogram(np.zeros(9, np.float32), 7), "even"),
         (lambda: pca(np.zeros((1, 4))), "at least two rows"),
         (lambda: pca(np.full((3, 3), np.nan)), "NaN"),
+        (lambda: pca(np.eye(3) * 1e200), "above"),
+        (lambda: pca(np.full((3, 3), np.longdouble("1e4000"))), "infinity"),
         (lambda: pca(np.zeros((3, 2)), 3), "k must be"),
         (lambda: pca(np.zeros((2001, 2001), np.int8)), "at most 2000"),
         (lambda: nearest(np.zeros((1, 3)), vectors()), "64"),
         (lambda: nearest(np.full((1, WIDTH), np.inf), vectors()), "infinity"),
+        (lambda: nearest(np.full((1, WIDTH), 1e30), vectors()), "above"),
+        (lambda: nearest(np.full((1, WIDTH), SIGNALLING), vectors()), "NaN"),
     ],
 )
 def test_a_kernel_refuses_what_it_cannot_compute(call, says):

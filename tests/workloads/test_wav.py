@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from workloads.kernels.spectrogram import spectrogram
 from workloads.wav import samples_from_wav
 
 EXTENSIBLE = 0xFFFE
@@ -98,6 +99,13 @@ def test_a_lying_size_is_cut_to_what_is_there_and_allocates_nothing():
     tracemalloc.stop()
     assert samples.tolist() == [0.5]
     assert peak < 100_000
+
+
+def test_floats_of_any_size_have_a_finite_spectrogram():
+    loudest = struct.pack("<64f", *[3e38] * 64) + struct.pack("<64f", *[-3e38] * 64)
+    for channels in (1, 64):
+        samples, _ = samples_from_wav(wav(loudest, coding=3, bits=32, channels=channels))
+        assert np.isfinite(spectrogram(samples)).all()
 
 
 def test_floats_that_are_no_numbers_become_silence_or_full_scale():

@@ -61,8 +61,9 @@ def hillshade(
         bottom = min(top + BAND, rows)
         # The band and a border of one cell all around; outside the model the edge repeats.
         wanted_rows = np.clip(np.arange(top - 1, bottom + 1), 0, rows - 1)
-        band = np.pad(elevation[wanted_rows].astype(np.float64), ((0, 0), (1, 1)), mode="edge")
         with np.errstate(over="ignore", invalid="ignore"):  # infinite heights shade as NaN
+            heights = elevation[wanted_rows].astype(np.float64)
+            band = np.pad(heights, ((0, 0), (1, 1)), mode="edge")
             shade[top:bottom] = _shade_band(band, sun, scale)
     return shade
 

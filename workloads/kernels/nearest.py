@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 ROWS = 20_000  # vectors of the example
 WIDTH = 64  # numbers per vector
+LARGEST = 1e18  # of a query's numbers: the sum of their squares is a float32
 BLOCK = 128  # queries answered at once: 128 × 20,000 float32 = 10 MB of scratch
 
 
@@ -26,7 +27,7 @@ def nearest(
     """Find the k rows of a matrix that are closest to every query.
 
     Args:
-        queries: shape (q, w), real numbers, all finite. Not changed.
+        queries: shape (q, w), real numbers, none beyond ±LARGEST. Not changed.
         matrix: shape (r, w), float32. Not changed.
         k: neighbours wanted, 1 ≤ k ≤ r.
 
@@ -35,7 +36,7 @@ def nearest(
         distances: shape (q, k), float32: Euclidean, ascending.
 
     Raises:
-        ValueError: `queries` has another shape, NaN or infinity, or k does not fit.
+        ValueError: `queries` has another shape, NaN or larger numbers, or k does not fit.
 
     Cost: O(q r w) time; for r = ROWS 31 MB at peak whatever q is, and 12 q k bytes of answer.
 
@@ -54,10 +55,10 @@ def nearest(
         )
     if not 1 <= k <= most:
         raise ValueError(f"k must be from 1 to {most}, got {k}")
-    with np.errstate(over="ignore"):  # infinity is refused right below
+    with np.errstate(over="ignore", invalid="ignore"):  # infinity and NaN are refused right below
         wanted = queries.astype(np.float32)
-    if not np.isfinite(wanted).all():
-        raise ValueError("the queries hold NaN, infinity or a number too large for float32")
+    if not (np.abs(wanted) <= LARGEST).all():
+        raise ValueError(f"the queries hold NaN, infinity or a number above {LARGEST:g}")
 
     rows = np.empty((len(wanted), k), dtype=np.int64)
     distances = np.empty((len(wanted), k), dtype=np.float32)

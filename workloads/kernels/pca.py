@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+LARGEST = 1e150  # of the table's numbers: the sum of their squares is a float64
 MOST = 2000  # of rows or columns, whichever are fewer: some seconds on one core
 
 
@@ -27,7 +28,7 @@ def pca(data: NDArray[Any], k: int = 3) -> Principal:
 
     Args:
         data: shape (n, m): n ≥ 2 observations (rows) of m variables (columns), real
-            numbers, all finite. Not changed.
+            numbers, none beyond ±LARGEST. Not changed.
         k: components wanted, 1 ≤ k ≤ min(n, m).
 
     Returns:
@@ -35,7 +36,7 @@ def pca(data: NDArray[Any], k: int = 3) -> Principal:
         greatest magnitude is positive, so that every lane says the same.
 
     Raises:
-        ValueError: `data` is not such a table, holds NaN or infinity, k does not fit it, or
+        ValueError: `data` is not such a table, holds NaN or larger numbers, k does not fit it, or
             both n and m are above MOST: no thread can be stopped half-way through.
 
     Cost: with s = min(n, m) and l = max(n, m): O(l s²) time; 8 n m bytes for the centred copy
@@ -56,9 +57,10 @@ def pca(data: NDArray[Any], k: int = 3) -> Principal:
         raise ValueError(f"rows or columns must be at most {MOST}, got shape {data.shape}")
     if not 1 <= k <= min(data.shape):
         raise ValueError(f"k must be from 1 to min{data.shape} = {min(data.shape)}, got {k}")
-    table = data.astype(np.float64)
-    if not np.isfinite(table).all():
-        raise ValueError("the table holds NaN or infinity")
+    with np.errstate(over="ignore", invalid="ignore"):  # infinity and NaN are refused right below
+        table = data.astype(np.float64)
+    if not -LARGEST <= table.min() <= table.max() <= LARGEST:  # NaN is within nothing
+        raise ValueError(f"the table holds NaN, infinity or a number above {LARGEST:g}")
 
     mean = table.mean(axis=0)
     table -= mean
