@@ -6,11 +6,12 @@ import os
 import resource
 import signal
 from collections.abc import Callable
+from pathlib import Path
 
 import psutil
 import pytest
 
-from tests.cluster.conftest import Server, wait_until
+from tests.cluster.conftest import Server, _alive, wait_until
 
 Serve = Callable[..., Server]
 SMALL = ("--io-workers", "2", "--cpu-pool", "2", "--cpu-limit", "none")
@@ -19,6 +20,41 @@ JOBS = {
     "C in a process": "/cpu/sleep?ms=30000&lane=process",
     "C in a thread": "/cpu/sleep?ms=30000&lane=thread",
 }
+
+
+LONG = """
+import time
+
+import hybrid
+
+
+@hybrid.job
+def hold():
+    return sum(range(10**11))  # one call of C that holds the GIL, for hours
+
+
+@hybrid.job
+def spin():
+    while time.monotonic():
+        pass
+"""
+APP = """
+import falcon.asgi
+
+import hybrid
+import long_jobs
+
+
+class Run:
+    async def on_get(self, req, resp, job, lane):
+        await hybrid.submit(getattr(long_jobs, job), lane=lane)
+
+
+app = falcon.asgi.App()
+hybrid.install(app)
+app.add_route("/run/{job}/{lane}", Run())
+app.add_route("/status", hybrid.Status())
+"""
 
 
 def start_jobs(server: Server) -> None:
@@ -106,3 +142,32 @@ def test_a_primary_that_cannot_fork_says_so_and_tries_again_and_leaks_nothing(
     wait_until(lambda: len(server.workers()) == 2, what="whole again")
     assert len(server.status()["workers"]) == 2
     assert primary.num_fds() == before
+
+
+@pytest.mark.parametrize("victim", ["primary", "worker", "pool process"])
+@pytest.mark.parametrize("job", ["hold", "spin"])
+def test_jobs_that_would_never_end_outlive_nobody(
+    serve: Serve, tmp_path: Path, job: str, victim: str
+) -> None:
+    (tmp_path / "long_jobs.py").write_text(LONG)
+    (tmp_path / "long_app.py").write_text(APP)
+    flags = ("--io-workers", "1", "--cpu-pool", "2", "--cpu-limit", "none")
+    server = serve("long_app:app", *flags, cwd=tmp_path)
+    worker = psutil.Process(server.workers()[0]["pid"])
+    members = [p for p in server.remember() if p.pid != worker.pid]
+    server.in_background("GET", f"/run/{job}/process")
+    server.in_background("GET", f"/run/{job}/thread")  # the worker's own loop has to bear this
+    wait_until(lambda: any(_cpu(p) > 0.3 for p in members), what="the pool process computes")
+    wait_until(lambda: _cpu(worker) > 0.8, what="the worker's thread computes")
+    (busy,) = [p for p in members if _cpu(p) > 0.3]
+    doomed = {"primary": [worker, *members], "worker": [worker, *members], "pool process": [busy]}
+
+    os.kill({"primary": server.pid, "worker": worker.pid}.get(victim, busy.pid), signal.SIGKILL)
+
+    wait_until(lambda: not any(_alive(p) for p in doomed[victim]), 2.0, "gone")
+    if victim != "primary":  # nobody is a zombie: somebody has reaped them
+        wait_until(lambda: not any(p.is_running() for p in doomed[victim]), 2.0, "reaped")
+
+
+def _cpu(process: psutil.Process) -> float:
+    return float(process.cpu_times().user)
