@@ -104,35 +104,36 @@ class Load:
 
     async def _one(self, index: int, job: Job, start: float) -> None:
         connection = self._take(job.wanted)
-        is_fresh = connection is None
         try:
-            connection = connection or await self.connect()
             try:
-                await self._ask(index, job, connection)
+                connection = await self._ask(index, job, connection)
             except (OSError, asyncio.IncompleteReadError) as ex:
                 # An idle connection may be closed by the server at any time.
-                if is_fresh or getattr(ex, "partial", b""):
+                if connection is None or getattr(ex, "partial", b""):
                     raise
                 job.retried = True
-                connection = await self.connect()
-                await self._ask(index, job, connection)
+                connection = await self._ask(index, job, None)
         except (OSError, asyncio.IncompleteReadError) as ex:
             job.error = type(ex).__name__
             return
         job.done = time.monotonic() - start
         self._keep(connection)
 
-    async def _ask(self, index: int, job: Job, connection: Connection) -> None:
-        mark = (index, connection.worker)
+    async def _ask(self, index: int, job: Job, connection: Connection | None) -> Connection:
+        """Send the job, on a fresh connection if there is none; return what carried it."""
+        # A connection that is being made counts: a worker that dies may have accepted it.
+        mark = (index, connection.worker if connection is not None else 0)
         self.in_flight.add(mark)
         try:
+            connection = connection or await self.connect()
             job.status, head = await connection.get(self.path)
         finally:
             self.in_flight.discard(mark)
-            job.worker = connection.worker
+            job.worker = connection.worker if connection is not None else 0
         timing = _TIMING.search(head)
         if timing is not None:
             job.queue, job.run = float(timing[1]) / 1e3, float(timing[2]) / 1e3
+        return connection
 
     def _take(self, worker: int) -> Connection | None:
         known = [worker] if worker != ANYWHERE else [w for w, kept in self.idle.items() if kept]

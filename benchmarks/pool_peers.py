@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import json
 import multiprocessing
 import os
@@ -285,11 +286,28 @@ def _alone(array: Any) -> float:
 def queue_growth(c: Contest, table: Table, most: int) -> None:
     """What one job costs, by how many are in line."""
     lengths = [n for n in (10, 1, 100, 1000, 10_000) if n <= most]
+    rows = {n: c.at_once(c.ours(NOTHING, "process", 1), max(n, 200), n) for n in lengths}
     table.compare(
         "no-op, process lane, per job when so many are submitted at once",
-        {f"{n} in line": c.at_once(c.ours(NOTHING, "process", 1), max(n, 200), n) for n in lengths},
+        {
+            **{f"{n} in line": sample for n, sample in rows.items()},
+            f"{lengths[-1]}, no collector": _uncollected(rows[lengths[-1]]),
+        },
         {},
     )
+
+
+def _uncollected(sample: Sample) -> Sample:
+    """Sample without Python's cycle collector, which visits every waiting task again and again."""
+
+    def without() -> float:
+        gc.disable()
+        try:
+            return sample()
+        finally:
+            gc.enable()
+
+    return without
 
 
 def main() -> None:

@@ -80,7 +80,7 @@ class Dispatcher:
     @property
     def open_calls(self) -> int:
         """Calls that wait or run."""
-        return len(self.running) + len(self.queue)
+        return len(self.running) + self.queue.length
 
     @property
     def oldest(self) -> float:
@@ -90,12 +90,12 @@ class Dispatcher:
     @property
     def is_idle(self) -> bool:
         """Whether nobody waits for an answer; abandoned work may still run."""
-        return len(self.running) == self.abandoned and not len(self.queue)
+        return len(self.running) == self.abandoned and not self.queue.length
 
     def enter(self, call: Call) -> None:
         """Start `call` at once, or give it its place in line."""
         if (
-            not len(self.queue)
+            not self.queue.length
             and len(self.running) < self.slots
             and self.lanes[call.lane].ready()
             and self._take_permit(call)
@@ -112,11 +112,11 @@ class Dispatcher:
     def dispatch(self) -> None:
         """Start whatever can start (rule 2)."""
         queue = self.queue
-        if not len(queue):
+        if not queue.length:
             self._gate.waits_since(0.0)
             return
         kinds = self._startable()
-        while len(queue) and len(self.running) < self.slots:
+        while queue.length and len(self.running) < self.slots:
             call = queue.next(kinds)
             if call is None:
                 break
@@ -126,7 +126,7 @@ class Dispatcher:
             self._start(call, in_line=True)
             if not self.lanes[call.lane].ready():
                 kinds = [kind for kind in kinds if kind in _ALL_BUT_PROCESS]
-        if len(queue):
+        if queue.length:
             self._wait()
         else:
             self._gate.waits_since(0.0)
@@ -188,7 +188,7 @@ class Dispatcher:
         call.ended_at = now
         run = now - call.started_at
         self.counters.run_total += run
-        self.rate.ended(now, run, saturated=bool(len(self.queue)))
+        self.rate.ended(now, run, saturated=bool(self.queue.length))
         if is_awaited:
             late = now > call.deadline_at  # the alarm has not rung yet: an inline job
             self._answer(call, Outcome.TIMEOUT if late else outcome, value)
@@ -277,7 +277,7 @@ class Dispatcher:
         self.queue.leave(call)
         call.advance(JobEvent.WITHDRAW)
         self._release(call)
-        if not len(self.queue):
+        if not self.queue.length:
             self._gate.waits_since(0.0)
 
     def _release(self, call: Call) -> None:

@@ -22,6 +22,7 @@ class Gate:
     ) -> None:
         self._permits, self._loop, self._dispatch = permits, loop, dispatch
         self._retry: asyncio.TimerHandle | None = None
+        self._will_release = False  # what is kept
         self._took = False  # a permit, since the bell was answered
         self._is_patient = True  # until the regular look; see Permits.take
         if permits is not None:
@@ -36,9 +37,17 @@ class Gate:
         return permit
 
     def give_back(self, permit: int) -> None:
-        """Give a permit back."""
-        if self._permits is not None:
-            self._permits.give_back(permit)
+        """Give a permit back: now if another worker waits, else in the loop's next turn."""
+        if self._permits is None or not self._permits.keep(permit) or self._will_release:
+            return
+        self._will_release = True
+        # Whoever is told of the job's end in this turn comes first, and may take it again.
+        self._loop.call_soon(self._release)
+
+    def _release(self) -> None:
+        assert self._permits is not None
+        self._will_release = False
+        self._permits.release()
 
     def waits_since(self, since: float) -> None:
         """Note since when the oldest call waits for a permit only; 0.0: none does."""
@@ -69,4 +78,5 @@ class Gate:
         """Stop waiting and listening; permits that are held stay held."""
         self.waits_since(0.0)
         if self._permits is not None:
+            self._permits.release()
             self._loop.remove_reader(self._permits.fileno())

@@ -46,9 +46,12 @@ class Job:
     waits: bool = False
     writable: bool = False
     address: str = field(init=False)  # module:qualname
+    is_importable: bool = field(init=False)  # by a pool process
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "address", f"{self.module}:{self.qualname}")
+        hidden = "<" in self.qualname or self.module == "__main__"  # <lambda>, <locals>
+        object.__setattr__(self, "is_importable", not hidden)
         object.__setattr__(self, "__doc__", self.fn.__doc__)
         object.__setattr__(self, "__wrapped__", self.fn)  # for inspect.signature
 

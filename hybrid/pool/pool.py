@@ -163,7 +163,8 @@ class Pool:
         if not self._settings.slots:
             return "inline"
         if chosen == "process":
-            job.refuse_unless_importable()
+            if not job.is_importable:
+                job.refuse_unless_importable()
             if self._processes is None:
                 raise JobRefused(f"job {job.name} wants a pool process, and none can be made here")
         return chosen
@@ -173,11 +174,11 @@ class Pool:
         if deadline <= 0.0:
             dispatcher.counters.outcomes[Outcome.TIMEOUT] += 1
             raise JobTimeout(job.name, deadline, "not started")
+        queue = dispatcher.queue
+        if not queue.length:
+            return
         # A slot that is free (its member is on its way, or a permit) is no place in line.
         waiting = max(0, dispatcher.open_calls - self.slots)
-        queue = dispatcher.queue
-        if not len(queue):
-            return
         try:
             admit(waiting, queue.ahead_of(low), queue.limit, dispatcher.rate, deadline)
         except QueueFull:

@@ -10,6 +10,8 @@ Rule 2: closing any descriptor of the file drops all locks of the process
         (fcntl(2)); so nobody may ever close, reopen or dup the memfd here.
 Rule 3: a wake-up is a hint. Who gives a permit back rings the process whose
         job has waited longest; who waits also looks by itself every RETRY.
+Rule 4: a permit may be kept for one turn of the event loop while nobody else
+        waits: the client that got an answer often has the next job at once.
 """
 
 from __future__ import annotations
@@ -64,6 +66,7 @@ class Permits:
         self._scoreboard, self._row = scoreboard, row
         self._since = 0.0  # what our row says
         self._free = list(range(table.permits))  # rule 1: not ours; perhaps another's
+        self._kept: list[int] = []  # rule 4: ours, and no job of ours has it
 
     def fileno(self) -> int:
         """Return the bell: readable when somebody thinks it is our turn."""
@@ -89,7 +92,10 @@ class Permits:
                 every RETRY is not patient: that worker may be hung.
         """
         if patient and self._is_older_elsewhere(since):
+            self.release()
             return None
+        if self._kept:
+            return self._kept.pop()
         for position in range(len(self._free) - 1, -1, -1):
             permit = self._free[position]
             try:
@@ -111,9 +117,34 @@ class Permits:
 
     def give_back(self, permit: int) -> None:
         """Give a permit back and ring whoever has waited longest."""
+        self._unlock(permit)
+        self.ring_next()
+
+    def keep(self, permit: int) -> bool:
+        """Keep a permit (rule 4), or give it back if another worker waits.
+
+        Returns:
+            Whether it was kept: then the caller sees to it that `release` follows.
+        """
+        oldest = self._scoreboard.oldest_waiting()
+        if oldest is not None and oldest != self._row:
+            self._unlock(permit)
+            self._ring(oldest)
+            return False
+        self._kept.append(permit)
+        return True
+
+    def release(self) -> None:
+        """Give back what is kept."""
+        if self._kept:
+            for permit in self._kept:
+                self._unlock(permit)
+            self._kept.clear()
+            self.ring_next()
+
+    def _unlock(self, permit: int) -> None:
         fcntl.lockf(self._fd, fcntl.LOCK_UN, 1, permit)
         self._free.append(permit)  # last: tried first next time, nobody else hurries for it
-        self.ring_next()
 
     def ring_next(self) -> None:
         """Ring the worker whose job has waited longest, unless it is ours."""

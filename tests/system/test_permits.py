@@ -131,6 +131,39 @@ def test_giving_back_rings_whoever_has_waited_longest(cluster):
     assert not select.select([second.fileno()], [], [], 0)[0]
 
 
+def test_a_kept_permit_is_taken_again_without_the_kernel(cluster):
+    mine, other = Permits(*cluster, 0), other_process(*cluster, 1, lambda o: o.take(1.0))
+    permit = mine.take(1.0)
+    assert result_of(other[1]) in ("0", "1")
+
+    assert mine.keep(permit)
+    assert mine.take(2.0) == permit
+
+    assert mine.keep(permit)
+    mine.release()
+    assert cluster[0].in_use() == 1  # the other one's
+    end(*other)
+
+
+def test_nothing_is_kept_while_another_worker_waits(cluster):
+    mine, other = Permits(*cluster, 0), Permits(*cluster, 1)
+    permits = [mine.take(1.0), mine.take(1.0)]
+    other.waits_since(2.0)
+
+    assert not mine.keep(permits[0])
+    assert select.select([other.fileno()], [], [], 0)[0]
+
+
+def test_what_is_kept_goes_to_an_older_job_that_waits_elsewhere(cluster):
+    mine, other = Permits(*cluster, 0), Permits(*cluster, 1)
+    assert mine.keep(mine.take(1.0))
+    other.waits_since(2.0)
+
+    assert mine.take(3.0) is None
+    assert len(mine._free) == 2
+    assert select.select([other.fileno()], [], [], 0)[0]
+
+
 def test_an_uncontended_permit_costs_little(cluster):
     permits = Permits(*cluster, 0)
     best = min(_cost(permits) for _ in range(20))
