@@ -174,7 +174,7 @@ def report(results: Path, html: Path | None, svg: Path | None, readme: Path | No
     """Show stored RESULTS again."""
     from rich.console import Console
 
-    from hybrid.bench.report_html import heat_map
+    from hybrid.bench.report_heat import heat_map
     from hybrid.bench.report_markdown import between_markers, front_page
     from hybrid.bench.report_text import print_matrix
     from hybrid.bench.storage import load

@@ -1,38 +1,24 @@
-"""The same endpoints on other stacks, under the same load in the same run.
-
-Node: its cluster module and worker threads by piscina, the stack of the article.
-Python: uvicorn's workers and a process pool behind `run_in_executor`, what a
-Python user would pick instead. Both live in `benchmarks/peers/` of the source
-tree and are installed there on demand, each into an environment of its own.
-"""
+"""The same endpoints on other stacks (`peer_stacks`), under the same load in the same run."""
 
 from __future__ import annotations
 
 import random
-import shutil
-import subprocess
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from hybrid.bench.fingerprint import fingerprint
-from hybrid.bench.gates import problems
+from hybrid.bench.gates import crowded, neighbours, problems
 from hybrid.bench.generator import LoadFailed, LoadGenerator
+from hybrid.bench.peer_stacks import HYBRID, Peer, known_peers
 from hybrid.bench.plan import LoadPlan, Stream
-from hybrid.bench.scenarios import IO_RATE, IO_WAIT, JOB_LOAD, PRIMES
+from hybrid.bench.procfs import busy_seconds
+from hybrid.bench.scenarios import IO_RATE, IO_WAIT, JOB_LOAD, PRIMES, WAIT
 from hybrid.bench.server import Server, ServerFailed
 from hybrid.bench.statistics import Ratio, quantile, ratio
-from hybrid.bench.topology import Topology, cpus
-
-ROOT = Path(__file__).resolve().parents[2]
-PEERS = ROOT / "benchmarks" / "peers"
-HYBRID = "hybrid"
-WAIT = f"/io/wait?ms={1e3 * IO_WAIT:g}"
-INSTALL_TIMEOUT = 300.0  # s
+from hybrid.bench.topology import cpus
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,21 +39,6 @@ MEASURES = (
     Measure("job_ms", "one job alone", "ms"),
     Measure("pss_mb", "memory (Σ PSS)", "MB"),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Peer:
-    """A stack that can be served with so many workers and slots."""
-
-    name: str
-    title: str
-    command: Callable[[int, int], Sequence[str]]
-    install: Callable[[], str]  # returns why it cannot be had, or nothing
-    env: dict[str, str] = field(default_factory=dict)
-
-    def server(self, workers: int, slots: int) -> Server:
-        """Return its server, not yet started."""
-        return Server(self.command(workers, slots), env=self.env)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,70 +86,6 @@ class Comparison:
             for cell in self.cells
             if cell.peer == peer and measure in cell.values and not cell.problems
         }
-
-
-def known_peers() -> tuple[Peer, ...]:
-    """Return hybrid and its peers."""
-    node, python = PEERS / "node", PEERS / "python"
-    return (
-        Peer(HYBRID, "hybrid: cluster + pool processes", _hybrid, lambda: ""),
-        Peer(
-            "node",
-            "Node cluster + piscina",
-            lambda n, m: ("node", str(node / "server.mjs"), str(n), str(m)),
-            _install_node,
-        ),
-        Peer(
-            "uvicorn",
-            "uvicorn workers + ProcessPoolExecutor",
-            lambda n, m: (str(_python()), str(python / "serve.py"), str(n), str(m)),
-            _install_python,
-            # Its pool runs the very function that hybrid's does.
-            {"PYTHONPATH": str(ROOT)},
-        ),
-    )
-
-
-def _hybrid(workers: int, slots: int) -> Sequence[str]:
-    return Topology("NxP", "cluster + processes", workers, slots, "process").command()
-
-
-def _install_node() -> str:
-    folder = PEERS / "node"
-    if not folder.is_dir():
-        return "the peers are part of the source tree, not of the package"
-    if shutil.which("node") is None or shutil.which("npm") is None:
-        return "node and npm are not installed (Debian, Ubuntu: apt-get install nodejs npm)"
-    if (folder / "node_modules" / "piscina").is_dir():
-        return ""
-    return _run("npm", "ci", "--no-audit", "--no-fund", "--prefix", str(folder))
-
-
-def _install_python() -> str:
-    folder = PEERS / "python"
-    if not folder.is_dir():
-        return "the peers are part of the source tree, not of the package"
-    if _python().exists():
-        return ""
-    home = folder / ".venv"
-    requirements = str(folder / "requirements.txt")
-    return _run(sys.executable, "-m", "venv", str(home)) or _run(
-        str(home / "bin" / "pip"), "install", "--quiet", "-r", requirements
-    )
-
-
-def _python() -> Path:
-    return PEERS / "python" / ".venv" / "bin" / "python"
-
-
-def _run(*command: str) -> str:
-    """Run an installer; return its last line if it did not work."""
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=INSTALL_TIMEOUT)
-    except (OSError, subprocess.TimeoutExpired) as ex:
-        return f"{command[0]}: {ex}"
-    said = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
-    return f"{' '.join(command[:2])}: {' '.join(said)}" if done.returncode else ""
 
 
 def begin(workers: int = 0, slots: int = 0, peers: Sequence[Peer] | None = None) -> Comparison:
@@ -257,12 +164,13 @@ class _Bench:
 
     def _open(self, streams: tuple[Stream, ...], cpu_key: str) -> np.ndarray[Any, Any]:
         plan = self._plan(*streams, warmup=0.2)
-        before = self.server.usage().cpu
+        before, busy = self.server.usage().cpu, busy_seconds()
         result = self.generator.run(plan)
+        busy, cpu = busy_seconds() - busy, self.server.usage().cpu - before
         if cpu_key:
-            cpu = self.server.usage().cpu - before
             self.cell.values[cpu_key] = 1e6 * cpu / max(result.summary["answered"], 1)
-        self.cell.problems.extend(problems(result.summary))
+        others = neighbours(busy, cpu, result.summary)
+        self.cell.problems.extend(problems(result.summary) + crowded(others))
         return 1e3 * (result.stream("io").latency() - IO_WAIT)
 
     def _quantiles(self, added: np.ndarray[Any, Any], wanted: Sequence[tuple[str, float]]) -> None:

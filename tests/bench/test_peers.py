@@ -13,7 +13,8 @@ from click.testing import CliRunner
 
 from hybrid.bench import peers, peers_cli
 from hybrid.bench.cli import bench
-from hybrid.bench.peers import HYBRID, Comparison, Peer, PeerCell, begin, known_peers, run
+from hybrid.bench.peer_stacks import HYBRID, Peer, known_peers
+from hybrid.bench.peers import Comparison, PeerCell, begin, run
 from hybrid.bench.procfs import session_members
 from hybrid.bench.server import NULL_SERVER
 from workloads.kernels.primes import primes

@@ -12,7 +12,8 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from hybrid.bench.cli import bench
-from hybrid.bench.report_html import heat_map, page
+from hybrid.bench.report_heat import heat_map
+from hybrid.bench.report_html import page
 from hybrid.bench.report_text import print_matrix
 from hybrid.bench.server import Server
 
