@@ -36,7 +36,7 @@ class Forking:
         self._reforking = Reforking(policy, random.Random().random, time.monotonic())
         self._pid = os.getpid()
         self._ever_settled = False
-        self._has_warned = False  # of threads
+        self._threads = thread_count()  # of those that libraries had started, preload has told
 
     def check(self) -> None:
         """See whether this process may fork.
@@ -53,8 +53,8 @@ class Forking:
             pass
         else:
             raise ConfigError("a primary runs no asyncio: its workers would inherit the loop")
-        if thread_count() > 1 and not self._has_warned:
-            self._has_warned = True
+        if thread_count() > self._threads:
+            self._threads = thread_count()
             logger.warning("forking beside other threads: a lock one holds stays locked for ever")
 
     def free_slot(self) -> int:

@@ -18,6 +18,8 @@ Rule 1: callbacks run in `run`, in the script's only thread, one after the
         other; one that raises is logged, the others go on.
 Rule 2: a callback that takes long keeps everybody waiting who writes to the
         primary. Requests of HTTP clients never come through here.
+Rule 3: every child of the script is reaped here. What it starts with
+        subprocess it waits for before its callback returns, or never.
 """
 
 from __future__ import annotations

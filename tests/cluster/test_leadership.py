@@ -129,5 +129,23 @@ def test_without_a_server_the_process_leads_and_has_nobody_to_write_to() -> None
     assert cluster.is_leader()
     assert cluster.slot() == 0
     assert asyncio.run(cluster.broadcast("x")) == []
+    for refused in (cluster.send(1, "x"), cluster.request(1, "x"), cluster.serve(print)):
+        with pytest.raises(hybrid.NotInCluster):
+            asyncio.run(refused)
     with pytest.raises(hybrid.NotInCluster):
-        asyncio.run(cluster.send(1, "x"))
+        cluster.messages()
+
+
+def test_a_hook_that_says_nothing_has_a_limit_of_its_moment() -> None:
+    import asyncio
+
+    from hybrid.cluster.registry import Moment, Registry
+
+    registry = Registry()
+    for moment in Moment:
+        registry.add(moment, lambda: asyncio.sleep(60), None)
+    limits = {moment.label: registry.at(moment)[0].timeout for moment in Moment}
+    assert limits == {
+        "start": 30, "drain": 5, "drained": 5, "exit": 5, "leadership": 5, "event": 5,
+        "message": 60,
+    }  # fmt: skip

@@ -555,3 +555,155 @@ def test_the_program_of_the_readme_does_what_the_readme_says(
 
 def hello_from(script: Script) -> int:
     return int(script.get("/")[2].removeprefix(b"Hello from worker "))
+
+
+def test_both_sides_may_want_the_end_at_the_same_time(run: Run) -> None:  # noqa: F811
+    script = run(
+        TOLD
+        + """
+async def leave():
+    os.kill(os.getpid(), signal.SIGTERM)
+    await cluster.serve(hello)
+
+primary = tell(cluster.Primary("127.0.0.1:0"))
+
+@primary.on("online")
+def end(worker):
+    worker.disconnect()
+    if worker.id == 8:
+        primary.disconnect()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+for _ in range(8):
+    primary.fork(leave)
+sys.exit(primary.run())
+"""
+    )
+    assert script.wait_exit() == 0
+    assert len(script.said(r"exit \d 0 None drained True True False")) == 8, script.log
+    assert len(script.said(r"drain .*")) == 8
+
+
+def test_disconnect_is_seen_at_once(run: Run) -> None:  # noqa: F811
+    script = run("""
+primary = cluster.Primary("127.0.0.1:0")
+
+@primary.on("listening")
+def leave(worker, address):
+    say(worker.state.value, worker.is_connected, worker.is_dead)
+    worker.disconnect()
+    say(worker.state.value, worker.is_connected, worker.is_dead, worker.exited_after_disconnect)
+
+primary.on("exit")(lambda worker, *how: say(worker.state.value, worker.exited_after_disconnect))
+primary.fork(serve)
+sys.exit(primary.run())
+""")
+    assert script.wait_exit() == 0
+    assert script.lines == ["ready True False", "draining True False None", "exited True"]
+
+
+def test_threads_that_the_script_starts_are_warned_of_once(run: Run) -> None:  # noqa: F811
+    script = run("""
+import threading
+primary = cluster.Primary()
+threading.Thread(target=time.sleep, args=(0.5,), daemon=True).start()
+primary.fork(lambda: None)
+primary.fork(lambda: None)
+sys.exit(primary.run())
+""")
+    assert script.wait_exit() == 0
+    assert script.log.count("forking beside other threads") == 1
+
+
+def test_ctrl_c_reaches_the_whole_group_and_finishes_what_is_asked(run: Run) -> None:  # noqa: F811
+    script = run("""
+async def slow(request):
+    say("begun")
+    await asyncio.sleep(0.5)
+    return "done"
+
+primary = cluster.Primary("127.0.0.1:0")
+primary.on("listening")(lambda worker, address: say(address))
+primary.on("exit")(lambda worker, code, signal: say("exit", code))
+primary.fork(cluster.serve, slow)
+sys.exit(primary.run())
+""")
+    answer = script.in_background("GET", "/")
+    script.wait_for_log("begun")
+    os.killpg(script.pid, signal.SIGINT)
+    assert answer.join().result is not None
+    assert script.wait_exit() == 0
+    assert script.said("exit 0")
+
+
+def test_a_second_ctrl_c_waits_for_nobody(run: Run) -> None:  # noqa: F811
+    script = run("""
+async def endless(request):
+    say("begun")
+    await asyncio.sleep(60)
+
+primary = cluster.Primary("127.0.0.1:0")
+primary.on("listening")(lambda worker, address: say(address))
+primary.on("drain")(lambda worker: say("drains"))
+primary.fork(cluster.serve, endless)
+sys.exit(primary.run())
+""")
+    answer = script.in_background("GET", "/")
+    script.wait_for_log("begun")
+    script.signal(signal.SIGINT)
+    script.wait_for_log("drains")
+    time.sleep(0.4)  # twice within 0.3 s is one wish
+    script.signal(signal.SIGINT)
+    assert script.wait_exit(5) == 0
+    assert answer.join().error is not None
+
+
+def test_more_workers_than_there_is_room_for_are_refused(run: Run) -> None:  # noqa: F811
+    script = run("""
+primary = cluster.Primary()
+try:
+    while True:
+        primary.fork(asyncio.sleep, 60)
+except OSError as ex:
+    say("refused:", ex, len(primary.workers))
+primary.disconnect()
+for worker in primary.workers.values():
+    worker.kill()
+sys.exit(primary.run())
+""")
+    assert script.wait_exit(60) == 0
+    assert script.said("refused: the scoreboard has no free row 256")
+
+
+def test_kills_at_every_stage_leave_a_cluster_that_serves_and_nothing_else(
+    run: Run,  # noqa: F811
+) -> None:
+    script = run("""
+# Deaths by this hand are nobody's fault: no back-off.
+from hybrid.core.restart import RestartPolicy
+RestartPolicy.delay = lambda self, failures, jitter: 0.0
+primary = cluster.Primary("127.0.0.1:0")
+
+for stage, name in enumerate(("fork", "online", "listening")):
+    @primary.on(name)
+    def kill(worker, address=None, stage=stage):
+        if worker.id <= 60 and worker.id % 3 == stage:
+            worker.kill()
+        elif address and worker.id == 63:
+            say(address)
+
+@primary.on("exit")
+def again(worker, code, signal):
+    say("fds", len(primary.workers), len(os.listdir("/proc/self/fd")))
+    primary.fork(serve)
+
+for _ in range(3):
+    primary.fork(serve)
+sys.exit(primary.run())
+""")
+    assert script.get("/")[0] == 200
+    counted = [(found[1], found[2]) for found in script.said(r"fds (\d) (\d+)")]
+    assert len(counted) == 60
+    assert len(set(counted)) == len({living for living, _ in counted}), counted
+    script.signal(signal.SIGTERM)
+    assert script.wait_exit() == 0

@@ -91,3 +91,24 @@ def test_the_last_frames_of_a_peer_that_is_gone_are_delivered_before_eof(
     assert [frame.payload for frame in theirs.receive()] == [b"last words"]
     with pytest.raises(EOFError):
         theirs.receive()
+
+
+def test_both_ends_may_flood_each_other_with_descriptors(pair: tuple[Channel, Channel]) -> None:
+    reader, writer = os.pipe()
+    for _ in range(100):
+        for end in pair:
+            end.send(b"x" * 60_000, (reader,))
+
+    got = [0, 0]
+    while got != [100, 100]:
+        for number, end in enumerate(pair):
+            end.flush()
+            for frame in end.receive():
+                (fd,) = frame.fds
+                assert os.path.sameopenfile(fd, reader)
+                os.close(fd)
+                got[number] += 1
+
+    assert [end.outbox_bytes for end in pair] == [0, 0]
+    os.close(reader)
+    os.close(writer)
