@@ -27,6 +27,7 @@ class Leading:
         self._link = link
         self._loop = loop
         self._last: asyncio.Task[None] | None = None
+        self._leaves = False
 
     def hear(self, message: m.Lead | m.Told) -> None:
         """Take an order or an event; each is dealt with when the one before is done."""
@@ -34,18 +35,31 @@ class Leading:
             return
         self._last = self._loop.create_task(self._after(self._last, message))
 
+    async def step_down(self) -> None:
+        """Lead no more, and wait until the hooks have ended the leader's work.
+
+        For a worker that leaves: it may be done before the primary's order arrives.
+        """
+        self._leaves = True
+        if self._mailbox.is_leader:
+            self.hear(m.Lead(leads=False))
+        if self._last is not None:
+            await asyncio.wait([self._last])
+
     async def _after(self, before: asyncio.Task[Any] | None, message: m.Lead | m.Told) -> None:
         if before is not None and not before.done():
             await asyncio.wait([before])
         if isinstance(message, m.Told):
-            await registry.run(Moment.EVENT, message.event)
+            if not self._leaves:  # news would only keep it from leaving
+                await registry.run(Moment.EVENT, message.event)
         elif message.leads:
             self._set(True)
             await registry.run(Moment.LEADERSHIP, True)
         else:
-            self._set(False)
-            # The next leader is appointed only when these are done: they end its work here.
-            await registry.run(Moment.LEADERSHIP, False)
+            if self._mailbox.is_leader:
+                self._set(False)
+                # The next one is appointed only when these are done: they end the work here.
+                await registry.run(Moment.LEADERSHIP, False)
             self._link.send(m.LeadGivenUp())
 
     def _set(self, leads: bool) -> None:

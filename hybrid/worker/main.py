@@ -108,7 +108,7 @@ class Worker:
         self.link = PrimaryLink(context.channel, loop, self._on_message)
         self.link.send(m.Online())
         self.mailbox = Mailbox(context.slot, self.link, loop, registry)
-        self._leading = Leading(self.mailbox, self._row, self.link, loop)
+        self.leading = Leading(self.mailbox, self._row, self.link, loop)
         self._view = ScoreboardView(context, self._publish)
         self._pool: Pool | None = None
         self._server: HttpServer | None = None
@@ -231,7 +231,7 @@ class Worker:
             case m.Receipt():
                 self.mailbox.on_receipt(message)
             case m.Lead() | m.Told():
-                self._leading.hear(message)
+                self.leading.hear(message)
             case _:
                 logger.error("the primary may not say %s", type(message).__name__)
 
@@ -273,6 +273,7 @@ class Worker:
         # A later order can only be: become the last acceptor after all.
         later = self._loop.create_task(self._late_final(server))
         begin = self._loop.create_task(registry.run(Moment.DRAIN))
+        steps_down = self._loop.create_task(self.leading.step_down())
         report = await server.drain(max(0.0, deadline - self._loop.time()))
         if self._adoption is not None:
             self._adoption.stop()
@@ -281,6 +282,7 @@ class Worker:
         await pool.close(max(0.0, deadline - self._loop.time()))
         later.cancel()
         await begin
+        await steps_down
         await registry.run(Moment.DRAINED)
         await lifespan.shutdown()
         await registry.run(Moment.EXIT, order.reason)

@@ -48,6 +48,7 @@ class Program:
         result = self.call(*self.args)
         if inspect.isawaitable(result):
             result = await result
+        await worker.leading.step_down()
         return result if isinstance(result, int) else 0
 
 

@@ -74,6 +74,8 @@ def leaving(reason: str) -> None:
 
 @cluster.on_leadership
 async def leading(is_leader: bool) -> None:
+    if not is_leader:
+        await asyncio.sleep(0.2)  # who leaves waits for what ends its work as leader
     note("leads" if is_leader else "gives up")
 
 
