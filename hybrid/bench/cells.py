@@ -105,11 +105,15 @@ def measure(bench: Bench, scenario: Scenario, block: int, topology: str, service
 
 
 def service_time(bench: Bench, path: str, seconds: float = 1.0) -> float:
-    """Return the median seconds of a request that is alone on the server."""
+    """Return the CPU seconds of a request that is alone on the server.
+
+    A job that computes takes as long as it uses its CPU. Busy neighbours stretch
+    the former several times, the latter by little.
+    """
     plan = bench.plan(Stream("job", path), concurrency=1, duration=seconds, connections=1)
-    rows = bench.generator.run(plan).records
-    good = rows.uncorrected()[rows.ok]
-    return float(np.median(good)) if len(good) else 0.0
+    before = bench.server.usage().cpu
+    answered = bench.generator.run(plan).summary["answered"]
+    return (bench.server.usage().cpu - before) / answered if answered else 0.0
 
 
 def _fixed_load(bench: Bench, scenario: Scenario, job_rate: float, cell: Cell) -> None:

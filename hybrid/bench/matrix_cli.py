@@ -73,6 +73,9 @@ def matrix(out: Path, resume: Path | None, html: Path | None, **wishes: Any) -> 
         raise click.ClickException("interrupted before anything was measured")
     print_matrix(console, results)
     console.print(f"stored in {path}")
+    if any(cell.problems for cell in results.cells):
+        again = f"hybrid bench matrix --resume {path}"
+        console.print(f"what is excluded is measured again by: {again}", soft_wrap=True)
     if html is not None:
         _write_html(results, html)
     if len(results.cells) < results.profile.cells:
