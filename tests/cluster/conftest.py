@@ -107,6 +107,9 @@ class Server:
             named = {k.replace("_", "-"): v for k, v in headers.items()}
             connection.request(method, path, body, named)
             return read_answer(connection)
+        except (OSError, http.client.HTTPException) as ex:
+            ex.add_note(f"exit code {self.process.poll()}, log of the server:\n{self.log}")
+            raise
         finally:
             connection.close()
 
