@@ -45,15 +45,19 @@ def as_application(app: Callable[..., Any]) -> ASGIApp:
             blocks its worker's event loop while it runs.
 
     Raises:
-        TypeError: it takes neither three arguments nor one nor none.
+        TypeError: it cannot be called.
     """
+    if not callable(app):
+        raise TypeError(f"{app!r} is neither an application nor a function")
     try:
-        wanted = len(inspect.signature(app).parameters)
-    except (TypeError, ValueError):
-        return app  # written in C, or not callable; serving it will tell
-    if wanted > 1:
+        parameters = inspect.signature(app).parameters.values()
+    except ValueError:
+        return app  # written in C, which a handler of requests hardly is
+    if any(each.kind is each.VAR_POSITIONAL for each in parameters):
+        return app  # a wrapper around an application
+    if sum(each.default is each.empty for each in parameters) > 1:
         return app
-    return _Function(app, wanted)
+    return _Function(app, min(1, len(parameters)))
 
 
 class _Function:

@@ -1,0 +1,93 @@
+"""A function as an application."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from hybrid.api.function import Request, as_application
+
+
+def ask(function: Callable[..., Any], *pieces: bytes) -> tuple[dict[str, Any], bytes]:
+    """Return the head and the body that a POST gets."""
+    coming = [
+        {"type": "http.request", "body": piece, "more_body": n + 1 < len(pieces)}
+        for n, piece in enumerate(pieces or (b"",))
+    ]
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return coming.pop(0)
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/grüße",
+        "query_string": b"a=1",
+        "headers": [(b"x-name", b"value")],
+    }
+    asyncio.run(as_application(function)(scope, receive, send))  # type: ignore[arg-type]
+    head, body = sent
+    return head, body["body"]
+
+
+async def later(request: Request) -> str:
+    return "later"
+
+
+@pytest.mark.parametrize(
+    ("function", "kind", "body"),
+    [
+        (lambda: "Grüße", b"text/plain; charset=utf-8", "Grüße".encode()),
+        (lambda request: b"\x00", b"application/octet-stream", b"\x00"),
+        (lambda request: {"a": [1, None]}, b"application/json", b'{"a":[1,null]}'),
+        (later, b"text/plain; charset=utf-8", b"later"),
+        (lambda request, greeting="hi": greeting, b"text/plain; charset=utf-8", b"hi"),
+    ],
+)
+def test_what_a_function_returns_is_the_answer(
+    function: Callable[..., Any], kind: bytes, body: bytes
+) -> None:
+    head, answer = ask(function)
+    assert answer == body
+    assert dict(head["headers"]) == {
+        b"content-type": kind,
+        b"content-length": str(len(body)).encode(),
+    }
+
+
+def test_a_function_gets_the_whole_request() -> None:
+    seen: list[Request] = []
+    ask(lambda request: seen.append(request) or "", b"ab", b"c")
+    assert seen == [Request("POST", "/grüße", "a=1", {"x-name": "value"}, b"abc")]
+
+
+def test_an_asgi_application_is_left_alone() -> None:
+    class Application:
+        async def __call__(self, scope: Any, receive: Any, send: Any) -> None: ...
+
+    async def app(scope: Any, receive: Any, send: Any) -> None: ...
+
+    async def wrapper(*args: Any) -> None: ...
+
+    application = Application()
+    assert as_application(wrapper) is wrapper
+    assert as_application(app) is app
+    assert as_application(application) is application
+
+
+def test_a_function_speaks_http_only() -> None:
+    app = as_application(lambda: "x")
+    with pytest.raises(NotImplementedError, match="websocket"):
+        asyncio.run(app({"type": "websocket"}, None, None))  # type: ignore[arg-type]
+
+
+def test_what_cannot_be_called_is_refused() -> None:
+    with pytest.raises(TypeError, match="neither an application nor a function"):
+        as_application(5)  # type: ignore[arg-type]
