@@ -47,7 +47,7 @@ record: $(STAMP)  ## measure again all that README and notebooks show (20 minute
 picture: $(STAMP)  ## the recorded matrix as picture and verdict, for the README
 	@exec $(BIN)/hybrid bench report $(RESULTS)/matrix.json --svg $(RESULTS)/matrix.svg --readme README.md
 
-bench-http: $(STAMP)  ## HTTP connections beside Node's and other Python servers'; needs wrk and node
+bench-http: $(STAMP)  ## HTTP connections beside Node's and other Python servers' (BENCH_ARGS="--python …"); needs wrk and node
 	@exec $(BIN)/python -m benchmarks.http $(BENCH_ARGS)
 
 notebooks: $(STAMP)  ## show in the notebooks what is recorded
@@ -58,7 +58,7 @@ lock: $(STAMP)  ## pin the newest versions that pyproject.toml allows, for every
 	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --no-header --no-emit-index-url --no-emit-find-links --no-annotate --group dev pyproject.toml -o requirements.lock
 
 clean:  ## remove the environment and every cache
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
+	rm -rf $(VENV) .bench .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
 
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \

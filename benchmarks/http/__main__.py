@@ -5,12 +5,17 @@ loaded at a time, the order turns with every round. What counts is user +
 system time of the server's processes per answered request, from /proc. Ratios
 are formed within a round and their median is given: what the machine does to
 one round it does to both.
+
+A complete run records itself in ``benchmarks/results/http-3.11.json`` (the
+Python version of the servers, which ``--python`` chooses), a partial one only
+where ``--record`` says.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import statistics
 import subprocess
@@ -24,8 +29,10 @@ import orjson
 from benchmarks.http import load, servers
 from benchmarks.http.ablation import FEATURES
 from benchmarks.http.app import DOCUMENT
+from benchmarks.http.goals import show_verdicts, verdicts
 from benchmarks.http.idle import bytes_per_idle_connection
 
+RESULTS = Path(__file__).parent.parent / "results"
 _JSON = orjson.dumps(DOCUMENT)
 CASES = {
     "hello": load.Case("GET /hello", "/hello"),
@@ -39,38 +46,49 @@ CASES = {
 def main() -> None:
     """Measure what the command line asks for, print it, and record it."""
     options = _options()
-    report: dict[str, Any] = {
-        "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "machine": platform.platform(),
-        "node": _output("node", "--version"),
-        "rounds": options.rounds,
-        "seconds": options.seconds,
-        "python": {},
-    }
     for python in options.python:
         interpreter = servers.environment(python)
-        version = _output(
-            str(interpreter), "-c", "import platform; print(platform.python_version())"
-        )
-        found: dict[str, Any] = {"cases": {}}
-        for name in options.cases:
-            peers = _peers(interpreter, name, options.only)
-            rounds = measure(peers, CASES[name], options.rounds, options.seconds)
-            found["cases"][CASES[name].name] = summary(rounds)
-            show(f"{CASES[name].name}, Python {version}", found["cases"][CASES[name].name])
-        if options.features:
-            rounds = measure(
-                _features(interpreter), CASES["hello"], options.rounds, options.seconds
-            )
-            found["features"] = summary(rounds)
-            show(f"what each feature costs, Python {version}", found["features"])
-        if options.idle:
-            size = bytes_per_idle_connection(servers.hybrid(interpreter))
-            found["bytes_per_idle_connection"] = round(size)
-            print(f"\n1,000 idle keep-alive connections, Python {version}: {size:.0f} bytes each")
-        report["python"][version] = found
-    if options.record:
-        options.record.write_text(json.dumps(report, indent=1) + "\n")
+        code = "import platform; print(platform.python_version())"
+        version = _output(str(interpreter), "-c", code)
+        report = {
+            "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "machine": f"{os.cpu_count()} CPUs of {_cpu_model()}, {platform.platform()}",
+            "load_before": round(os.getloadavg()[0], 2),
+            "python": version,
+            "node": _output("node", "--version"),
+            "versions": servers.versions(interpreter),
+            "rounds": options.rounds,
+            "seconds": options.seconds,
+            **measure_all(interpreter, version, options),
+        }
+        path = options.record or RESULTS / f"http-{'.'.join(version.split('.')[:2])}.json"
+        if options.record or options.is_complete:
+            path.write_text(json.dumps(report, indent=1) + "\n")
+            print(f"recorded in {path}")
+
+
+def measure_all(python: Path, version: str, options: argparse.Namespace) -> dict[str, Any]:
+    """Measure what was asked for with one interpreter; print every table when it is there."""
+    cases: dict[str, Any] = {}
+    found: dict[str, Any] = {"cases": cases}
+    for name in options.cases:
+        peers = _peers(python, name, options.only)
+        rounds = measure(peers, CASES[name], options.rounds, options.seconds)
+        cases[name] = summary(rounds)
+        show(f"{CASES[name].name}, Python {version}", cases[name])
+    if options.features:
+        rounds = measure(_features(python), CASES["hello"], options.rounds, options.seconds)
+        found["features"] = summary(rounds)
+        show(f"what each feature costs, Python {version}", found["features"])
+    size = None
+    if options.idle:
+        size = bytes_per_idle_connection(servers.hybrid(python))
+        found["bytes_per_idle_connection"] = round(size)
+        print(f"\n1,000 idle keep-alive connections, Python {version}: {size:.0f} bytes each")
+    found["goals"] = verdicts(version, cases, size)
+    print(f"\ngoals, Python {version}")
+    show_verdicts(found["goals"])
+    return found
 
 
 def _peers(python: Path, case: str, only: list[str]) -> list[servers.Peer]:
@@ -152,17 +170,28 @@ def show(title: str, rows: dict[str, Any]) -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench-http", description=__doc__)
-    parser.add_argument("--python", action="append", help="interpreter (repeatable)")
+    parser.add_argument("--python", action="append", help="interpreter of the servers (repeatable)")
     parser.add_argument("--cases", nargs="*", default=list(CASES), choices=list(CASES))
     parser.add_argument("--only", action="append", default=[], help="name of a server (repeatable)")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=2)
     parser.add_argument("--no-features", dest="features", action="store_false")
     parser.add_argument("--no-idle", dest="idle", action="store_false")
-    parser.add_argument("--record", type=Path, help="JSON file to write")
+    parser.add_argument(
+        "--record", type=Path, help="file to write, instead of benchmarks/results/http-3.x.json"
+    )
     options = parser.parse_args()
     options.python = options.python or [sys.executable]
+    if options.record and len(options.python) > 1:
+        parser.error("--record is one file; with several --python leave it out")
+    everything = options.features and options.idle and not options.only
+    options.is_complete = everything and len(options.cases) == len(CASES)
     return options
+
+
+def _cpu_model() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    return next((x.partition(":")[2].strip() for x in lines if x.startswith("model name")), "?")
 
 
 def _output(*command: str) -> str:

@@ -12,7 +12,7 @@ _REQUEST = b"GET /hello HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
 def bytes_per_idle_connection(peer: Peer, count: int = 1000) -> float:
-    """Return the growth of the largest resident set of the server, per connection.
+    """Return the growth of the server's memory (PSS of all its processes), per connection.
 
     `count` connections make one request each and stay. Before that only a few
     came and went: memory that many had left behind would be used again unseen.
@@ -24,10 +24,10 @@ def bytes_per_idle_connection(peer: Peer, count: int = 1000) -> float:
         for sock in _used(port, 20):
             sock.close()
         time.sleep(0.5)  # until the server has noticed
-        before = load.resident_kb(server.pid)
+        before = load.memory_kb(server.pid)
         socks = _used(port, count)
         time.sleep(0.5)
-        grown = load.resident_kb(server.pid) - before
+        grown = load.memory_kb(server.pid) - before
         for sock in socks:
             sock.close()
         return grown * 1024 / count

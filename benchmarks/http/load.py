@@ -80,13 +80,13 @@ def cpu_seconds(pid: int) -> float:
     return total / _TICKS
 
 
-def resident_kb(pid: int) -> int:
-    """Return the largest resident set in the tree, in KB: that of the process that serves."""
-    sizes = [0]
+def memory_kb(pid: int) -> int:
+    """Return the memory of the whole tree in KB, every shared page counted once (PSS)."""
+    total = 0
     for member in tree(pid):
-        lines = Path(f"/proc/{member}/status").read_text().splitlines()
-        sizes += [int(line.split()[1]) for line in lines if line.startswith("VmRSS:")]
-    return max(sizes)
+        lines = Path(f"/proc/{member}/smaps_rollup").read_text().splitlines()
+        total += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+    return total
 
 
 def stop(server: subprocess.Popen[bytes]) -> None:

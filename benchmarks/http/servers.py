@@ -42,12 +42,24 @@ def environment(python: str) -> Path:
     stamp = folder / ".installed"
     if not stamp.exists():
         print(f"installing the peers for Python {version} into {folder} …", file=sys.stderr)
-        subprocess.run([python, "-m", "venv", "--clear", str(folder)], check=True, timeout=300)
-        pip = [str(interpreter), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
-        lock = ["-c", str(ROOT / "requirements.lock")]
-        subprocess.run([*pip, *lock, "-e", str(ROOT), *_PEERS], check=True, timeout=900)
+        # Our own pip installs: an interpreter of a distribution may come without one.
+        make = [python, "-m", "venv", "--clear", "--without-pip", str(folder)]
+        subprocess.run(make, check=True, timeout=300)
+        pip = [sys.executable, "-m", "pip", "--python", str(interpreter), "install", "--quiet"]
+        what = ["-c", str(ROOT / "requirements.lock"), "-e", str(ROOT), *_PEERS]
+        subprocess.run([*pip, "--disable-pip-version-check", *what], check=True, timeout=900)
         stamp.touch()
     return interpreter
+
+
+def versions(python: Path) -> dict[str, str]:
+    """Return the versions of what an environment holds."""
+    code = "import importlib.metadata as m, sys; print(*[m.version(n) for n in sys.argv[1:]])"
+    names = [*_PEERS, "falcon", "orjson"]
+    found = subprocess.run(
+        [str(python), "-c", code, *names], capture_output=True, text=True, check=True, timeout=30
+    )
+    return dict(zip(names, found.stdout.split(), strict=True))
 
 
 def hybrid(python: Path, *flags: str, name: str = "hybrid") -> Peer:
