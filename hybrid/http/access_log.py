@@ -108,7 +108,8 @@ class AccessLog:
         if request is not None and request.method:
             method, version = request.method, request.http_version
             target = _clean(request.target)
-            referer, agent = _clean(request.referer), _clean(request.user_agent)
+            referer = _clean(request.header(b"referer"))
+            agent = _clean(request.header(b"user-agent"))
         if self._is_json:
             line = orjson.dumps(
                 {

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Header = tuple[bytes, bytes]
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-_JOINED = 64 * 1024  # bytes of body up to which copying is cheaper than two buffers
+JOINED = 64 * 1024  # bytes of body up to which copying is cheaper than two buffers
 
 
 class BadAnswer(HybridError):
@@ -85,7 +85,7 @@ class Answer:
         self.sent = size
         if self.length is not None and (size > self.length or (size < self.length and not more)):
             raise BadAnswer(f"a body of {size} bytes with a Content-Length of {self.length}")
-        if size <= _JOINED:
+        if size <= JOINED:
             return (head + body,)
         return (head, body)
 
@@ -111,7 +111,7 @@ class Answer:
         if not self.chunked:
             return (body,) if size else ()
         end = b"" if more else b"0\r\n\r\n"
-        if size > _JOINED:
+        if size > JOINED:
             return (b"%x\r\n" % size, body, b"\r\n" + end)
         if size:
             return (b"%x\r\n%b\r\n%b" % (size, body, end),)

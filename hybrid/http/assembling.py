@@ -15,7 +15,6 @@ the parsing, and the reader takes no byte after that.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import httptools
@@ -28,16 +27,19 @@ _METHODS = {
     name.encode(): name for name in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH")
 }
 
+
+def _other_method(name: bytes) -> str:
+    if name == b"CONNECT":
+        raise Refused(501, "this server is no proxy")
+    return name.decode("ascii")
+
+
 _TOO_LONG = "the request line is over {} bytes (--max-request-line)"
 _TOO_BIG = "the header lines are over {} bytes (--max-header-bytes)"
 _TOO_MANY = "there are more than {} header lines (--max-headers)"
 _TOO_LARGE = "the body is over {} bytes (--max-body)"
 
 # -- what headers say to the server itself --------------------------------------------
-
-
-def _host(request: Request, value: bytes) -> None:
-    request.hosts += 1
 
 
 def _length(request: Request, value: bytes) -> None:
@@ -71,21 +73,18 @@ def _forwarded_proto(request: Request, value: bytes) -> None:
     request.forwarded_proto = value
 
 
-def _keep(attribute: str) -> Callable[[Request, bytes], None]:
-    return lambda request, value: setattr(request, attribute, value)
+def _request_id(request: Request, value: bytes) -> None:
+    request.request_id = value
 
 
 _NOTES = {
-    b"host": _host,
     b"content-length": _length,
     b"transfer-encoding": _coding,
     b"expect": _expectation,
     b"upgrade": _upgrade,
     b"x-forwarded-for": _forwarded_for,
     b"x-forwarded-proto": _forwarded_proto,
-    b"x-request-id": _keep("request_id"),
-    b"referer": _keep("referer"),
-    b"user-agent": _keep("user_agent"),
+    b"x-request-id": _request_id,
 }
 
 
@@ -102,6 +101,7 @@ class RequestAssembler:
         "_chunks",
         "_limits",
         "_parser",
+        "_piece",
         "_small",
         "current",
         "ended",
@@ -113,6 +113,7 @@ class RequestAssembler:
         # A head of so many bytes cannot be over a limit of bytes, whatever is in it.
         self._small = min(limits.max_request_line, limits.max_header_bytes)
         self._parser: Any = httptools.HttpRequestParser(self)
+        self._piece = b""  # what the parser is reading
         self._body = 0  # bytes of body that the current piece brought
         self._chunks = 0  # chunks that it began
         self.current: Request | None = None
@@ -140,36 +141,34 @@ class RequestAssembler:
         headers.append((name, value))
         if len(headers) > self._limits.max_headers:
             raise Refused(431, _TOO_MANY.format(self._limits.max_headers))
-        note = _NOTES.get(name)
-        if note is not None:
-            note(request, value)
+        if name == b"host":
+            request.hosts += 1
+        elif name in _NOTES:
+            _NOTES[name](request, value)
 
     def on_headers_complete(self) -> None:
         """The head is complete."""
         request = self.current
         if request is None or request.method:
             return
-        limits, parser = self._limits, self._parser
+        parser = self._parser
         if request.size > self._small:
             self._check_sizes(request)
-        version = parser.get_http_version()
-        if version != "1.1":
-            self._check_version(request, version)
-        elif request.hosts != 1:
-            raise Refused(400, "HTTP/1.1 demands exactly one Host header")
         method = parser.get_method()
-        if request.content_length > limits.max_body > 0:
-            raise Refused(413, _TOO_LARGE.format(limits.max_body))
-        if method == b"CONNECT":
-            raise Refused(501, "this server is no proxy")
-        if b"#" in request.target:
-            raise Refused(400, "a request target has no fragment")
-        request.method = _METHODS.get(method) or method.decode("ascii")
+        # A look at the line costs a quarter of asking for the version.
+        if not self._piece.startswith(b" HTTP/1.1\r\n", len(method) + 1 + len(request.target)):
+            self._check_version(request, parser.get_http_version())
+        if request.hosts != 1 and request.http_version == "1.1":
+            raise Refused(400, "HTTP/1.1 demands exactly one Host header")
+        if request.content_length > self._limits.max_body > 0:
+            raise Refused(413, _TOO_LARGE.format(self._limits.max_body))
+        request.method = _METHODS.get(method) or _other_method(method)
         request.locate()
         if not parser.should_keep_alive():
             request.keep_alive = False
         if request.websocket:
-            request.websocket = method == b"GET" and version == "1.1" and parser.should_upgrade()
+            is_1_1 = request.http_version == "1.1"
+            request.websocket = method == b"GET" and is_1_1 and parser.should_upgrade()
         self.ready.append(request)
 
     def _check_sizes(self, request: Request) -> None:
@@ -189,6 +188,8 @@ class RequestAssembler:
         raise Refused(status, detail)
 
     def _check_version(self, request: Request, version: str) -> None:
+        if version == "1.1":
+            return  # the head came in pieces
         if version != "1.0":
             raise Refused(505, "this server speaks HTTP/1.0 and HTTP/1.1")
         if request.content_length < 0:
@@ -224,5 +225,6 @@ class RequestAssembler:
             return  # llhttp skips the body of a request that asks for an upgrade
         request.ended = True
         self.current = None
+        self._piece = b""  # an idle connection keeps nothing of its last request
         if not request.keep_alive:
             self.ended = True

@@ -34,8 +34,12 @@ READ_AHEAD = 64 * 1024  # bytes that wait for the application before we stop rea
 _PIPELINED = 4  # requests that wait for their turn before we stop reading
 
 # An attribute of an Enum is a Python call before 3.12, and these are asked per request.
-_SERVING, _HEAD, _UPGRADED = State.SERVING, State.HEAD, State.UPGRADED
-_REQUEST, _ANSWERED = Event.REQUEST, Event.ANSWERED
+_SERVING, _HEAD, _IDLE = State.SERVING, State.HEAD, State.IDLE
+_UPGRADED, _REQUEST = State.UPGRADED, Event.REQUEST
+
+# The transitions of every keep-alive request, looked up once.
+_FROM_IDLE = advance(_IDLE, _REQUEST)
+_AFTER_ANSWER = advance(_SERVING, Event.ANSWERED)
 
 
 class Connection(Flow):
@@ -178,7 +182,8 @@ class Connection(Flow):
         return bool(self.reader.ready)
 
     def _begin(self, request: Request) -> None:
-        self.state = advance(self.state, _REQUEST)
+        state = self.state
+        self.state = _FROM_IDLE if state is _IDLE else advance(state, _REQUEST)
         self._served += 1
         shared = self.shared
         exchange = (WebSocketExchange if request.websocket else Exchange)(self, request)
@@ -200,8 +205,7 @@ class Connection(Flow):
         if self.exchange is not exchange:
             return  # the connection is gone
         self.exchange = None
-        answer = exchange.answer
-        if answer is None or answer.close:
+        if exchange.closes:
             farewell(self)
         elif self._serving:
             return  # `_serve` goes on
@@ -226,7 +230,7 @@ class Connection(Flow):
         settings = shared.settings
         if current is None:
             if state is _SERVING:
-                self.state = advance(state, _ANSWERED)
+                self.state = _AFTER_ANSWER
                 patience = settings.linger if shared.draining else settings.keep_alive
                 self.deadline = shared.now + patience
         elif current.method:  # the end of a body that the application did not want

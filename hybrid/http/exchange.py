@@ -55,8 +55,10 @@ class Exchange:
         "_body_given",
         "_connection",
         "_news",
+        "_start",
         "answer",
         "began",
+        "closes",
         "departure",
         "progress",
         "request",
@@ -69,7 +71,9 @@ class Exchange:
 
     def __init__(self, connection: Connection, request: Request) -> None:
         self._connection = connection
-        self.answer: Answer | None = None
+        self.answer: Answer | None = None  # what goes out in more than one piece
+        self._start: Message = {}
+        self.closes = False  # the connection ends with this answer
         self._body_given = False
         self._news: asyncio.Event | None = None
         self.request = request
@@ -80,9 +84,11 @@ class Exchange:
         self.task: asyncio.Task[None] | None = None
         self.departure = departure = Departure()
         given = request.request_id
-        self.request_id = (
-            None if given is None else usable_id(given)
-        ) or connection.shared.new_request_id()
+        shared = connection.shared
+        if given is None:
+            self.request_id = shared.new_request_id()
+        else:
+            self.request_id = usable_id(given) or shared.new_request_id()
         self.scope = http_scope(connection, request, self.request_id, departure)
 
     # -- running the application ---------------------------------------------------
@@ -142,8 +148,8 @@ class Exchange:
         headers = [(b"content-type", b"application/problem+json")]
         if status == 503:
             headers.append((b"retry-after", b"1"))
-        self.answer = answer = self._new_answer(status, headers)
-        answer.close = answer.close or close
+        self.closes = close or not self._may_stay_open()
+        answer = self._new_answer(status, headers)
         self._connection.write_all(answer.first(self._connection.shared.heads, body, False))
         self.sent = answer.sent
         self._end(_GONE, status)
@@ -228,13 +234,19 @@ class Exchange:
         if self.progress is _GONE:
             raise ClientGone("the client is gone")
         kind = message["type"]
-        if kind == "http.response.body":
-            self._take_body(message.get("body", b""), message.get("more_body", False))
-        elif kind == "http.response.start":
+        if kind == "http.response.start":
             if self.progress is not _NOTHING:
                 raise BadAnswer("http.response.start was sent twice")
-            self.answer = self._new_answer(message["status"], message.get("headers", ()))
+            self._start = message
+            self.closes = not self._may_stay_open()
             self.progress = _HELD
+            return
+        if kind == "http.response.body":
+            body, more = message.get("body", b""), message.get("more_body", False)
+            if self.progress is not _HELD:
+                self._take_more(body, more)
+            elif more or not self._take_whole(body):
+                self._take_first(body, more)
         elif kind == "http.response.pathsend":
             await self._send_file(message["path"])
         else:
@@ -244,6 +256,15 @@ class Exchange:
             if self.progress is _GONE:
                 raise ClientGone("the client is gone")
 
+    def _may_stay_open(self) -> bool:
+        """Decide, once per answer, whether another request may follow it."""
+        request = self.request
+        return (
+            request.keep_alive
+            and (request.ended or self._is_worth_swallowing())
+            and self._connection.may_stay_open()
+        )
+
     def _new_answer(self, status: int, headers: Any) -> Answer:
         request = self.request
         return Answer(
@@ -252,8 +273,7 @@ class Exchange:
             self.request_id,
             to=request.method,
             is_http_1_0=request.http_version == "1.0",
-            close=not (request.keep_alive and self._connection.may_stay_open())
-            or not (request.ended or self._is_worth_swallowing()),
+            close=self.closes,
         )
 
     def _is_worth_swallowing(self) -> bool:
@@ -262,37 +282,62 @@ class Exchange:
         left = request.content_length - request.taken
         return 0 <= left <= SWALLOWED and not request.expects_continue
 
-    def _take_body(self, body: bytes, more: bool) -> None:
-        answer, connection = self.answer, self._connection
-        if answer is None or self.progress is _COMPLETE:
-            raise BadAnswer("http.response.body before http.response.start or after the end")
-        if self.progress is _HELD:
-            pieces = answer.first(connection.shared.heads, body, more)
-            self.status = answer.status
-            self.progress = _STREAMING
-        else:
-            pieces = answer.more(body, more)
-            if not more:
-                connection.write_all(pieces)
-                pieces = ()
-                answer.check_complete()
-        if len(pieces) == 1:
-            connection.transport.write(pieces[0])
-        else:
-            connection.write_all(pieces)
+    def _take_whole(self, body: bytes) -> bool:
+        """Write an answer that is complete, if it is of the usual kind: nearly all are."""
+        request, connection = self.request, self._connection
+        if self.closes or request.method == "HEAD" or request.http_version != "1.1":
+            return False
+        status, headers = self._start["status"], self._start.get("headers", ())
+        if not isinstance(headers, list | tuple):
+            self._start["headers"] = headers = list(headers)  # it may be read once only
+        data = connection.shared.heads.whole(status, headers, self.request_id, body)
+        if data is None:
+            return False
+        connection.transport.write(data)
+        self.sent = len(body)
+        self._end(_COMPLETE, status)
+        return True
+
+    def _take_first(self, body: bytes, more: bool) -> None:
+        """Write the head, and the first piece of the body behind it."""
+        answer = self._begin_answer()
+        pieces = answer.first(self._connection.shared.heads, body, more)
+        self._began(answer)
+        self._connection.write_all(pieces)
         self.sent = answer.sent
         if not more:
             self._end(_COMPLETE, answer.status)
 
+    def _take_more(self, body: bytes, more: bool) -> None:
+        """Write one more piece of the body."""
+        answer = self.answer
+        if answer is None or self.progress is not _STREAMING:
+            raise BadAnswer("http.response.body before http.response.start or after the end")
+        self._connection.write_all(answer.more(body, more))
+        self.sent = answer.sent
+        if not more:
+            answer.check_complete()
+            self._end(_COMPLETE, answer.status)
+
+    def _begin_answer(self) -> Answer:
+        start = self._start
+        return self._new_answer(start["status"], start.get("headers", ()))
+
+    def _began(self, answer: Answer) -> None:
+        """The head is rendered, and so it is a valid one."""
+        self.answer = answer
+        self.closes = answer.close
+        self.status = answer.status
+        self.progress = _STREAMING
+
     async def _send_file(self, path: str) -> None:
         """Send a whole file as the body, by the kernel where that is possible."""
-        answer = self.answer
-        if answer is None or self.progress is not _HELD:
+        if self.progress is not _HELD:
             raise BadAnswer("http.response.pathsend comes right after http.response.start")
+        answer = self._begin_answer()
         with open(path, "rb") as file:  # noqa: ASYNC230 - opening is quick; reading is sendfile's
             head, size = answer.before_file(self._connection.shared.heads, file)
-            self.status = answer.status
-            self.progress = _STREAMING
+            self._began(answer)
             if answer.bodiless:
                 self._connection.write(head)
             else:

@@ -7,12 +7,12 @@ its author write a second answer into the stream (response splitting).
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from http import HTTPStatus
 from time import time
 from wsgiref.handlers import format_date_time
 
-from hybrid.http.answer import Answer, BadAnswer, Header
+from hybrid.http.answer import JOINED, Answer, BadAnswer, Header
 
 _STATUS_LINES = {
     code: b"HTTP/1.1 %d %b\r\n"
@@ -65,6 +65,34 @@ class Heads:
             self._date = b"date: %b\r\n" % format_date_time(now).encode()
             self._common = self._date + self._server + self._constant
         return self._common
+
+    def whole(
+        self, status: int, headers: Iterable[Header], request_id: str, body: bytes
+    ) -> bytes | None:
+        """Return head and body in one piece, or None if the answer is not of the usual kind.
+
+        Usual: a short body that is all there, on a connection that stays, and of
+        the headers only Content-Length concerns the server. Such an answer needs
+        no `Answer`; every other one, a faulty one too, is `render`'s.
+        """
+        size = len(body)
+        if size > JOINED or status not in _STATUS_LINES or status == 204 or status == 304:
+            return None
+        text, lines = _STATUS_LINES[status], 1
+        length = b"%d" % size
+        known = self._known
+        for name, value in headers:
+            kind = known.get(name)
+            if kind == _PLAIN:
+                text += name + b": " + value + b"\r\n"
+                lines += 1
+            elif kind != _LENGTH or value != length:
+                return None
+        if text.count(b"\n") != lines or text.count(b"\r") != lines or b"\0" in text:
+            return None
+        id_line = b"x-request-id: " + request_id.encode() + b"\r\n"
+        end = b"content-length: " + length + b"\r\n\r\n"
+        return b"".join((text, id_line, self.common(), end, body))
 
     def render(self, answer: Answer, size: int, more: bool) -> bytes:
         """Return the whole head, and fill in how the body of `answer` is framed.

@@ -30,19 +30,17 @@ class Request:
     is_forwarded = False  # one of the next two is there
     forwarded_for: bytes | None = None
     forwarded_proto: bytes | None = None
-    referer: bytes | None = None
-    user_agent: bytes | None = None
     hosts = 0  # Host headers
     size = 0  # bytes of the head, and of trailers
     excess = 0  # bytes of chunk framing without a body to justify them
     buffered = 0
     taken = 0  # bytes of the body that have come in all
     ended = False
+    target = b""
+    chunks: list[bytes] | None = None
 
     def __init__(self) -> None:
         self.headers: list[Header] = []
-        self.target = b""
-        self.chunks: list[bytes] | None = None
 
     def add_body(self, data: bytes) -> None:
         """Take a piece of the body from the wire."""
@@ -61,6 +59,10 @@ class Request:
         self.buffered = 0
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
+    def header(self, wanted: bytes) -> bytes | None:
+        """Return the value of the first header of that name, in lower case."""
+        return next((value for name, value in self.headers if name == wanted), None)
+
     def locate(self) -> None:
         """Find `path` (percent-decoded), `raw_path` and `query` in the target.
 
@@ -68,12 +70,15 @@ class Request:
         section 3.2.2).
 
         Raises:
-            Refused: the target has a form that this method may not use.
+            Refused: the target has a fragment, or a form that this method may not use.
         """
-        target = self.target
-        if target[:1] != b"/":
-            target = self._other_form(target)
-        raw, _, self.query = target.partition(b"?")
+        raw = self.target
+        if not raw.startswith(b"/"):
+            raw = self._other_form(raw)
+        if b"#" in raw:
+            raise Refused(400, "a request target has no fragment")
+        if b"?" in raw:
+            raw, _, self.query = raw.partition(b"?")
         self.raw_path = raw
         if b"%" in raw:
             self.path = unquote_to_bytes(raw).decode("utf-8", "replace")

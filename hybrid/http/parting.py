@@ -20,6 +20,8 @@ _LINGERING = 2.0  # s, after the last answer, in which what the client still sen
 def refuse(connection: Connection, refusal: Refused) -> None:
     """Read no more; answer when its turn comes, or now if it spoils the current body."""
     exchange, reader = connection.exchange, connection.reader
+    # Its traceback holds every frame of the parsing, and so what the client has sent.
+    refusal.__traceback__ = refusal.__context__ = None
     connection.refusal = refusal
     reader.ended = True
     reader.rest = b""
@@ -55,8 +57,7 @@ def farewell(connection: Connection) -> None:
     reader, transport = connection.reader, connection.transport
     is_quiet = not (connection.refusal or reader.current or reader.ready or reader.rest)
     connection.state = advance(connection.state, Event.FAREWELL)
-    reader.ready.clear()
-    reader.ended = True
+    reader.finish()
     connection.unsent = transport.get_write_buffer_size()
     settings = connection.shared.settings
     connection.wait_for(settings.body_timeout if connection.unsent else _LINGERING)

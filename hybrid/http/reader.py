@@ -68,6 +68,13 @@ class RequestReader(RequestAssembler):
         if self.switched:
             self.rest = data[at:]  # frames of a WebSocket, which is not accepted yet
 
+    def finish(self) -> None:
+        """Read no more, and keep nothing of what was read."""
+        self.ended = True
+        self.ready.clear()
+        self.current = self._parser = None
+        self.rest = self._piece = b""
+
     def _end_of_piece(self, request: Request, data: bytes, at: int) -> int:
         """Return how far to parse, so that a request can only end where a piece does.
 
@@ -87,6 +94,7 @@ class RequestReader(RequestAssembler):
             self._body = self._chunks = 0
         else:
             request.size += len(data)
+        self._piece = data
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:

@@ -12,6 +12,11 @@ if TYPE_CHECKING:
     from hybrid.http.connection import Connection
 
 
+# One for all requests: nobody has a reason to change them.
+_ASGI = {"version": "3.0", "spec_version": "2.4"}
+_NO_DETAILS: dict[str, Any] = {}
+
+
 def http_scope(
     connection: Connection, request: Request, request_id: str, departure: Departure
 ) -> dict[str, Any]:
@@ -24,11 +29,9 @@ def http_scope(
     client, scheme = connection.client, connection.scheme
     if request.is_forwarded and connection.is_trusted:
         client, scheme = _as_forwarded(connection, request)
-    state = shared.state.copy()
-    state["request_id"] = request_id
     return {
         "type": "http",
-        "asgi": {"version": "3.0", "spec_version": "2.4"},
+        "asgi": _ASGI,
         "http_version": request.http_version,
         "method": request.method,
         "scheme": scheme,
@@ -39,8 +42,8 @@ def http_scope(
         "headers": request.headers,
         "client": client,
         "server": connection.server,
-        "state": state,
-        "extensions": {"http.response.pathsend": {}, "hybrid.departure": departure},
+        "state": {**shared.state, "request_id": request_id},
+        "extensions": {"http.response.pathsend": _NO_DETAILS, "hybrid.departure": departure},
     }
 
 
