@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 @click.argument("target", required=False)
 @click.option("--get", "gets", multiple=True, metavar="PATH", help="Endpoint (repeatable).")
 @click.option("--post", "posts", multiple=True, metavar="PATH=@FILE", help="Endpoint with a body.")
+@click.option(
+    "--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="Of every request."
+)
 @click.option("--job", "jobs", multiple=True, metavar="MODULE:FUNCTION", help="Without a server.")
 @click.option(
     "--rate",
@@ -50,6 +53,7 @@ def advise(
     target: str | None,
     gets: tuple[str, ...],
     posts: tuple[str, ...],
+    headers: tuple[str, ...],
     jobs: tuple[str, ...],
     rate: float,
     objective: float,
@@ -60,12 +64,14 @@ def advise(
     from rich.console import Console
 
     from hybrid.bench import advise as advising
-    from hybrid.bench.advise_measure import measure_app
+    from hybrid.bench.advise_measure import busy_neighbours, measure_app
+    from hybrid.bench.gates import crowded
     from hybrid.errors import HybridError
 
-    endpoints = _endpoints(gets, posts)
+    endpoints = _endpoints(gets, posts, headers)
     if bool(jobs) == bool(target and endpoints):
         raise click.UsageError("name an application and its endpoints (--get, --post), or --job")
+    others = busy_neighbours()
     try:
         if jobs:
             measured = advising.functions_only(jobs, seconds)
@@ -76,23 +82,32 @@ def advise(
         advice = advising.advise(measured, rate, objective)
         console = Console()
         _print(console, advice, target or "your.app:app")
+        for complaint in crowded(max(others, busy_neighbours())):
+            console.print(f"⚠ {complaint} meanwhile: ask again on a quiet machine", style="yellow")
         if check:
             _print_verified(console, advising.verify(advice, served, 5.0 * seconds))
     except HybridError as ex:
         raise click.ClickException(str(ex)) from None
 
 
-def _endpoints(gets: tuple[str, ...], posts: tuple[str, ...]) -> tuple[Endpoint, ...]:
+def _endpoints(
+    gets: tuple[str, ...], posts: tuple[str, ...], headers: tuple[str, ...]
+) -> tuple[Endpoint, ...]:
     from pathlib import Path
 
     from hybrid.bench.advise_measure import Endpoint
+    from hybrid.bench.plan import header
 
-    found = [Endpoint("GET", path) for path in gets]
+    try:
+        sent = tuple(header(line) for line in headers)
+    except ValueError as ex:
+        raise click.UsageError(str(ex)) from None
+    found = [Endpoint("GET", path, headers=sent) for path in gets]
     for each in posts:
         path, at, file = each.rpartition("=@")
         if not at or not Path(file).is_file():
             raise click.UsageError(f"--post is PATH=@FILE with a file that exists, got {each!r}")
-        found.append(Endpoint("POST", path, str(Path(file).resolve())))
+        found.append(Endpoint("POST", path, str(Path(file).resolve()), sent))
     return tuple(found)
 
 

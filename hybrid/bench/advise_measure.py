@@ -8,20 +8,25 @@ threads are faster than one, what crosses the boundary, what a worker weighs.
 from __future__ import annotations
 
 import json
+import mimetypes
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from hybrid.bench.generator import LoadGenerator, LoadResult
 from hybrid.bench.plan import LoadPlan, Stream
+from hybrid.bench.procfs import busy_seconds
 from hybrid.bench.server import Server, leashed
 from hybrid.errors import ConfigError
 
 BUSY = 0.7  # CPU share of a job's run above which the job computes rather than waits
+NPY = "application/x-npy"
 LEAST_LOOP = 30e-6  # s; below it the tick of the CPU clock is all one sees
 
 
@@ -32,6 +37,7 @@ class Endpoint:
     method: str
     path: str
     body_file: str = ""
+    headers: tuple[tuple[str, str], ...] = ()
 
     @property
     def name(self) -> str:
@@ -40,7 +46,22 @@ class Endpoint:
 
     def stream(self, rate: float = 0.0) -> Stream:
         """Return it as a stream of load."""
-        return Stream(self.name, self.path, rate, method=self.method, body_file=self.body_file)
+        return Stream(
+            self.name,
+            self.path,
+            rate,
+            method=self.method,
+            headers=(*self._content_type(), *self.headers),
+            body_file=self.body_file,
+        )
+
+    def _content_type(self) -> tuple[tuple[str, str], ...]:
+        """Say what the file holds, by the ending of its name, unless the user says it."""
+        if not self.body_file or any(name.lower() == "content-type" for name, _ in self.headers):
+            return ()
+        path = Path(self.body_file)
+        known = NPY if path.suffix == ".npy" else mimetypes.guess_type(path.name)[0]
+        return (("Content-Type", known or "application/octet-stream"),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +141,17 @@ def measure_job(target: str, seconds: float = 1.0) -> Cost:
         speedup=min(max(found["speedup"], 1.0), 2.0),
         answered=int(found["bytes"]),
     )
+
+
+def busy_neighbours(seconds: float = 0.3) -> float:
+    """Return how many CPUs other programs keep busy while this one only waits.
+
+    Advice from a busy machine is wrong in a way that nobody sees: two threads that
+    share one free CPU look like two threads that share the interpreter lock.
+    """
+    before = busy_seconds()
+    time.sleep(seconds)  # the wait is the measurement
+    return (busy_seconds() - before) / seconds
 
 
 def serve_command(target: str, flags: tuple[str, ...]) -> tuple[str, ...]:

@@ -59,7 +59,7 @@ def bench() -> None:
 )
 @click.option("--timeout", type=float, default=10.0, show_default=True, help="Seconds per request.")
 @click.option("--method", default="GET", show_default=True)
-@click.option("--header", multiple=True, metavar="'NAME: VALUE'")
+@click.option("--header", "headers", multiple=True, metavar="'NAME: VALUE'")
 @click.option(
     "--body",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -99,8 +99,8 @@ def load(url: str, out: Path | None, as_json: bool, **options: Any) -> None:
         raise SystemExit(1)
 
 
-def _plan(url: str, *, rate: float, header: tuple[str, ...], **options: Any) -> LoadPlan:
-    from hybrid.bench.plan import LoadPlan, Stream, Target
+def _plan(url: str, *, rate: float, headers: tuple[str, ...], **options: Any) -> LoadPlan:
+    from hybrid.bench.plan import LoadPlan, Stream, Target, header
 
     target = Target.from_url(url)
     trace, body = options.pop("trace"), options.pop("body")
@@ -110,7 +110,7 @@ def _plan(url: str, *, rate: float, header: tuple[str, ...], **options: Any) -> 
         target.path,
         rate,
         method=options.pop("method"),
-        headers=tuple(_header(each) for each in header),
+        headers=tuple(header(each) for each in headers),
         body_file=str(body.resolve()) if body else "",
         arrivals="trace" if trace else options.pop("arrivals"),
         burst=options.pop("burst"),
@@ -118,13 +118,6 @@ def _plan(url: str, *, rate: float, header: tuple[str, ...], **options: Any) -> 
     )
     options.pop("arrivals", None)
     return LoadPlan(target.host, target.port, (stream,), **options)
-
-
-def _header(line: str) -> tuple[str, str]:
-    name, colon, value = line.partition(":")
-    if not colon:
-        raise ValueError(f"a header is 'NAME: VALUE', got {line!r}")
-    return name.strip(), value.strip()
 
 
 @bench.command(epilog="\b\nhybrid bench calibrate")

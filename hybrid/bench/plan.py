@@ -113,6 +113,18 @@ class LoadPlan:
         return cls(**fields)
 
 
+def header(line: str) -> tuple[str, str]:
+    """Split ``NAME: VALUE``.
+
+    Raises:
+        ValueError: there is no colon.
+    """
+    name, colon, value = line.partition(":")
+    if not colon:
+        raise ValueError(f"a header is 'NAME: VALUE', got {line!r}")
+    return name.strip(), value.strip()
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """A server address taken from a URL."""

@@ -4,12 +4,14 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from hybrid.bench import advise_measure
 from hybrid.bench.advise import advise, sentences
 from hybrid.bench.advise_cli import advise as command
-from hybrid.bench.advise_measure import Cost, Measured
+from hybrid.bench.advise_measure import Cost, Endpoint, Measured
 from hybrid.bench.advise_model import (
     Candidate,
     candidates,
@@ -172,6 +174,28 @@ def test_a_function_is_advised_on_and_the_advice_is_verified(
     rows = [line for line in measured.splitlines() if line.startswith("│")]
     assert len(rows) == 3  # the best two and the rule of thumb
     assert all(line.split("│")[-2].strip() == "0" for line in rows), measured  # none failed
+
+
+def test_a_body_says_what_it_holds(tmp_path: Path) -> None:
+    array = tmp_path / "grid.npy"
+    np.save(array, np.random.default_rng(1).random((60, 60)))
+    options = ["--post", f"/cpu/hillshade=@{array}", "--seconds", "0.15", "--rate", "20"]
+
+    done = CliRunner().invoke(command, ["workloads.app:app", *options])
+
+    assert done.exit_code == 0, done.output
+    assert "POST /cpu/hillshade" in done.output
+    own = Endpoint("POST", "/", str(array), (("content-type", "text/plain"),))
+    assert own.stream().headers == (("content-type", "text/plain"),)
+
+
+def test_busy_neighbours_spoil_advice_and_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(advise_measure, "busy_neighbours", lambda: 1.5)
+
+    options = ["--get", "/hello", "--seconds", "0.1"]
+    done = CliRunner().invoke(command, ["workloads.app:app", *options])
+
+    assert "other programs kept 1.50 CPUs busy meanwhile" in done.output
 
 
 def test_an_endpoint_that_fails_is_named() -> None:

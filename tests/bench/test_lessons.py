@@ -42,6 +42,17 @@ def test_a_full_measurement_is_recorded_and_shown_again(recordings: Path) -> Non
     assert json.loads((recordings / "lesson.json").read_text())["machine"]["python"]
 
 
+def test_a_recording_can_be_kept_elsewhere(
+    recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HYBRID_NB_RESULTS", str(tmp_path / "stage"))
+
+    common.obtain("lesson", Row, lambda full: [Row(2.5)], "full")
+
+    assert (tmp_path / "stage" / "lesson.json").exists()
+    assert not (tmp_path / "lesson.json").exists()
+
+
 def test_without_a_recording_it_is_measured_briefly_and_not_recorded(recordings: Path) -> None:
     _, measured = common.obtain("lesson", Row, lambda full: [Row(float(full))], None)
 
