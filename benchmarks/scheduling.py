@@ -272,7 +272,9 @@ def _values(found: dict[str, list[Row]], case: str, policy: str, name: str) -> l
 
 def section(recorded: dict[str, Any]) -> str:
     """Return what stands between the markers of the README."""
-    return f"{BEGIN}\n{table(recorded['cases'])}\n\n{one_line(recorded['machine'])}\n{END}"
+    machine = recorded["machine"]
+    where = f"({one_line(machine)}; load average {machine['load'][0]:.1f} when it began.)"
+    return f"{BEGIN}\n{table(recorded['cases'])}\n\n{where}\n{END}"
 
 
 def write_readme(text: str, recorded: dict[str, Any]) -> str:
