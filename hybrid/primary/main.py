@@ -151,13 +151,15 @@ class ServingPrimary:
         while self.exit_code is None:
             self.crew.wait(self._timers())
             self._feed(e.Tick())
+            if self.terminal.was_closed(time.monotonic()):
+                self._on_closed_terminal()
             self.crew.go_on()
         return self.exit_code
 
     def _timers(self) -> list[float | None]:
         """Return when something is due that no descriptor announces."""
-        attendants = self.attendants
-        return [self.supervisor.next_timer(), attendants.next_timer() if attendants else None]
+        attendants = self.attendants.next_timer() if self.attendants else None
+        return [self.supervisor.next_timer(), attendants, self.terminal.next_look()]
 
     # -- what came ---------------------------------------------------------------
 
@@ -173,8 +175,7 @@ class ServingPrimary:
                 case signal.SIGQUIT:
                     self._feed(e.StopAsked(quick=True))
                 case signal.SIGHUP if self.terminal.is_gone():
-                    logger.info("the terminal was closed")
-                    self._feed(e.StopAsked(quick=False))
+                    self._on_closed_terminal()
                 case signal.SIGHUP:
                     self.renewal.reload_or_say_why()
                 case signal.SIGTTIN:
@@ -185,6 +186,10 @@ class ServingPrimary:
                     logger.debug("%s means nothing here", number.name)
         if reap:
             self._reap()
+
+    def _on_closed_terminal(self) -> None:
+        logger.info("the terminal was closed")
+        self._feed(e.StopAsked(quick=False))
 
     def status(self) -> dict[str, Any]:
         """Return the cluster as `hybrid status` shows it."""

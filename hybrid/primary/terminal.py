@@ -1,34 +1,77 @@
-"""Telling "reload" from "the terminal was closed": both are SIGHUP."""
+"""Telling "reload" from "the terminal was closed": both are SIGHUP, and the second may be nothing.
+
+A closed terminal is told to the leader of its session only. A shell passes SIGHUP on to its
+jobs; ``make``, ``xterm -e`` and ``ssh -t host make serve`` do not, and the server would stay
+behind, unseen. So the primary also looks, once a second.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
+import signal
 from dataclasses import dataclass
 
+_EVERY = 1.0  # s between two looks; one costs some 5 µs
+_UNKNOWN = -1
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True)
 class Terminal:
-    """Whether the process had a controlling terminal when it started."""
+    """The controlling terminal of the start, and whether we are in its foreground."""
 
     had_one: bool
+    _is_ours: bool = False  # at the last look our group was the foreground's
+    _next_look: float = 0.0  # monotonic seconds
 
     @classmethod
     def at_start(cls) -> Terminal:
-        """Look now."""
-        return cls(_reachable())
+        """Look now, before handlers are installed: nohup(1) has SIGHUP ignored and wants to stay."""
+        is_nohup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        return cls(_foreground() is not None and not is_nohup)
 
     def is_gone(self) -> bool:
-        """Return whether the terminal of the start is there no more.
+        """Return whether SIGHUP means that: the terminal of the start is there no more.
 
         Without one at the start (systemd, a container, nohup) SIGHUP can only
         have been sent on purpose.
         """
-        return self.had_one and not _reachable()
+        gone = self.had_one and _foreground() is None
+        if gone:
+            self.had_one = False  # told once
+        return gone
 
+    def next_look(self) -> float | None:
+        """Return when `was_closed` wants to be called again; None: never."""
+        return self._next_look if self.had_one else None
 
-def _reachable() -> bool:
-    try:
-        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
-    except OSError:
+    def was_closed(self, now: float) -> bool:
+        """Return True once, when the terminal is gone in whose foreground we were.
+
+        From the background (a shell's ``&``, disowned) its end is nobody's wish.
+        """
+        if not self.had_one or now < self._next_look:
+            return False
+        self._next_look = now + _EVERY
+        group = _foreground()
+        if group is None:
+            self.had_one = False
+            return self._is_ours
+        if group != _UNKNOWN:
+            self._is_ours = group == os.getpgrp()
         return False
-    return True
+
+
+def _foreground() -> int | None:
+    """Return the process group in the foreground of our terminal; None: we have no terminal."""
+    try:
+        fd = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY)
+    except OSError as ex:
+        has_none = ex.errno in (errno.ENXIO, errno.EIO, errno.ENOENT)
+        return None if has_none else _UNKNOWN  # such as: no descriptor is free
+    try:
+        return os.tcgetpgrp(fd)
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
