@@ -16,12 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from hybrid.bench.gates import crowded, neighbours, problems
+from hybrid.bench.gates import crowded, fell_behind, neighbours, problems
 from hybrid.bench.generator import LoadGenerator, LoadResult
 from hybrid.bench.plan import LoadPlan, Stream
 from hybrid.bench.procfs import busy_seconds
 from hybrid.bench.records import Floats, timeline
-from hybrid.bench.scenarios import IO_WAIT, JOB_LOAD, Scenario
+from hybrid.bench.scenarios import IO_OBJECTIVE, IO_WAIT, JOB_LOAD, Scenario
 from hybrid.bench.search import margin, search
 from hybrid.bench.server import Server
 from hybrid.bench.statistics import quantile, samples_needed
@@ -180,9 +180,10 @@ def _highest_rate(
 
     def distance(rate: float) -> float:
         result, found = _probe(bench, scenario, job_rate, rate)
-        own = problems(result.summary, failures_allowed=True)
-        if found < 0.0 and own:  # then it may not have been the server who was late
-            cell.problems.append(f"at {rate:.0f}/s {own[0]}")
+        slack = 1e3 * (IO_OBJECTIVE.limit - IO_WAIT)
+        if found < 0.0:  # whose fault was it?
+            own = fell_behind(result.summary["generator"], slack)
+            cell.problems.extend(f"at {rate:.0f}/s {each}" for each in own)
         probes.append(_probe_row(result, rate, found))
         return found
 

@@ -31,6 +31,22 @@ def problems(summary: dict[str, Any], *, failures_allowed: bool = False) -> list
     return found
 
 
+def fell_behind(generator: dict[str, Any], slack: float) -> list[str]:
+    """Return why a missed objective may be the generator's fault; empty: the server's.
+
+    Args:
+        generator: its part of the summary.
+        slack: ms that a request may be delayed before it misses.
+    """
+    found = []
+    lag = generator["send_lag_p99_ms"]
+    if lag is not None and lag > 0.25 * slack:
+        found.append(f"requests left {lag:.1f} ms late (p99; {slack:g} decide)")
+    if generator["cpu_share"] > GENERATOR_CPU:
+        found.append(f"generator used {generator['cpu_share']:.0%} of its core")
+    return found
+
+
 def _open_loop(generator: dict[str, Any], everything: dict[str, Any]) -> list[str]:
     found = []
     lag, median = generator["send_lag_p99_ms"], everything["latency_ms"]["p50"]

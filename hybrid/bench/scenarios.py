@@ -74,7 +74,13 @@ PRIMES = "/cpu/primes?n=300000"  # pure Python; holds it; about as long
 
 SCENARIOS = (
     Scenario(
-        "io", "high I/O throughput", "clustering", ("Nx0",), "slo_rate", "capacity", io=FAN_OUT
+        "io",
+        "high I/O throughput",
+        "clustering",
+        ("Nx0", "NxT", "NxP"),  # without jobs a cluster is a cluster, whatever pools idle in it
+        "slo_rate",
+        "capacity",
+        io=FAN_OUT,
     ),
     Scenario(
         "cpu",

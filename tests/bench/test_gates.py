@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hybrid.bench.gates import crowded, problems
+from hybrid.bench.gates import crowded, fell_behind, problems
 
 
 def summary(**generator: float | None) -> dict[str, Any]:
@@ -43,3 +43,12 @@ def test_failures_exclude_a_row_unless_it_is_measured_by_them() -> None:
 def test_other_busy_programs_are_told() -> None:
     assert crowded(0.1) == []
     assert crowded(0.8) == ["other programs kept 0.80 CPUs busy"]
+
+
+def test_a_miss_is_the_generators_fault_where_its_lag_could_have_decided() -> None:
+    honest = summary()["generator"]
+
+    assert fell_behind(honest, 20.0) == []
+    assert "late" in fell_behind({**honest, "send_lag_p99_ms": 6.0}, 20.0)[0]
+    assert "core" in fell_behind({**honest, "cpu_share": 0.9}, 20.0)[0]
+    assert fell_behind({**honest, "send_lag_p99_ms": None}, 20.0) == []
