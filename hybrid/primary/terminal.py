@@ -26,7 +26,10 @@ class Terminal:
 
     @classmethod
     def at_start(cls) -> Terminal:
-        """Look now, before handlers are installed: nohup(1) has SIGHUP ignored and wants to stay."""
+        """Look now, before handlers are installed.
+
+        nohup(1) starts a program with SIGHUP ignored: it shall stay.
+        """
         is_nohup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
         return cls(_foreground() is not None and not is_nohup)
 
