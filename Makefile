@@ -6,7 +6,7 @@ ARGS   ?= --io-workers 8 --cpu-pool 4
 STAMP  := $(VENV)/.installed
 RESULTS := benchmarks/results
 
-.PHONY: help serve test check fmt soak bench bench-pool fairness scheduling record picture bench-http notebooks lock clean
+.PHONY: help serve test check fmt soak bench bench-pool fairness scheduling record picture bench-http notebooks lock clean suite-cluster suite-parts suite-bench
 
 help:  ## list the verbs
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -15,7 +15,17 @@ serve: $(STAMP)  ## serve the demonstration application; other flags: make serve
 	@exec $(BIN)/hybrid serve $(ARGS)
 
 test: check  ## everything: check, then the whole suite
-	@exec $(BIN)/python -m pytest -q
+	@echo "the suite takes about four minutes; the first lines come after three"
+	@$(MAKE) --no-print-directory -j2 --output-sync=target suite-cluster suite-parts
+	@exec $(MAKE) --no-print-directory suite-bench
+
+# Processes of a cluster mostly wait, so the parts are tested beside them; what measures has the machine for itself.
+suite-cluster: $(STAMP)
+	@exec $(BIN)/python -m pytest -q tests/cluster
+suite-parts: $(STAMP)
+	@exec $(BIN)/python -m pytest -q tests --ignore tests/cluster --ignore tests/bench
+suite-bench: $(STAMP)
+	@exec $(BIN)/python -m pytest -q tests/bench
 
 check: $(STAMP)  ## format, lint, layers, types
 	@$(BIN)/ruff format --check --quiet . || { echo "not formatted: make fmt"; exit 1; }

@@ -9,7 +9,6 @@ import os
 import socket
 import sys
 import time
-import warnings
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -42,15 +41,13 @@ class LocalHatchery:
             raise PoolBroken(self.refuse)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         ours.setblocking(False)
-        with warnings.catch_warnings():  # 3.12: "fork in a process with threads"
-            warnings.simplefilter("ignore", DeprecationWarning)
-            child = fork_child(
-                lambda: member_main(
-                    theirs, self.settings, arena_fd=self.resources.arena_fd, sys_path=sys.path
-                ),
-                [theirs.fileno(), *self.resources.fds],
-                detach=[ours],
-            )
+        child = fork_child(
+            lambda: member_main(
+                theirs, self.settings, arena_fd=self.resources.arena_fd, sys_path=sys.path
+            ),
+            [theirs.fileno(), *self.resources.fds],
+            detach=[ours],
+        )
         theirs.close()
         self.pids.append(child.pid)
         return Hatched(ours, child.pid, child.pidfd)

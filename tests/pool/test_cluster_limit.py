@@ -15,8 +15,6 @@ from hybrid.system.scoreboard import Scoreboard
 from tests.pool import jobs
 from tests.pool.conftest import until
 
-pytestmark = pytest.mark.usefixtures("may_fork")
-
 members = pytest.mark.parametrize("lane", ["inline", "thread", "process"])
 
 

@@ -11,8 +11,6 @@ import pytest
 from hybrid.errors import ConfigError
 from hybrid.pool.resident import resident
 
-pytestmark = pytest.mark.usefixtures("may_fork")
-
 computed: list[int] = []
 
 

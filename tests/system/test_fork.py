@@ -4,12 +4,8 @@ import os
 import signal
 import socket
 
-import pytest
-
 from hybrid.system.fork import EXIT_UNCAUGHT, Child, fork_child
 from hybrid.system.processes import describe_exit
-
-pytestmark = pytest.mark.usefixtures("may_fork")
 
 
 def status_of(child: Child) -> str:

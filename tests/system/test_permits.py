@@ -12,8 +12,6 @@ import pytest
 from hybrid.system.permits import Permits, PermitTable
 from hybrid.system.scoreboard import Scoreboard
 
-pytestmark = pytest.mark.usefixtures("may_fork")
-
 
 @pytest.fixture
 def cluster():

@@ -2,11 +2,7 @@ from __future__ import annotations
 
 import os
 
-import pytest
-
 from hybrid.system.scoreboard import Scoreboard
-
-pytestmark = pytest.mark.usefixtures("may_fork")
 
 
 def test_what_a_child_writes_the_parent_reads() -> None:
