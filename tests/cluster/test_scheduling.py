@@ -304,6 +304,40 @@ def test_a_primary_without_descriptors_backs_off_and_recovers(serve: Serve, poli
     assert answer[0] == 200
 
 
+@pytest.mark.parametrize("policy", ["shared", "reuseport"])
+def test_a_worker_without_descriptors_leaves_connections_in_the_backlog(
+    serve: Serve, policy: str
+) -> None:
+    server = start(serve, policy, 1)
+    worker = server.workers()[0]["pid"]
+    limit = resource.prlimit(worker, resource.RLIMIT_NOFILE)
+    resource.prlimit(worker, resource.RLIMIT_NOFILE, (3, limit[1]))
+    request = server.in_background("GET", "/hello")
+    server.wait_for_log("not accepting for")
+
+    resource.prlimit(worker, resource.RLIMIT_NOFILE, limit)
+
+    answer = request.join().result
+    assert answer is not None
+    assert answer[0] == 200
+
+
+def test_who_has_least_to_do_gets_the_next_connection(
+    serve: Serve, stopped: Callable[[int], None]
+) -> None:
+    server = start(serve, "least-loaded")
+    idle = server.workers()[1]["pid"]
+    stopped(idle)
+    for _ in range(3):
+        server.in_background("GET", "/io/wait?ms=20000")
+    wait_until(lambda: server.workers()[0]["active"] == 4, what="all of them on the other one")
+
+    os.kill(idle, signal.SIGCONT)
+
+    # In turn, no worker would get three of them one after the other.
+    wait_until(lambda: [ask(server) for _ in range(3)] == ["2"] * 3, 5.0)
+
+
 def test_reuseport_does_not_start_beside_another_server_of_the_same_user(serve: Serve) -> None:
     with socket.socket() as other:
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
