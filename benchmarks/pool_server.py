@@ -101,7 +101,12 @@ def _private(pid: int) -> int:
 
 
 def saturation(seconds: float) -> list[Row]:
-    """Offer more jobs than fit; return the CPU time of the jobs' own threads and processes."""
+    """Offer more jobs than fit; return where the CPU time went, as shares of the budget.
+
+    ``jobs`` are the jobs' own threads and processes, ``server`` everything else of the
+    server, ``others`` the rest of the machine: the load generator and whoever else is here.
+    ``share`` is what jobs got of the budget that the others left.
+    """
     rows = []
     for lane in ("process", "thread"):
         flags = ("--io-workers", "2", "--cpu-pool", "4", "--cpu-lane", lane)
@@ -109,35 +114,41 @@ def saturation(seconds: float) -> list[Row]:
             plan = _busy(server, "/cpu/svd?n=400", seconds + 2.0, 8)
             load.start(plan)
             time.sleep(1.0)
-            busy, first, began = busy_seconds(), _job_cpu(server, lane), time.monotonic()
+            first, began = np.array(_cpu(server, lane)), time.monotonic()
             time.sleep(seconds)
-            took = time.monotonic() - began
-            used, busy = _job_cpu(server, lane) - first, busy_seconds() - busy
-            jobs = load.finish().summary["all"]["ok_per_s"]
+            whole = (time.monotonic() - began) * budget()
+            jobs, own, busy = (np.array(_cpu(server, lane)) - first) / whole
+            rate = load.finish().summary["all"]["ok_per_s"]
+        others = busy - jobs - own
         rows.append(
             {
                 "lane": lane,
-                "share": round(used / took / budget(), 4),
-                "anybody": round(busy / took / budget(), 4),
-                "jobs_per_s": round(jobs, 1),
+                "share": round(jobs / (1.0 - others), 4),
+                "jobs": round(jobs, 4),
+                "server": round(own, 4),
+                "others": round(others, 4),
+                "nobody": round(1.0 - busy, 4),
+                "jobs_per_s": round(rate, 1),
                 "goal": "≥ 0.95",
             }
         )
     return rows
 
 
-def _job_cpu(server: Server, lane: str) -> float:
-    """Return the CPU seconds of all pool processes, or of all threads but the loops'."""
+def _cpu(server: Server, lane: str) -> tuple[float, float, float]:
+    """Return CPU seconds: of the jobs, of the rest of the server, of everybody."""
     status = _status(server)
     workers, primary = {w["pid"] for w in status["workers"]}, status["primary"]["pid"]
-    total = 0.0
+    jobs = own = 0.0
     for pid in session_members(server.pid):
-        if lane == "process" and pid not in workers and pid != primary:
-            total += _task_cpu(pid, pid)
-        elif lane == "thread" and pid in workers:
-            tasks = (int(task) for task in os.listdir(f"/proc/{pid}/task"))
-            total += sum(_task_cpu(pid, task) for task in tasks if task != pid)
-    return total
+        for task in map(int, os.listdir(f"/proc/{pid}/task")):
+            is_loop = task == pid or lane == "process"
+            is_job = not is_loop if pid in workers else pid != primary and lane == "process"
+            if is_job:
+                jobs += _task_cpu(pid, task)
+            else:
+                own += _task_cpu(pid, task)
+    return jobs, own, busy_seconds()
 
 
 def _task_cpu(pid: int, task: int) -> float:
