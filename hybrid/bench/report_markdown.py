@@ -22,7 +22,9 @@ def front_page(results: Results, stored: Path, picture: Path) -> str:
     count = len(machine["cpus"] or ()) or machine["host_cpus"]
     return (
         f"![The decision matrix, measured]({picture})\n\n"
-        f"**{headline(results)}** "
+        f"**{headline(results)}** The article is the usual advice for Node's cluster and worker "
+        "threads ([the table below](#which-approach-when)); *× the rest*: the least of those "
+        "named, over the best of all others. "
         f"({count} CPUs of {machine['cpu']}, Python {machine['python']}, {results.profile.blocks} "
         f"blocks, {machine['when'][:10]}: [{stored.name}]({stored}); "
         "yours: `hybrid bench matrix --quick`.)"
