@@ -119,12 +119,20 @@ def _template() -> str:
 
 
 def _page(topology: dict[str, Any]) -> str:
-    n, limit = topology["io_workers"], topology.get("cpu_limit")
-    here = f"{n} I/O worker{'s' if n != 1 else ''} × {topology['cpu_pool']} slots"
-    if limit is not None:
-        here += f", at most {limit} job{'s' if limit != 1 else ''} at once in all of them"
     rows = "\n".join(_html_row(row, topology) for row in MATRIX)
-    return _template().replace("{{topology}}", html.escape(here)).replace("{{rows}}", rows)
+    text = html.escape(_in_words(topology))
+    return _template().replace("{{topology}}", text).replace("{{rows}}", rows)
+
+
+def _in_words(topology: dict[str, Any]) -> str:
+    n, m, limit = topology["io_workers"], topology["cpu_pool"], topology.get("cpu_limit")
+    workers = f"{n} I/O worker{'s' if n != 1 else ''}"
+    if m == 0 or topology["cpu_lane"] == "inline":
+        return f"{workers}, no pool: a job blocks its worker's loop"
+    slots = f"{workers} × {m} slot{'s' if m != 1 else ''}"
+    if limit is None:
+        return slots
+    return f"{slots}, at most {limit} job{'s' if limit != 1 else ''} at once in all of them"
 
 
 def _html_row(row: Approach, topology: dict[str, Any]) -> str:

@@ -140,7 +140,8 @@ def test_the_front_page_marks_the_row_this_server_was_started_for(
 ):
     class Other(SingleProcess):
         def topology(self):
-            return {**super().topology(), "io_workers": io_workers, "cpu_pool": cpu_pool}
+            shape = {"io_workers": io_workers, "cpu_pool": cpu_pool, "cpu_lane": "auto"}
+            return {**super().topology(), **shape}
 
     set_view(Other())
     try:
@@ -151,6 +152,7 @@ def test_the_front_page_marks_the_row_this_server_was_started_for(
     (marked,) = [row["scenario"] for row in rows if row["this_server"]]
     assert marked.startswith(scenario)
     assert f'{html.escape(marked)} <span class="here">' in page
+    assert ("no pool" in page) == (cpu_pool == 0)
 
 
 def test_ops_are_offered_by_the_page_with_chaos_only(client, chaos):
