@@ -80,6 +80,8 @@ def measure_all(python: Path, version: str, options: argparse.Namespace) -> dict
         rounds = measure(_features(python), CASES["hello"], options.rounds, options.seconds)
         found["features"] = summary(rounds)
         show(f"what each feature costs, Python {version}", found["features"])
+        found["parts"] = json.loads(_output(*servers.pinned(python, "benchmarks.http.parts")))
+        show_parts(f"CPU of one request without socket and kernel, Python {version}", found)
     size = None
     if options.idle:
         size = bytes_per_idle_connection(servers.hybrid(python))
@@ -168,6 +170,13 @@ def show(title: str, rows: dict[str, Any]) -> None:
         )
 
 
+def show_parts(title: str, found: dict[str, Any]) -> None:
+    """Print where a request's microseconds go."""
+    print(f"\n{title}")
+    for name, cpu in found["parts"].items():
+        print(f"  {name:52} {cpu:6.2f} µs")
+
+
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench-http", description=__doc__)
     parser.add_argument("--python", action="append", help="interpreter of the servers (repeatable)")
@@ -196,7 +205,7 @@ def _cpu_model() -> str:
 
 def _output(*command: str) -> str:
     return subprocess.run(
-        command, capture_output=True, text=True, check=True, timeout=30
+        command, capture_output=True, text=True, check=True, timeout=120, cwd=servers.ROOT
     ).stdout.strip()
 
 

@@ -53,7 +53,7 @@ async def main(port: int, features: set[str]) -> None:
     )
     if "+access log" in features:
         sink = open(os.devnull, "w")  # noqa: ASYNC230, SIM115 - one, for the process's life
-        server._shared.log = AccessLog("text", "1", sink.write)
+        server._shared.log = AccessLog("text", "1", lambda block: print(end=block, file=sink))
     listener = socket.create_server(("127.0.0.1", port), backlog=2048)
     server.start_accepting([listener])
     await asyncio.Event().wait()

@@ -13,8 +13,9 @@ from typing import Any
 import httptools
 import uvloop
 
-from benchmarks.http.app import app
+from benchmarks.http import app as application
 
+app: Any = application.app
 _ASGI = {"version": "3.0", "spec_version": "2.4"}
 
 

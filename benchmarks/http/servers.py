@@ -106,6 +106,11 @@ def bare(python: Path) -> Peer:
     return Peer("bare protocol", (str(python), "-m", "benchmarks.http.bare", "{port}"))
 
 
+def pinned(python: Path, module: str) -> list[str]:
+    """Return the command that runs a module of this folder on one CPU."""
+    return ["taskset", "-c", "0", str(python), "-m", module]
+
+
 def start(peer: Peer, port: int, cpu: int) -> subprocess.Popen[bytes]:
     """Start a server, pinned to one CPU, in a process group of its own."""
     command = [part.replace("{port}", str(port)) for part in peer.command]
