@@ -120,13 +120,19 @@ def run_round(pid: int, port: int, case: Case, seconds: int, cpu: int) -> Round:
 
 
 def parse(text: str, spent: float) -> Round:
-    """Return the figures in wrk's report."""
+    """Return the figures in wrk's report.
+
+    Raises:
+        ValueError: there are none.
+    """
     requests = int(_find(r"(\d+) requests in", text))
+    if not requests or not spent:
+        raise ValueError(f"nothing was answered, or for nothing:\n{text}")
     quantile = re.search(r"99%\s+([\d.]+)(us|ms|s)", text)
     failed = re.search(r"Non-2xx or 3xx responses: (\d+)", text)
     errors = re.search(r"connect (\d+), read (\d+), write (\d+), timeout (\d+)", text)
     return Round(
-        cpu_us=spent / max(requests, 1) * 1e6,
+        cpu_us=spent / requests * 1e6,
         per_second=float(_find(r"Requests/sec:\s+([\d.]+)", text)),
         p99_ms=float(quantile[1]) * _UNITS[quantile[2]] if quantile else float("nan"),
         failed=(int(failed[1]) if failed else 0)
