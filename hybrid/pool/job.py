@@ -173,8 +173,9 @@ def _describe(
 def initializer(fn: Callable[[], object]) -> Callable[[], object]:
     """Declare a function that runs once in every process that runs jobs, before the first.
 
-    In a pool process it runs before the process says READY; in a worker before
-    its first thread job. If it raises, the process is not ready.
+    In a pool process it runs before the process says READY; in a worker before the
+    worker does, or before its first job where no declared job runs in the worker
+    itself. If it raises, the process is not ready.
 
     Raises:
         JobRefused: no pool process could import it.
