@@ -120,7 +120,7 @@ def measure(
             running.append((peer, port, servers.start(peer, port, cpu=0)))
         for entry in list(running):
             try:
-                load.wait_until_open(entry[1])
+                load.wait_until_it_answers(entry[1])
                 load.run_round(entry[2].pid, entry[1], case, 1, cpu=1)  # warm
             except (TimeoutError, ValueError, OSError) as ex:
                 print(f"{entry[0].name} does not take part: {ex}", file=sys.stderr)

@@ -20,7 +20,7 @@ def bytes_per_idle_connection(peer: Peer, count: int = 1000) -> float:
     port = load.free_port()
     server = start(peer, port, cpu=0)
     try:
-        load.wait_until_open(port)
+        load.wait_until_it_answers(port)
         for sock in _used(port, 20):
             sock.close()
         time.sleep(0.5)  # until the server has noticed

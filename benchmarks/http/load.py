@@ -45,21 +45,23 @@ def free_port() -> int:
         return port
 
 
-def wait_until_open(port: int, patience: float = 20.0) -> None:
-    """Return when somebody listens on the port.
+def wait_until_it_answers(port: int, patience: float = 30.0) -> None:
+    """Return when a server answers on the port; one that listens may still be starting.
 
     Raises:
         TimeoutError: nobody did in time.
     """
     end = time.monotonic() + patience
-    while time.monotonic() < end:
+    while (left := end - time.monotonic()) > 0:
         try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            with socket.create_connection(("127.0.0.1", port), timeout=left) as sock:
+                sock.sendall(b"GET /hello HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+                if sock.recv(65536):
+                    return
         except OSError:
-            time.sleep(0.05)
-        else:
-            return
-    raise TimeoutError(f"nobody listens on port {port} after {patience:g} s")
+            pass
+        time.sleep(0.05)
+    raise TimeoutError(f"nobody answers on port {port} after {patience:g} s")
 
 
 def tree(pid: int) -> list[int]:
