@@ -55,7 +55,7 @@ class Session:
 
 
 @pytest.fixture
-def opened(may_fork: None) -> Iterator[Open]:
+def opened() -> Iterator[Open]:
     sessions: list[Session] = []
 
     def start(*command: str) -> Session:
