@@ -96,6 +96,9 @@ def test_a_crowd_is_predicted_to_share_the_cpus() -> None:
     held = oversubscription.orderings([replace(crowd, allowed=2, run=0.02, running=2.1), crowd])
     assert all(held.values())
     assert not all(oversubscription.orderings([crowd, replace(crowd, rate=900.0)]).values())
+    # Fewer answers than clients: nothing can be said about how many ran.
+    assert crowd.steady
+    assert not replace(crowd, rate=10.0).steady
 
 
 def test_memory_beyond_the_line_is_seen() -> None:

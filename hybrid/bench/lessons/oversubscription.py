@@ -48,6 +48,12 @@ class Crowded:
     running: float  # jobs at once, by Little's law: rate × run
     io_mean: float  # s a light request takes beside them
     io_p95: float  # s
+    seconds: float = 3.0  # measured
+
+    @property
+    def steady(self) -> bool:
+        """Whether the window is long enough for Little's law: several answers per client."""
+        return self.rate * self.seconds >= 2 * CLIENTS
 
     @property
     def predicted_run(self) -> float:
@@ -102,6 +108,7 @@ def _crowded(
         rate * run,
         float(io.mean()),
         float(np.quantile(io, 0.95)),
+        seconds,
     )
 
 
@@ -174,6 +181,6 @@ def orderings(found: Sequence[Crowded]) -> dict[str, bool]:
         "without a limit every job runs longer": crowd.run > limited.run,
         "a crowd computes no more than one job per CPU does": crowd.rate < possible,
         "Little's law: rate × run time is the jobs at once, within a half": all(
-            abs(each.running / each.allowed - 1.0) < 0.5 for each in (limited, crowd)
+            abs(each.running / each.allowed - 1.0) < 0.5 for each in (limited, crowd) if each.steady
         ),
     }
