@@ -123,7 +123,8 @@ def measure(
                 load.wait_until_it_answers(entry[1])
                 load.run_round(entry[2].pid, entry[1], case, 1, cpu=1)  # warm
             except (TimeoutError, ValueError, OSError) as ex:
-                print(f"{entry[0].name} does not take part: {ex}", file=sys.stderr)
+                why = str(ex).splitlines()[0]
+                print(f"{entry[0].name} does not take part: {why}", file=sys.stderr)
                 running.remove(entry)
                 load.stop(entry[2])
         for number in range(rounds):
@@ -143,7 +144,7 @@ def _patiently(pid: int, port: int, case: load.Case, seconds: int) -> load.Round
         try:
             return load.run_round(pid, port, case, seconds, cpu=1)
         except ValueError as ex:
-            print(f"a round is repeated: {ex}", file=sys.stderr)
+            print(f"a round is repeated: {str(ex).splitlines()[0]}", file=sys.stderr)
     return load.run_round(pid, port, case, seconds, cpu=1)
 
 
