@@ -113,7 +113,7 @@ class Correspondence:
                 self._settle(mail.number, None, RequestFailed(str(mail.body)))
             case _:
                 named = m.Mail(mail.kind, mail.number, mail.to, mail.body, handle.slot)
-                answer: Callable[[m.Mail], None] = lambda x: self._crew.tell(handle.id, x)  # noqa: E731
+                answer: Callable[[m.Mail], None] = lambda x: self._post.answer(handle.id, x)  # noqa: E731
                 self._take(handle.id, Message(named, answer))
 
     def _settle(self, number: int, reply: Any, why: MailError | None) -> None:

@@ -64,7 +64,7 @@ class Post:
             else:
                 self._tell(member.worker, copy)
                 reached.append(member.slot)
-        missing = "" if found or mail.to == ALL else repr(mail.to)
+        missing = "" if found or mail.to == ALL else repr(mail.to)[:100]
         final = mail.kind == MailKind.SEND.value
         if final or full or missing:
             self._tell(sender.id, m.Receipt(mail.number, reached, full, missing, waiting, final))
@@ -74,8 +74,16 @@ class Post:
         if mail.origin == 0:
             self._receive(sender, mail)
         elif mail.origin in self._children.workers:
-            body = pack_body(mail.body)
-            self._tell(mail.origin, m.Mail(mail.kind, mail.number, "", body, sender.slot))
+            answer = m.Mail(mail.kind, mail.number, "", pack_body(mail.body), sender.slot)
+            self.answer(mail.origin, answer)
+
+    def answer(self, worker: int, mail: m.Mail) -> None:
+        """Send a worker the answer to its request; who reads none gets short ones."""
+        outbox = self._waiting(worker)
+        if outbox > OUTBOX_LIMIT:
+            why = f"the reply was dropped: {outbox} bytes wait for its requester to read"
+            mail = m.Mail(MailKind.FAILURE.value, mail.number, "", why)
+        self._tell(worker, mail)
 
     def _waiting(self, worker: int) -> int:
         handle = self._children.workers.get(worker)

@@ -262,6 +262,41 @@ sys.exit(primary.run())
     assert script.said(f"got {sent[1]}"), "what was not refused has arrived"
 
 
+@pytest.mark.parametrize("who", ["primary", 2])
+def test_a_requester_that_does_not_read_gets_short_answers(
+    run: Run,  # noqa: F811
+    who: str | int,
+) -> None:
+    script = run(f"""
+BIG = "x" * 60_000
+primary = cluster.Primary()
+primary.on("message")(lambda worker, message: message.reply(BIG))
+
+async def answer():
+    async for message in cluster.messages():
+        message.reply(BIG)
+
+async def ask():
+    async for message in cluster.messages():
+        asks = [asyncio.ensure_future(cluster.request({who!r}, n, 30)) for n in range(200)]
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        time.sleep(1.0)  # reads nothing
+        results = await asyncio.gather(*asks, return_exceptions=True)
+        dropped = [r for r in results if isinstance(r, hybrid.RequestFailed)]
+        say("whole", results.count(BIG), "dropped", len(dropped), str(dropped[0]))
+
+primary.on("ready")(lambda worker: worker.slot == 2 and primary.workers[1].send("begin"))
+primary.fork(ask)
+primary.fork(answer)
+sys.exit(primary.run())
+""")
+    script.wait_for_log(r"whole \d+ dropped \d+ the reply was dropped: \d+ bytes wait")
+    (found,) = script.said(r"whole (\d+) dropped (\d+) .*")
+    assert 10 < int(found[1]) < 60
+    assert int(found[1]) + int(found[2]) == 200
+
+
 GARBAGE = {
     "bytes": 'link.sock.send(b"\\x00\\x00\\x00\\x03abc")',
     "a length": 'link.sock.send(b"\\x00\\xff\\xff\\xff")',
