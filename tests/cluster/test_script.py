@@ -7,7 +7,6 @@ import os
 import re
 import signal
 import socket
-import time
 from pathlib import Path
 
 import psutil
@@ -401,6 +400,7 @@ sys.exit(primary.run())
 def test_a_stop_answers_what_waits_in_the_backlog(run: Run) -> None:  # noqa: F811
     script = run("""
 def block(request):
+    say("begun")
     time.sleep(0.5)
     return "answered"
 
@@ -414,8 +414,9 @@ sys.exit(primary.run())
 """)
     script.wait_for_log("listening")
     first = script.in_background("GET", "/")
+    script.wait_for_log("begun")
+    # The worker blocks, three connections wait in the kernel.
     waiting = [script.in_background("GET", "/") for _ in range(3)]
-    time.sleep(0.2)  # the worker blocks, three connections wait in the kernel
     script.signal(signal.SIGTERM)
     for each in (first, *waiting):
         assert each.join().result is not None, each.error
@@ -652,9 +653,9 @@ sys.exit(primary.run())
     script.wait_for_log("begun")
     script.signal(signal.SIGINT)
     script.wait_for_log("drains")
-    time.sleep(0.4)  # twice within 0.3 s is one wish
-    script.signal(signal.SIGINT)
-    assert script.wait_exit(5) == 0
+    # Twice within 0.3 s is one wish.
+    wait_until(lambda: script.signal(signal.SIGINT) or script.process.poll() is not None, 5)
+    assert script.wait_exit() == 0
     assert answer.join().error is not None
 
 
