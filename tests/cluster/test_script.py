@@ -711,3 +711,51 @@ sys.exit(primary.run())
     assert len(set(counted)) == len({living for living, _ in counted}), counted
     script.signal(signal.SIGTERM)
     assert script.wait_exit() == 0
+
+
+def test_a_worker_serves_any_application_with_its_lifespan_and_hooks(run: Run) -> None:  # noqa: F811
+    script = run("""
+import falcon.asgi
+
+class Resource:
+    async def on_get(self, req, resp):
+        resp.text = "falcon"
+
+class Lifespan:
+    async def process_startup(self, scope, event): say("startup")
+    async def process_shutdown(self, scope, event): say("shutdown")
+
+app = falcon.asgi.App(middleware=[Lifespan()])
+app.add_route("/", Resource())
+cluster.on_start(lambda: say("start"))
+cluster.on_exit(lambda reason: say("exit hook", reason))
+
+primary = cluster.Primary("127.0.0.1:0")
+
+@primary.on("ready")
+def next_one(worker):
+    if worker.program.args == (app,):
+        say(primary.address)
+
+@primary.on("exit")
+def last(worker, code, signal):
+    primary.fork(cluster.serve, "workloads.app:app") if worker.id == 1 else primary.disconnect()
+
+@primary.on("listening")
+def named(worker, address):
+    if worker.id == 2:
+        say("named")
+
+primary.fork(cluster.serve, app)
+sys.exit(primary.run())
+""")
+    assert script.get("/")[2] == b"falcon"
+    script.remember()[0].terminate()
+    script.wait_for_log("named")
+    assert [w["slot"] for w in script.status()["workers"] if w["state"] == "ready"] == [1]
+    script.signal(signal.SIGTERM)
+    assert script.wait_exit() == 0
+    for once in ("start", "startup", "shutdown"):
+        assert len(script.said(once)) == (2 if once == "start" else 1)
+    assert script.said("exit hook SIGTERM"), script.log
+    assert script.said("exit hook stop")
