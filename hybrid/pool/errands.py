@@ -23,6 +23,10 @@ class Errands:
         self._waiting: dict[Link, list[Call]] = {}
         self._answers: dict[Call, asyncio.Future[Any]] = {}
 
+    def __bool__(self) -> bool:
+        """Return whether any errand waits or runs; nearly always False."""
+        return bool(self._answers)
+
     def add(self, link: Link, call: Call, answer: asyncio.Future[Any]) -> None:
         """Put `call` in line for `link`."""
         self._waiting.setdefault(link, []).append(call)
@@ -30,7 +34,7 @@ class Errands:
 
     def next(self, link: Link) -> Call | None:
         """Take the next errand of an idle process that somebody waits for; None: there is none."""
-        waiting = self._waiting.get(link, [])
+        waiting = self._waiting.get(link)
         while waiting:
             call = waiting.pop(0)
             if not self._answers[call].done():

@@ -252,10 +252,13 @@ class ProcessLane:
         """A call is over."""
         outcome, value = read_answer(link, call, answer)
         self._settle(link)
-        self._make_idle(link)
+        if self._errands:
+            self._make_idle(link)
+        else:
+            self._idle.append(link)
         if self._leaving is link and self.ready_processes > self._target:
             self._let_go()
-        if not self._errands.answered(call, outcome, value):
+        if not self._errands or not self._errands.answered(call, outcome, value):
             self._owner.ended(call, outcome, value)
 
     def _make_idle(self, link: Link) -> None:
