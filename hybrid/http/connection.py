@@ -165,6 +165,8 @@ class Connection(Flow):
         while self.exchange is None and self.state < _UPGRADED and not self.is_write_paused:
             if reader.ready:
                 self._begin(reader.ready.pop(0))
+                if reader.ready and self.transport.is_closing():
+                    break  # its client is gone: nobody reads further answers
             elif not reader.rest or not self._feed_rest():
                 break
         self._serving = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import struct
 from dataclasses import replace
 from typing import Any
 
@@ -431,3 +432,26 @@ def test_an_adopted_socket_is_served_with_what_was_read_from_it(run: Any) -> Non
             there.close()
 
     run(main())
+
+
+def test_who_has_left_gets_no_further_answers(run: Any, caplog: Any) -> None:
+    """asyncio warns of every write to a lost connection; the rest of a pipeline is not answered."""
+
+    async def main() -> None:
+        gone = socket.socket()
+
+        async def leave(scope: Any, receive: Any, send: Any) -> None:
+            gone.close()  # with SO_LINGER 0: a reset, which is there when this returns
+            await answer(send)
+
+        async with serving(Routes(leave=leave)) as running:
+            gone.setblocking(False)
+            loop = asyncio.get_running_loop()
+            await within(loop.sock_connect(gone, ("127.0.0.1", running.port)))
+            gone.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            await within(loop.sock_sendall(gone, HELLO.replace(b"/hello", b"/leave") + HELLO * 20))
+            await running.until(lambda: gone.fileno() == -1)
+            await running.until(lambda: running.server.statistics().connections == 0)
+
+    run(main())
+    assert not [record for record in caplog.records if record.name == "asyncio"]
