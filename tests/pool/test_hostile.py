@@ -130,7 +130,7 @@ def test_a_private_copy_that_does_not_fit_is_out_of_memory(harness):
     async def test():
         await pool.warm()
         with pytest.raises(JobOutOfMemory):
-            await pool.run(mine, (np.zeros(10_000_000),), {}, lane="process")
+            await pool.run(mine, (np.zeros(25_000_000),), {}, lane="process")
         assert await submit(pool, jobs.add, 1) == 2
 
     harness.run(test(), 10.0)
