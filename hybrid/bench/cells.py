@@ -202,6 +202,7 @@ def _probe(
     wanted = max(samples_needed(o.share) / shares[o.stream] for o in scenario.objectives)
     shortest, longest = bench.effort.probe
     duration = min(max(wanted, shortest), longest)
+    bench.server.settle()
     result = bench.generator.run(bench.plan(*plan.streams, duration=duration, timeout=3.0))
     return result, min(margin(result.stream(o.stream), o) for o in scenario.objectives)
 

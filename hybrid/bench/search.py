@@ -44,7 +44,7 @@ def search(
     Args:
         distance: from 0 on the objective is met at a rate.
         top: no rate above this can be sustained; the answer is at most this.
-        steps: probes.
+        steps: probes; one more where a shifted grid is met as a whole.
         shift: 0 … 1, of the grid by a part of its step. Another one in each block
             makes the mean over blocks finer than the grid.
 
@@ -66,8 +66,11 @@ def search(
             low = middle + 1
     if low == count:
         return grid[-1], True
-    if not low:
-        return grid[0], False
+    if not low:  # met on the whole grid: what is between it and `top`?
+        beyond = distance(top) if grid[0] < top else 0.0
+        if beyond >= 0.0:
+            return top, False
+        return _between((grid[0], seen[0]), (top, beyond)), False
     return _between((grid[low], seen[low]), (grid[low - 1], seen[low - 1])), False
 
 

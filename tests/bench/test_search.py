@@ -69,3 +69,10 @@ def test_few_requests_that_are_all_in_time_are_no_miss() -> None:
     assert margin(rows, Objective("job", 0.9, 0.02)) > 0.0
     assert margin(Records.allocate(0), Objective("job", 0.9, 0.02)) > 0.0
     assert margin(rows, Objective("job", 0.9, 0.001)) < 0.0
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.4, 0.8])
+def test_the_place_of_the_grid_does_not_bound_the_answer(shift: float) -> None:
+    assert search(lambda rate: 1.0, 100.0, 3, shift) == (100.0, False)
+    just_below, _ = search(lambda rate: math.log(95.0 / rate), 100.0, 3, shift)
+    assert just_below == pytest.approx(95.0)
