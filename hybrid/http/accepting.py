@@ -115,10 +115,10 @@ class Acceptor:
                 self._loop.remove_reader(listener.fileno())
 
     def _on_connection(self, listener: socket.socket) -> None:
-        if not self._shared.shed:
+        if not self._shared.yields:
             self._accept(listener)
             return
-        # It gives connections up. Whoever it said goodbye to must not find it first
+        # It has too many connections. Whoever it said goodbye to must not find it first
         # again; if nobody else has time, the client waits no longer than this.
         self._unwatch()
         self._back_off = self._loop.call_later(_HESITATION, self._accept_late, listener)

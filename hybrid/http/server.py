@@ -97,8 +97,11 @@ class HttpServer:
         for them. An idle connection is left alone: closing it could cross a
         request on its way. The count replaces what is left of an earlier one,
         so that the caller can repeat "so many above the mean" as often as it likes.
+        Until it says 0, new connections are left to other workers for 2 ms: the
+        clients come back when the last goodbye is long said.
         """
         self._shared.shed = max(0, count)
+        self._shared.yields = count > 0
 
     async def drain(self, grace: float) -> DrainReport:
         """Wait until every connection is gone, at most `grace` seconds; then cut the rest.

@@ -74,6 +74,7 @@ class Shared:
         self.counts = Counts()
         self.draining = False
         self.shed = 0  # so many answers more say close, to move connections to other workers
+        self.yields = False  # new connections are left to others for a moment
         self.connections: set[Connection] = set()
         self.running: set[Exchange] = set()  # whose application has not returned
         self.on_room: Callable[[], None] | None = None  # a connection is gone: accept again?

@@ -400,7 +400,8 @@ def test_keepalive_connections_move_to_a_worker_that_is_new(serve: Serve, policy
     server.signal(signal.SIGTTIN)
     wait_until(lambda: len(server.workers()) == 2, what="two workers")
 
-    wait_until(lambda: ask_all()["2"] >= 5, what="the new one has its share")
+    # 16 and 4 may be chance (10 ± 2 √10), so nobody moves more than that.
+    wait_until(lambda: ask_all()["2"] >= 4, what="the new one has its share")
     for client in clients:
         client.close()
 
