@@ -21,7 +21,7 @@ test: check  ## everything: check, then the whole suite
 
 # Processes of a cluster mostly wait, so the parts are tested beside them; what measures has the machine for itself.
 suite-cluster: $(STAMP)
-	@exec $(BIN)/python -m pytest -q tests/cluster
+	@exec $(BIN)/python -m pytest -q -n 2 --dist worksteal tests/cluster
 suite-parts: $(STAMP)
 	@exec $(BIN)/python -m pytest -q tests --ignore tests/cluster --ignore tests/bench
 suite-bench: $(STAMP)

@@ -204,10 +204,10 @@ async def serving(
 def run(request: pytest.FixtureRequest) -> Any:
     """Run a coroutine on each kind of loop; no task may outlive it."""
 
-    def run_on(main: Coroutine[Any, Any, Any]) -> Any:
+    def run_on(main: Coroutine[Any, Any, Any], seconds: float = 60) -> Any:
         loop = new_event_loop(request.param)
         try:
-            result = loop.run_until_complete(asyncio.wait_for(main, 60))
+            result = loop.run_until_complete(asyncio.wait_for(main, seconds))
             loop.run_until_complete(asyncio.sleep(0))
             left = asyncio.all_tasks(loop)
             assert not left, left
