@@ -188,7 +188,7 @@ def _highest_rate(
         return found
 
     shift = GOLDEN * cell.block % 1.0
-    rate, censored = search(distance, top, bench.effort.steps, shift)
+    rate, censored = search(distance, top, bench.effort.steps, shift, climb=not scenario.job)
     cell.values["slo_rate"] = rate
     if censored:
         cell.detail["censored"] = True  # missed even at the lowest rate: "at most this"

@@ -16,6 +16,7 @@ from hybrid.bench.records import Records
 from hybrid.bench.scenarios import Objective
 from hybrid.bench.statistics import samples_needed
 
+_CLIMB, _CLIMBS = 1.3, 5  # factor of a step above an estimated top, and steps at most
 SPAN = 24.0  # highest rate of the grid over the lowest: jobs inline end there
 
 
@@ -37,7 +38,12 @@ def _log_odds(share: float) -> float:
 
 
 def search(
-    distance: Callable[[float], float], top: float, steps: int, shift: float = 0.0
+    distance: Callable[[float], float],
+    top: float,
+    steps: int,
+    shift: float = 0.0,
+    *,
+    climb: bool = False,
 ) -> tuple[float, bool]:
     """Find the rate at which `distance` falls to 0, by bisection on a geometric grid.
 
@@ -45,6 +51,7 @@ def search(
         distance: from 0 on the objective is met at a rate.
         top: no rate above this can be sustained; the answer is at most this.
         steps: probes; one more where a shifted grid is met as a whole.
+        climb: `top` is an estimate only: where it is met, higher rates are tried.
         shift: 0 … 1, of the grid by a part of its step. Another one in each block
             makes the mean over blocks finer than the grid.
 
@@ -66,12 +73,23 @@ def search(
             low = middle + 1
     if low == count:
         return grid[-1], True
-    if not low:  # met on the whole grid: what is between it and `top`?
-        beyond = distance(top) if grid[0] < top else 0.0
-        if beyond >= 0.0:
-            return top, False
-        return _between((grid[0], seen[0]), (top, beyond)), False
+    if not low:
+        return _above(distance, (grid[0], seen[0]), top, _CLIMBS if climb else 0), False
     return _between((grid[low], seen[low]), (grid[low - 1], seen[low - 1])), False
+
+
+def _above(
+    distance: Callable[[float], float], met: tuple[float, float], top: float, climbs: int
+) -> float:
+    """Return the border above a grid that is met as a whole, at most `top` after `climbs` steps."""
+    rates = [top] if met[0] < top else []
+    rates += [top * _CLIMB**k for k in range(1, climbs + 1)]
+    for rate in rates:
+        found = distance(rate)
+        if found < 0.0:
+            return _between(met, (rate, found))
+        met = (rate, found)
+    return met[0]
 
 
 def _between(met: tuple[float, float], missed: tuple[float, float]) -> float:

@@ -75,3 +75,10 @@ def test_the_place_of_the_grid_does_not_bound_the_answer(shift: float) -> None:
     assert search(lambda rate: 1.0, 100.0, 3, shift) == (100.0, False)
     just_below, _ = search(lambda rate: math.log(95.0 / rate), 100.0, 3, shift)
     assert just_below == pytest.approx(95.0)
+
+
+def test_where_the_top_is_an_estimate_the_search_goes_above_it() -> None:
+    border = 250.0
+    rate, _ = search(lambda rate: math.log(border / rate), 100.0, 3, 0.4, climb=True)
+    assert rate == pytest.approx(border)
+    assert search(lambda rate: 1.0, 100.0, 3, climb=True)[0] == pytest.approx(100.0 * 1.3**5)

@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 
 from hybrid.bench.matrix import Results, profile
-from hybrid.bench.scenarios import BY_KEY
+from hybrid.bench.scenarios import BY_KEY, METRICS
 from hybrid.bench.sentences import headline, sentence
 from hybrid.bench.topology import NO_LIMIT
-from hybrid.bench.verdict import judge, titles
+from hybrid.bench.verdict import _best, judge, titles
 
 from .made_up import results
 
@@ -140,3 +140,14 @@ def test_a_row_without_a_believable_cell_says_why() -> None:
     assert row.best == ()
     assert "nothing believable" in sentence(row, titles(found))
     assert "io, Nx0: other programs kept 0.90 CPUs busy (and 2 more)" in row.excluded
+
+
+def test_who_ties_from_behind_ties_with_all_that_are_before() -> None:
+    """Or a group would leave out somebody better than one of its members."""
+    steady = dict.fromkeys(range(5), 100.0)
+    close = {block: 90.0 + block / 10 for block in range(5)}  # surely less, by little
+    erratic = dict(enumerate((30.0, 120.0, 25.0, 110.0, 60.0)))
+
+    best = _best({"a": steady, "b": close, "c": erratic}, METRICS["slo_rate"], 1.0)
+
+    assert best == ("a", "b", "c")
