@@ -21,11 +21,11 @@ test: check  ## everything: check, then the whole suite
 
 # Processes of a cluster mostly wait, so the parts are tested beside them; what measures has the machine for itself.
 suite-cluster: $(STAMP)
-	@exec $(BIN)/python -m pytest -q -n 2 --dist worksteal tests/cluster
+	@exec $(BIN)/python -m pytest -q -n 2 --dist worksteal tests/cluster --ignore tests/cluster/test_watchdog.py
 suite-parts: $(STAMP)
 	@exec $(BIN)/python -m pytest -q tests --ignore tests/cluster --ignore tests/bench
 suite-bench: $(STAMP)
-	@exec $(BIN)/python -m pytest -q tests/bench
+	@exec $(BIN)/python -m pytest -q tests/bench tests/cluster/test_watchdog.py
 
 check: $(STAMP)  ## format, lint, layers, types
 	@$(BIN)/ruff format --check --quiet . || { echo "not formatted: make fmt"; exit 1; }

@@ -41,6 +41,16 @@ class _Results:
             self.unsaid[offset] = self.live.pop(offset)
         return bool(self.live)
 
+    def give_back(self, arena: Arena) -> bool:
+        """Give the pages of what is over back; return whether anything is live.
+
+        The process does not know yet that these are free, so nobody writes to them.
+        """
+        more = self.collect()
+        for offset, size in self.unsaid.items():
+            arena.give_back(offset, block_size(size))
+        return more
+
 
 class Blocks:
     """The arena of one worker. Event-loop thread only, apart from rule 1."""
@@ -123,8 +133,14 @@ class Blocks:
         for offset, size in self._region.tidy():
             self._arena.give_back(offset, size)
         busy = [lease.tidy() for lease in self._leases]
-        orphans = [results.collect() for results in self._unused]
+        orphans = [self._tidy_orphans(results) for results in self._unused]
         return self._region.spare or bool(self._region.taken) or any(busy) or any(orphans)
+
+    def _tidy_orphans(self, results: _Results) -> bool:
+        """Give back what has outlived its process; return whether there may be more."""
+        more = results.give_back(self._arena)
+        results.unsaid.clear()
+        return more
 
     def _collect(self) -> None:
         while self._over:
@@ -142,7 +158,7 @@ class Lease:
     def info(self) -> RegionInfo:
         """Return what the process has to know."""
         results = self._results
-        results.collect()
+        results.give_back(self._arena)
         results.unsaid.clear()
         live = tuple(results.live.items())
         return RegionInfo(ARENA_BYTES, results.start, REGION_BYTES, live)
@@ -188,11 +204,7 @@ class Lease:
 
     def tidy(self) -> bool:
         """Give the pages of finished results back; return whether there may be more."""
-        more = self._results.collect()
-        # The process does not know yet that these are free, so nobody writes to them.
-        for offset, size in self._results.unsaid.items():
-            self._arena.give_back(offset, block_size(size))
-        return more
+        return self._results.give_back(self._arena)
 
     def end(self) -> None:
         """The process is dead: nothing of it can look at anything any more."""

@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hybrid.pool.blocks import Blocks
 from hybrid.pool.job import as_job
+from hybrid.system.arena import create_arena
 from tests.pool import jobs
 from tests.pool.conftest import until
 
@@ -186,3 +188,26 @@ def test_every_size_comes_back_whole(harness, n):
     result = harness.run(harness.pool().run(as_job(jobs.echo), (array,), {}, lane="process"))
 
     np.testing.assert_array_equal(result, array)
+
+
+@pytest.mark.parametrize("is_taken_again", [False, True])
+def test_a_result_that_outlives_its_process_leaves_no_pages(is_taken_again):
+    arena = create_arena()
+    assert arena is not None
+    blocks = Blocks(arena, lambda: None)
+    lease = blocks.lease()
+    assert lease is not None
+    result = lease.adopt(lease.info().start, 800_000)
+    result[:] = b"x" * 800_000
+    lease.end()  # as when a process leaves by plan: its replacement has another region
+    blocks.tidy()
+    assert os.fstat(arena).st_blocks > 0
+    assert bytes(result[:3]) == b"xxx"
+
+    del result
+    if is_taken_again:
+        blocks.lease().info()
+    blocks.tidy()
+
+    assert os.fstat(arena).st_blocks == 0
+    os.close(arena)
