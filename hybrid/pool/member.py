@@ -144,7 +144,7 @@ class Member:
 
     def _receive(self) -> Sequence[Frame]:
         window = self._window
-        if window is not None and window.spare:
+        while window is not None and window.spare:  # twice: a block is marked, then given back
             self._sock.settimeout(_TIDY_AFTER)
             try:
                 return self._reader.read()

@@ -116,6 +116,17 @@ def test_memory_returns_to_the_system_when_idle(harness):
     harness.run(test())
 
 
+def test_memory_that_the_process_knows_to_be_free_returns_too(harness):
+    pool = harness.pool(slots=1)
+
+    async def test():
+        await submit(pool, jobs.add, np.ones(LARGE))
+        assert await submit(pool, jobs.add, 1) == 2  # tells it that nobody looks at the result
+        await until(lambda: arena_bytes(harness) == 0)
+
+    harness.run(test())
+
+
 def test_memory_does_not_grow_with_the_number_of_jobs(harness):
     pool = harness.pool(slots=1)
 
