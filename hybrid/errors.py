@@ -119,10 +119,11 @@ class QueueFull(JobError):
     """
 
     def __init__(self, depth: int, limit: int, retry_after: float) -> None:
-        super().__init__(
-            f"job queue is full ({depth} of {limit} places taken); "
-            f"retry in {retry_after:.1f} s, or raise --cpu-queue"
-        )
+        if depth >= limit > 0:
+            why, remedy = f"job queue is full ({depth} of {limit} places taken)", "--cpu-queue"
+        else:
+            why, remedy = f"the deadline cannot be met: {depth} jobs wait", "the deadline"
+        super().__init__(f"{why}; retry in {retry_after:.1f} s, or raise {remedy}")
         self.depth, self.limit, self.retry_after = depth, limit, retry_after
 
 

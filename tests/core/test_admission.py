@@ -145,6 +145,7 @@ def test_a_deadline_that_cannot_be_met_is_refused_at_once():
         admit(9, 9, 64, rate, 2.0)
 
     assert caught.value.retry_after == pytest.approx(3.0)
+    assert str(caught.value).startswith("the deadline cannot be met: 9 jobs wait")
     admit(9, 9, 64, rate, 6.0)
 
 
