@@ -11,17 +11,15 @@ import os
 import socket
 import sys
 from dataclasses import replace
-from typing import Any
 
 from benchmarks.http.app import app
 from hybrid.config import HttpConfig, LogConfig
-from hybrid.core.histogram import Histogram
+from hybrid.http import exchange
 from hybrid.http.access_log import AccessLog
 from hybrid.http.heads import Heads
 from hybrid.http.loops import new_event_loop
 from hybrid.http.server import HttpServer
-from hybrid.http.shared import Shared
-from hybrid.worker.scope import RequestScope
+from hybrid.http.shared import Counts, Shared
 
 FEATURES = ("request id", "Date", "X-Worker", "latency histogram", "job context", "X-Forwarded")
 
@@ -33,7 +31,19 @@ def leave_out(feature: str) -> None:
     elif feature == "Date":
         Heads.common = lambda self: self._constant  # type: ignore[method-assign]
     elif feature == "latency histogram":
-        Histogram.add = lambda self, seconds: None  # type: ignore[method-assign]
+        Counts.count = _count_nothing  # type: ignore[method-assign]
+    elif feature == "job context":
+        exchange.current_departure = _Forgetful()  # type: ignore[assignment]
+
+
+def _count_nothing(self: Counts, status: int, seconds: float) -> None:
+    self.active -= 1
+
+
+class _Forgetful:
+    """A context variable that is none."""
+
+    def set(self, value: object) -> None: ...
 
 
 async def main(port: int, features: set[str]) -> None:
@@ -43,9 +53,8 @@ async def main(port: int, features: set[str]) -> None:
     settings = HttpConfig()
     if "X-Forwarded" in features:
         settings = replace(settings, proxy_headers=False)
-    served: Any = app if "job context" in features else RequestScope(app)
     server = HttpServer(
-        served,
+        app,
         settings,
         state={},
         headers=() if "X-Worker" in features else ((b"x-worker", b"1"),),

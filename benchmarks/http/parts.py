@@ -25,7 +25,6 @@ from hybrid.http.exchange import Exchange
 from hybrid.http.loops import new_event_loop
 from hybrid.http.server import HttpServer
 from hybrid.http.shared import start_task
-from hybrid.worker.scope import RequestScope
 
 REQUEST = b"GET /hello HTTP/1.1\r\nHost: 127.0.0.1:8000\r\n\r\n"
 HEADERS = [(b"content-length", b"23"), (b"content-type", b"text/plain; charset=utf-8")]
@@ -98,10 +97,8 @@ async def measure() -> dict[str, float]:
     for name, served in (("without Falcon", say_hello), ("with Falcon", application.app)):
         bare.app = served
         found[f"bare protocol {name}"] = await smallest_request(simple, transport)
-        shared.app = RequestScope(served)
+        shared.app = served
         found[f"hybrid {name}"] = await smallest_request(connection, transport)
-    shared.app = say_hello
-    found["hybrid without Falcon and job context"] = await smallest_request(connection, transport)
     found.update(parts(connection))
     if sys.version_info >= (3, 12):  # else the task would wait for the loop
         found["a task that starts at once"] = smallest(lambda: start_task(shared, nothing()))

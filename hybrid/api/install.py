@@ -14,7 +14,7 @@ from hybrid.api.media import JsonHandler, NpyHandler
 from hybrid.api.npy import NPY, NpyBody, npy_body
 from hybrid.api.problems import handle_job_error, handle_uncaught, serialize_http_error
 from hybrid.errors import JobError
-from hybrid.pool.submit import job_times
+from hybrid.pool.client import Departure, current_departure
 
 
 def install(app: falcon.asgi.App[Any, Any]) -> None:
@@ -43,16 +43,17 @@ class ServerTiming:
     """Falcon middleware: where the time of a request's jobs went, in milliseconds."""
 
     async def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """Note the time; begin the list of job times, where no server of ours has."""
+        """Note the time; begin the book of job times, where no server of ours has."""
         req.context.hybrid_began = perf_counter()
-        if job_times.get() is None:
-            job_times.set([])
+        if current_departure.get() is None:
+            current_departure.set(Departure())  # under another server, which tells us nothing
 
     async def process_response(
         self, req: falcon.Request, resp: falcon.Response, resource: object, req_succeeded: bool
     ) -> None:
         """Add the header when the request has run a job."""
-        times = job_times.get()
+        departure = current_departure.get()
+        times = departure.times if departure is not None else None
         began: float | None = getattr(req.context, "hybrid_began", None)
         if times and began is not None:
             queue = sum(t.queue_s for t in times) * 1e3

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 if TYPE_CHECKING:
-    from hybrid.http.exchange import Exchange
     from hybrid.http.message import Request
     from hybrid.http.refusal import Refused
+    from hybrid.http.sending import Sending
 
 # What somebody asks every second: probes, and the front page for its picture of the cluster.
 _UNLOGGED = frozenset({"/metrics", "/healthz", "/livez", "/readyz", "/status"})
@@ -52,13 +52,13 @@ class AccessLog:
         self._second = -1
         self._stamp = ""
 
-    def write(self, exchange: Exchange, client: tuple[str, int] | None) -> None:
+    def write(self, exchange: Sending, client: tuple[str, int] | None) -> None:
         """Add the line of an exchange that has ended."""
         scope, request = exchange.scope, exchange.request
         if scope["path"] in _UNLOGGED:
             return
         queue = run = 0.0
-        times = scope["extensions"].get("hybrid.times")
+        times = exchange.departure.times
         if times:
             queue = sum(t.queue_s for t in times) * 1e3
             run = sum(t.run_s for t in times) * 1e3

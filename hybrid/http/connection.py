@@ -1,79 +1,34 @@
-"""One connection: the protocol object between a transport and its exchanges.
+"""One connection: the protocol object between a transport and its dialogue.
 
-    transport --> data_received --> reader --> queue of requests
-                                                  | one at a time, in order
-                                                  v
-    transport <-- write <-------- Exchange <-- the application
+    transport --> data_received --> Dialogue.reader --> ... --> the application
+    transport <-- Flow.write <----- Exchange <-----------------------+
 
-Rule 1: the application is never started inside a callback of the parser: the
-        callbacks fill the queue, `_serve` empties it in a loop. Recursion
-        would end at some 500 pipelined requests.
-Rule 2: the next request starts when the answer before it is complete and the
-        client reads; so what one client can make us hold is bounded.
-Rule 3: no timer per connection. `deadline` is a number that the server's tick
-        compares with the clock; moving it costs nothing.
+Rule: no timer per connection. `deadline` is a number that the server's tick
+      compares with the clock; moving it costs nothing.
 """
 
 from __future__ import annotations
 
 from math import inf
-from time import perf_counter
 from typing import Any
 
-from hybrid.http.exchange import Exchange
-from hybrid.http.flow import Flow
+from hybrid.http.dialogue import Dialogue
 from hybrid.http.life import Event, State, advance
-from hybrid.http.message import Request
-from hybrid.http.parting import answer_refusal, farewell, refuse
-from hybrid.http.reader import RequestReader
+from hybrid.http.parting import refuse
 from hybrid.http.refusal import Refused
-from hybrid.http.shared import Shared, start_task
-from hybrid.http.websocket import WebSocketExchange
+from hybrid.http.shared import Shared
 
-READ_AHEAD = 64 * 1024  # bytes that wait for the application before we stop reading
-_PIPELINED = 4  # requests that wait for their turn before we stop reading
-
-# An attribute of an Enum is a Python call before 3.12, and these are asked per request.
-_SERVING, _HEAD, _IDLE = State.SERVING, State.HEAD, State.IDLE
-_UPGRADED, _REQUEST = State.UPGRADED, Event.REQUEST
-
-# The transitions of every keep-alive request, looked up once.
-_FROM_IDLE = advance(_IDLE, _REQUEST)
-_AFTER_ANSWER = advance(_SERVING, Event.ANSWERED)
+_UPGRADED = State.UPGRADED  # an attribute of an Enum is a Python call before 3.12
 
 
-class Connection(Flow):
+class Connection(Dialogue):
     """One client connection, from accept to close."""
 
-    __slots__ = (
-        "_early",
-        "_served",
-        "_serving",
-        "client",
-        "exchange",
-        "is_trusted",
-        "reader",
-        "refusal",
-        "scheme",
-        "server",
-        "state",
-    )
+    __slots__ = ("_early",)
 
     def __init__(self, shared: Shared, early: bytes = b"") -> None:
         super().__init__(shared)
-        self.state = State.NEW
-        self.scheme = "http"
-        self.client: tuple[str, int] | None = None
-        self.server: tuple[str, int | None] | None = None
-        self.is_trusted = False  # its peer may speak for others: X-Forwarded-*
-        self.reader = RequestReader(shared.settings)
-        self.exchange: Exchange | None = None  # the one whose answer is owed now
-        self.refusal: Refused | None = None  # why nothing more is read; answered in its turn
         self._early = early  # read before the socket was handed to us
-        self._serving = False
-        self._served = 0  # requests so far
-
-    # -- the transport's calls -----------------------------------------------------
 
     def connection_made(self, transport: Any) -> None:
         """The socket is ours."""
@@ -108,7 +63,7 @@ class Connection(Flow):
         except Refused as refusal:
             refuse(self, refusal)
         if exchange is None:
-            self._serve()
+            self.serve()
         else:
             exchange.wake()
             self.pace()
@@ -116,19 +71,21 @@ class Connection(Flow):
     def eof_received(self) -> bool:
         """The client sends no more. While an answer is owed, that is its right."""
         self.half_closed = True
+        self.release()  # the transport may close at our word
         exchange = self.exchange
         if exchange is not None:
             owed = exchange.request.ended and self.state is not _UPGRADED
         else:
             owed = self.has_more()
             if owed:
-                self.shared.loop.call_soon(self._serve)
+                self.shared.loop.call_soon(self.serve)
         return owed and self.scheme == "http"  # TLS has no half-closed state
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The transport is gone: closed by us, reset, or a write failed."""
         self.state = advance(self.state, Event.LOST)
         self.deadline = inf
+        self.held = b""
         shared = self.shared
         shared.connections.discard(self)
         exchange, self.exchange = self.exchange, None
@@ -150,145 +107,6 @@ class Connection(Flow):
         super().resume_writing()
         if self.state < _UPGRADED:
             if self.exchange is None and self.has_more():
-                self._serve()
+                self.serve()
             else:
                 self.pace()
-
-    # -- requests, one after the other ---------------------------------------------
-
-    def _serve(self) -> None:
-        """Answer what is in the queue, in a loop while answers are complete at once."""
-        if self._serving:
-            return
-        self._serving = True
-        reader = self.reader
-        while self.exchange is None and self.state < _UPGRADED and not self.is_write_paused:
-            if reader.ready:
-                self._begin(reader.ready.pop(0))
-                if reader.ready and self.transport.is_closing():
-                    break  # its client is gone: nobody reads further answers
-            elif not reader.rest or not self._feed_rest():
-                break
-        self._serving = False
-        if self.exchange is None:
-            self.settle()
-        else:
-            self.pace()
-
-    def _feed_rest(self) -> bool:
-        """Parse what was kept back; return whether that completed a head."""
-        try:
-            self.reader.feed(b"")
-        except Refused as refusal:
-            refuse(self, refusal)
-        return bool(self.reader.ready)
-
-    def _begin(self, request: Request) -> None:
-        state = self.state
-        self.state = _FROM_IDLE if state is _IDLE else advance(state, _REQUEST)
-        self._served += 1
-        shared = self.shared
-        exchange = (WebSocketExchange if request.websocket else Exchange)(self, request)
-        self.exchange = exchange
-        counts, limit = shared.counts, shared.settings.limit_concurrency
-        counts.active += 1
-        if limit and counts.active > limit:
-            exchange.answer_instead(503, f"{limit} requests at once are the limit here")
-        elif not request.websocket or not exchange.is_refused():
-            shared.running.add(exchange)
-            exchange.task = start_task(shared, exchange.run())
-
-    def exchange_ended(self, exchange: Exchange) -> None:
-        """Its answer is complete, or nobody waits for it any more."""
-        shared = self.shared
-        shared.counts.count(exchange.status, perf_counter() - exchange.began)
-        if shared.log is not None:
-            shared.log.write(exchange, self.client)
-        if self.exchange is not exchange:
-            return  # the connection is gone
-        self.exchange = None
-        if exchange.closes:
-            farewell(self)
-        elif self._serving:
-            return  # `_serve` goes on
-        elif self.has_more():
-            # Not from here: we are inside the application's call of `send`.
-            shared.loop.call_soon(self._serve)
-        else:
-            self.settle()
-
-    def settle(self) -> None:
-        """Nothing is being answered: wait for the client, or say goodbye."""
-        state, reader = self.state, self.reader
-        if state >= _UPGRADED or reader.ready:
-            return
-        if self.refusal is not None:
-            answer_refusal(self, self.refusal)
-            return
-        if self.half_closed:
-            farewell(self)
-            return
-        shared, current = self.shared, reader.current
-        settings = shared.settings
-        if current is None:
-            if state is _SERVING:
-                self.state = _AFTER_ANSWER
-                patience = settings.linger if shared.draining else settings.keep_alive
-                self.deadline = shared.now + patience
-        elif current.method:  # the end of a body that the application did not want
-            current.take_body()
-            self.wait_for(settings.body_timeout)
-        elif state is not _HEAD:
-            self.state = advance(state, Event.NEXT if state is _SERVING else Event.BYTES)
-            self.wait_for(settings.header_timeout)
-        if not self._is_reading:
-            self.resume_reading()
-
-    def has_more(self) -> bool:
-        """Return whether something behind the current request waits for its turn."""
-        return bool(self.reader.ready or self.reader.rest)
-
-    def may_stay_open(self) -> bool:
-        """Return whether another request may follow the current one."""
-        shared = self.shared
-        most = shared.settings.keepalive_requests
-        if (
-            shared.draining
-            or (self.half_closed and not (self.has_more() or self.refusal))
-            or (most and self._served >= most)
-        ):
-            return False
-        if shared.shed:
-            shared.shed -= 1
-            return False
-        return True
-
-    # -- pace ----------------------------------------------------------------------
-
-    def pace(self) -> None:
-        """Read while there is room for it, and wait only for what is owed to us."""
-        exchange, reader = self.exchange, self.reader
-        if exchange is None or self.state >= _UPGRADED:
-            return
-        request = exchange.request
-        owed = self.is_write_paused
-        if request.ended:
-            room = len(reader.ready) < _PIPELINED and len(reader.rest) < READ_AHEAD
-        else:
-            room = request.buffered < READ_AHEAD
-            owed = owed or (room and not request.expects_continue)
-        if owed:
-            self.wait_for(self.shared.settings.body_timeout)
-        else:
-            self.deadline = inf
-        if room is not self._is_reading:
-            self.resume_reading() if room else self.pause_reading()
-
-    def switched(self) -> bytes:
-        """101 is written: from now on frames go to the exchange. Return those here already."""
-        self.state = advance(self.state, Event.SWITCHED)
-        self.deadline = inf
-        rest, self.reader.rest = self.reader.rest, b""
-        if not self._is_reading:
-            self.resume_reading()
-        return rest

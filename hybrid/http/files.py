@@ -15,13 +15,13 @@ from typing import IO, TYPE_CHECKING
 from hybrid.pool.client import Departure
 
 if TYPE_CHECKING:
-    from hybrid.http.connection import Connection
+    from hybrid.http.dialogue import Dialogue
 
 _AT_ONCE = 256 * 1024  # bytes per call; then the loop gets its turn
 
 
 async def send_file(
-    connection: Connection, departure: Departure, head: bytes, file: IO[bytes], size: int
+    connection: Dialogue, departure: Departure, head: bytes, file: IO[bytes], size: int
 ) -> int:
     """Send `head` and the first `size` bytes of `file`; return how many of them went out.
 
@@ -47,7 +47,7 @@ async def send_file(
 
 
 async def _sendfile(
-    connection: Connection, departure: Departure, sock: int, file: int, size: int
+    connection: Dialogue, departure: Departure, sock: int, file: int, size: int
 ) -> int:
     sent = 0
     patience = connection.shared.settings.body_timeout
@@ -82,7 +82,7 @@ async def _writable(loop: asyncio.AbstractEventLoop, departure: Departure, sock:
 
 
 async def _copy(
-    connection: Connection, departure: Departure, head: bytes, file: IO[bytes], size: int
+    connection: Dialogue, departure: Departure, head: bytes, file: IO[bytes], size: int
 ) -> int:
     """TLS: the bytes have to be encrypted, so they have to come by."""
     connection.write(head)

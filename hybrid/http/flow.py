@@ -21,6 +21,7 @@ class Flow(asyncio.Protocol):
         "_writable",
         "deadline",
         "half_closed",
+        "held",
         "is_write_paused",
         "shared",
         "transport",
@@ -32,6 +33,7 @@ class Flow(asyncio.Protocol):
         self.transport: Any = None
         self.deadline = 0.0  # monotonic; then somebody waits in vain, see `parting.look`
         self.half_closed = False  # the client sends no more
+        self.held = b""  # a complete answer that waits for the end of the loop's turn
         self.is_write_paused = False
         self.unsent = 0  # bytes in the write buffer at the last look
         self._is_reading = True
@@ -41,14 +43,24 @@ class Flow(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         """Send `data`; what the socket does not take is buffered."""
+        if self.held:
+            self.release()
         self.transport.write(data)
 
     def write_all(self, pieces: tuple[bytes, ...]) -> None:
         """Send pieces without joining them."""
+        if self.held:
+            self.release()
         if len(pieces) == 1:
             self.transport.write(pieces[0])
         elif pieces:
             self.transport.writelines(pieces)
+
+    def release(self) -> None:
+        """Send the answer that is held: before anything else is written, and before the end."""
+        data, self.held = self.held, b""
+        if data:
+            self.transport.write(data)
 
     def pause_writing(self) -> None:
         """The client reads slower than the application writes."""
@@ -94,8 +106,10 @@ class Flow(asyncio.Protocol):
 
     def close(self) -> None:
         """Close when everything is written."""
+        self.release()
         self.transport.close()
 
     def abort(self) -> None:
         """Cut the connection: an early end is the only honest answer left."""
+        self.release()
         self.transport.abort()

@@ -12,12 +12,12 @@ from hybrid.http.life import Event, State, advance
 from hybrid.http.refusal import Refused, problem, usable_id
 
 if TYPE_CHECKING:
-    from hybrid.http.connection import Connection
+    from hybrid.http.dialogue import Dialogue
 
 _LINGERING = 2.0  # s, after the last answer, in which what the client still sends is thrown away
 
 
-def refuse(connection: Connection, refusal: Refused) -> None:
+def refuse(connection: Dialogue, refusal: Refused) -> None:
     """Read no more; answer when its turn comes, or now if it spoils the current body."""
     exchange, reader = connection.exchange, connection.reader
     # Its traceback holds every frame of the parsing, and so what the client has sent.
@@ -31,7 +31,7 @@ def refuse(connection: Connection, refusal: Refused) -> None:
         reader.ready.pop()  # its body is unusable and nothing of it has run
 
 
-def answer_refusal(connection: Connection, refusal: Refused) -> None:
+def answer_refusal(connection: Dialogue, refusal: Refused) -> None:
     """Answer in nobody's name: the application has not seen this request."""
     shared, current = connection.shared, connection.reader.current
     given = current.request_id if current is not None else None
@@ -47,7 +47,7 @@ def answer_refusal(connection: Connection, refusal: Refused) -> None:
     farewell(connection)
 
 
-def farewell(connection: Connection) -> None:
+def farewell(connection: Dialogue) -> None:
     """The last answer is written; close, but not so that the client cannot read it.
 
     Closing a socket with unread input makes the kernel send a reset, which
@@ -58,6 +58,7 @@ def farewell(connection: Connection) -> None:
     is_quiet = not (connection.refusal or reader.current or reader.ready or reader.rest)
     connection.state = advance(connection.state, Event.FAREWELL)
     reader.finish()
+    connection.release()
     connection.unsent = transport.get_write_buffer_size()
     settings = connection.shared.settings
     connection.wait_for(settings.body_timeout if connection.unsent else _LINGERING)
@@ -68,7 +69,7 @@ def farewell(connection: Connection) -> None:
     connection.resume_reading()
 
 
-def leave(connection: Connection) -> None:
+def leave(connection: Dialogue) -> None:
     """The server drains: stay for what is owed, linger for what may be on its way.
 
     A socket that was never used has had its chance if it is older than the
@@ -84,7 +85,7 @@ def leave(connection: Connection) -> None:
         connection.exchange.go_away()
 
 
-def look(connection: Connection) -> None:
+def look(connection: Dialogue) -> None:
     """The deadline has passed: who waits in vain for whom?"""
     transport = connection.transport
     unsent = transport.get_write_buffer_size()
@@ -92,17 +93,17 @@ def look(connection: Connection) -> None:
         connection.unsent = unsent  # slow, but it reads
         connection.wait_for(connection.shared.settings.body_timeout)
     elif unsent or transport.is_closing() or connection.state is State.CLOSING:
-        transport.abort()
+        connection.abort()
     elif connection.state is State.HEAD:
         refuse(connection, Refused(408, "the headers did not come in time (--header-timeout)"))
         connection.settle()
     elif connection.exchange is not None:
         connection.exchange.time_out()
     else:
-        transport.close()
+        connection.close()
 
 
-def describe(connection: Connection) -> str:
+def describe(connection: Dialogue) -> str:
     """Return who and what a connection is, for a log line."""
     client, exchange = connection.client, connection.exchange
     who = f"{client[0]}:{client[1]}" if client else "unix"

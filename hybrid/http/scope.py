@@ -9,7 +9,7 @@ from hybrid.http.message import Request
 from hybrid.pool.client import Departure
 
 if TYPE_CHECKING:
-    from hybrid.http.connection import Connection
+    from hybrid.http.dialogue import Dialogue
 
 
 # One for all requests: nobody has a reason to change them.
@@ -18,7 +18,7 @@ _NO_DETAILS: dict[str, Any] = {}
 
 
 def http_scope(
-    connection: Connection, request: Request, request_id: str, departure: Departure
+    connection: Dialogue, request: Request, request_id: str, departure: Departure
 ) -> dict[str, Any]:
     """Return the scope; a dictionary of its own, which the application may change.
 
@@ -60,7 +60,7 @@ def websocket_scope(scope: dict[str, Any], headers: list[tuple[bytes, bytes]]) -
     extensions["websocket.http.response"] = {}
 
 
-def _as_forwarded(connection: Connection, request: Request) -> tuple[Address | None, str]:
+def _as_forwarded(connection: Dialogue, request: Request) -> tuple[Address | None, str]:
     """Return client and scheme as a trusted proxy tells them."""
     client, scheme = connection.client, connection.scheme
     if request.forwarded_for is not None:

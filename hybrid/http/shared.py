@@ -16,10 +16,11 @@ from hybrid.config import HttpConfig
 from hybrid.core.histogram import BOUNDS, Histogram
 from hybrid.http.forwarded import TrustedPeers
 from hybrid.http.heads import Heads
+from hybrid.http.outbox import Outbox
 
 if TYPE_CHECKING:
     from hybrid.http.access_log import AccessLog
-    from hybrid.http.connection import Connection
+    from hybrid.http.dialogue import Dialogue
     from hybrid.http.exchange import Exchange
 
 Message = MutableMapping[str, Any]
@@ -72,10 +73,11 @@ class Shared:
         self.loop = asyncio.get_running_loop()
         self.context = copy_context()  # every request starts with a copy of it
         self.counts = Counts()
+        self.outbox = Outbox(self.loop)
         self.draining = False
         self.shed = 0  # so many answers more say close, to move connections to other workers
         self.yields = False  # new connections are left to others for a moment
-        self.connections: set[Connection] = set()
+        self.connections: set[Dialogue] = set()
         self.running: set[Exchange] = set()  # whose application has not returned
         self.on_room: Callable[[], None] | None = None  # a connection is gone: accept again?
         self._an_end: asyncio.Event | None = None

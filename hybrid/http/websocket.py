@@ -23,14 +23,15 @@ from websockets.protocol import State as WireState
 from websockets.server import ServerProtocol
 
 from hybrid.http.answer import BadAnswer
-from hybrid.http.exchange import CLIENT_GONE, Exchange, Progress
+from hybrid.http.exchange import Exchange
 from hybrid.http.message import Request
 from hybrid.http.refusal import ClientGone
 from hybrid.http.scope import websocket_scope
+from hybrid.http.sending import CLIENT_GONE, Progress
 from hybrid.http.shared import Message
 
 if TYPE_CHECKING:
-    from hybrid.http.connection import Connection
+    from hybrid.http.dialogue import Dialogue
 
 _INBOX = 64 * 1024  # bytes of messages the application has not taken, then reading pauses
 _MESSAGE_COST = 256  # bytes that a message counts beside its payload
@@ -52,7 +53,7 @@ class WebSocketExchange(Exchange):
         "_wire",
     )
 
-    def __init__(self, connection: Connection, request: Request) -> None:
+    def __init__(self, connection: Dialogue, request: Request) -> None:
         super().__init__(connection, request)
         settings = connection.shared.settings
         self._wire = ServerProtocol(state=WireState.OPEN, max_size=settings.websocket_max_message)

@@ -1,24 +1,32 @@
-"""How a job learns that nobody waits for its answer any more.
+"""What a request and its jobs know of each other, and no more.
 
-The connection protocol triggers a `Departure` on a reset or a failed write;
-`submit` registers the job with it. So the pool knows nothing of HTTP, and the
-protocol nothing of jobs.
+The connection protocol makes a `Departure` for every request, lets the
+application run with it as `current_departure`, and triggers it on a reset or a
+failed write. `submit` finds it there, registers the job with it and leaves the
+job's times in it. So the pool knows nothing of HTTP, and the protocol nothing
+of jobs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextvars import ContextVar
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hybrid.pool.call import JobTimes
 
 
 class Departure:
-    """Tells, once, that the client of a request is gone. Event-loop thread only."""
+    """Tells, once, that the client of a request is gone. Event-loop thread only.
 
-    __slots__ = ("_callbacks", "happened")
+    `times` are those of the request's jobs so far. Most requests have no job:
+    what they do not write is a default of the class and costs nothing.
+    """
 
-    def __init__(self) -> None:
-        self.happened = False
-        self._callbacks: dict[int, Callable[[], None]] = {}
+    happened = False
+    times: list[JobTimes] | None = None
+    _callbacks: dict[int, Callable[[], None]] | None = None
 
     def on(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Call `callback` at the departure, at once if it has happened.
@@ -29,16 +37,26 @@ class Departure:
         if self.happened:
             callback()
             return _nothing
+        callbacks = self._callbacks
+        if callbacks is None:
+            callbacks = self._callbacks = {}
         key = id(callback)
-        self._callbacks[key] = callback
-        return lambda: self._callbacks.pop(key, None) and None
+        callbacks[key] = callback
+        return lambda: callbacks.pop(key, None) and None
 
     def trigger(self) -> None:
         """The client is gone. A second call changes nothing."""
         self.happened = True
-        callbacks, self._callbacks = self._callbacks, {}
-        for callback in callbacks.values():
-            callback()
+        callbacks, self._callbacks = self._callbacks, None
+        if callbacks:
+            for callback in list(callbacks.values()):
+                callback()
+
+    def book(self) -> list[JobTimes]:
+        """Return `times`, to be added to."""
+        if self.times is None:
+            self.times = []
+        return self.times
 
 
 def _nothing() -> None:

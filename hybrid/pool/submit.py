@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Literal
 
 from hybrid.config import CpuConfig
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
 
     from hybrid.pool.pool import Pool
-
-job_times: ContextVar[list[JobTimes] | None] = ContextVar("hybrid_job_times", default=None)
 
 _current: Pool | None = None  # this worker's pool, installed by `set_current_pool`
 _inline: Pool | None = None  # stands in where there is no server
@@ -62,7 +59,7 @@ async def submit(
             "submit() was called inside a job: two jobs that wait for each other's slot never "
             "end; call the function directly, or submit from the handler"
         )
-    times = job_times.get()
+    departure = current_departure.get()
     return await current_pool().run(
         fn if isinstance(fn, Job) else as_job(fn),
         args,
@@ -70,9 +67,9 @@ async def submit(
         deadline=deadline,
         lane=lane,
         priority=Priority.NORMAL if priority == "normal" else Priority(priority),
-        departure=current_departure.get(),
+        departure=departure,
         on_progress=on_progress,
-        times=times,
+        times=None if departure is None else departure.book(),
     )
 
 
@@ -89,8 +86,8 @@ async def broadcast(fn: Callable[..., Any], /, *args: Any, deadline: float | Non
 
 def last_timing() -> JobTimes | None:
     """Return the times of the last job of this request, if it has run one."""
-    times = job_times.get()
-    return times[-1] if times else None
+    departure = current_departure.get()
+    return departure.times[-1] if departure is not None and departure.times else None
 
 
 def arena_alloc(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:

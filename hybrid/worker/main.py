@@ -52,7 +52,6 @@ from hybrid.worker.link import PrimaryLink
 from hybrid.worker.mailbox import Mailbox
 from hybrid.worker.pulse import Pulse
 from hybrid.worker.recycling import Recycler
-from hybrid.worker.scope import RequestScope
 from hybrid.worker.view import ScoreboardView
 from hybrid.worker.watchdog import Watchdog
 
@@ -165,8 +164,7 @@ class Worker:
         context, config = self.context, self.context.config
         set_view(self._view)
         set_membership(self.mailbox)
-        if isinstance(app, AppConfig):
-            app = load_application(app)
+        served = load_application(app) if isinstance(app, AppConfig) else app
         self._pool = Pool(
             config.cpu,
             loop=self._loop,
@@ -178,11 +176,11 @@ class Worker:
         set_current_pool(self._pool)
         await self._pool.warm()
         state: dict[str, Any] = {}
-        lifespan = Lifespan(app, state)
+        lifespan = Lifespan(served, state)
         await lifespan.startup()
         await registry.run(Moment.START, strict=True)
         self._server = HttpServer(
-            RequestScope(app),
+            served,
             config.http,
             state=state,
             headers=((b"x-worker", str(context.slot).encode()),),

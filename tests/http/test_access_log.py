@@ -34,7 +34,7 @@ def logged(run: Any, monkeypatch: Any, log_format: str, data: bytes, app: Any = 
 def test_a_json_line_has_every_field(run: Any, monkeypatch: Any) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         times = SimpleNamespace(queue_s=0.002, run_s=0.005)
-        scope["extensions"]["hybrid.times"] = [times, times]
+        scope["extensions"]["hybrid.departure"].book().extend([times, times])
         await Routes()(scope, receive, send)
 
     data = (

@@ -17,7 +17,7 @@ from hybrid.pool import submit as submitting
 from hybrid.pool.client import Departure, current_departure
 from hybrid.pool.job import Job, as_job, find_function, find_job, initializer, job
 from hybrid.pool.pool import Pool
-from hybrid.pool.submit import arena_alloc, broadcast, job_times, last_timing, set_current_pool
+from hybrid.pool.submit import arena_alloc, broadcast, last_timing, set_current_pool
 from tests.pool import jobs
 
 
@@ -115,10 +115,10 @@ def test_the_server_may_decide_the_lane_for_all(harness):
 
 def test_times_are_kept_for_the_request(harness, installed):
     async def request():
-        job_times.set([])
+        current_departure.set(Departure())
         await hybrid.submit(jobs.threaded, 1)
         await hybrid.submit(jobs.processed, 1)
-        return job_times.get(), last_timing()
+        return current_departure.get().times, last_timing()
 
     times, last = harness.run(request())
     assert [t.kernel for t in times] == ["threaded", "renamed"]
