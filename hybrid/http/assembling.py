@@ -200,7 +200,7 @@ class RequestAssembler:
         request.expects_continue = False  # RFC 9110 section 10.1.1
 
     def on_body(self, data: bytes) -> None:
-        """A piece of the body."""
+        """A piece of a body that comes in chunks."""
         request = self.current
         if request is None:
             return
@@ -222,7 +222,7 @@ class RequestAssembler:
         if request is None or not request.method:
             return
         if request.content_length > request.taken:
-            return  # llhttp skips the body of a request that asks for an upgrade
+            return  # its body is still to be counted
         request.ended = True
         self.current = None
         self._piece = b""  # an idle connection keeps nothing of its last request

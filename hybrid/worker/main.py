@@ -48,6 +48,7 @@ from hybrid.worker.balancing import Balancer
 from hybrid.worker.context import WorkerContext
 from hybrid.worker.figures import publish
 from hybrid.worker.leading import Leading
+from hybrid.worker.leisure import Leisure
 from hybrid.worker.link import PrimaryLink
 from hybrid.worker.mailbox import Mailbox
 from hybrid.worker.pulse import Pulse
@@ -145,10 +146,13 @@ class Worker:
         recycler = Recycler(config.restart, lambda why: self.link.send(m.Leave(why)))
         assert self._server is not None
         balancer = Balancer(self.context.scoreboard, self._server)
+        leisure = Leisure()
 
         def tick() -> None:
             self._publish()
-            recycler.look(int(row.get("requests")))
+            requests = int(row.get("requests"))
+            recycler.look(requests)
+            leisure.look(requests, row.get("tick_at"))
             if config.http.keepalive_balance:
                 balancer.look(int(row.get("connections")), row.get("tick_at"))
 
