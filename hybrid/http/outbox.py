@@ -15,7 +15,9 @@ Rule 3: a connection holds at most one answer. Whatever else it writes, or its
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from math import inf
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -26,33 +28,38 @@ _LOOK_EVERY = 32  # answers
 
 
 class Outbox:
-    """The held answers of one server. `due` is when they must go: ask before a handler runs."""
+    """The held answers of one server.
 
-    __slots__ = ("_gathers", "_held", "_loop", "_unlooked", "due")
+    `due` is when they must go, by `time.perf_counter`: who is about to run a
+    handler looks at it, and calls `flush`.
+    """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    __slots__ = ("_clock", "_gathers", "_held", "_loop", "_unlooked", "due")
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, clock: Callable[[], float] = perf_counter
+    ) -> None:
         self._loop = loop
+        self._clock = clock
         self._held: list[Flow] = []
         self._gathers = False  # the latest turn had several answers
         self._unlooked = _LOOK_EVERY
-        self.due = inf  # of `time.perf_counter`
+        self.due = inf
 
-    def send(self, flow: Flow, data: bytes, now: float) -> None:
-        """Send a complete answer on a connection that stays open: now, or with the others.
-
-        Args:
-            flow: the connection.
-            data: the whole answer.
-            now: when its request began, by `time.perf_counter`.
-        """
+    def send(self, flow: Flow, data: bytes) -> None:
+        """Send a complete answer on a connection that stays open: now, or with the others."""
         if not self._held:
             if not self._gathers and self._unlooked:
                 self._unlooked -= 1
                 flow.write(data)
                 return
-            self.due = now + PATIENCE
+            self.due = self._clock() + PATIENCE
             self._loop.call_soon(self.flush)
         elif flow.held:
+            flow.write(data)
+            return
+        elif self._clock() > self.due:
+            self.flush()
             flow.write(data)
             return
         flow.held = data

@@ -136,7 +136,7 @@ class Sending:
         data = connection.shared.heads.whole(status, headers, self.request_id, body)
         if data is None:
             return False
-        connection.shared.outbox.send(connection, data, self.began)
+        connection.shared.outbox.send(connection, data)
         self.sent = len(body)
         self._end(_COMPLETE, status)
         return True

@@ -1,0 +1,84 @@
+"""The heap keeps what bursts need again, and gives it back when they are over."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+
+from hybrid.worker.leisure import Leisure
+
+
+def in_a_process(code: str) -> list[int]:
+    """Return the figures that `code` prints; the heap of the tests' own process is left alone."""
+    begin = """
+    import resource
+    from hybrid.system import heap
+
+    def faults():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+    def rss():
+        return int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize()
+
+    def bodies(count):
+        for _ in range(count):  # as an upload of 1 MB comes: pieces, and all of it
+            b"".join([b"x" * 2**18 for _ in range(4)])
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(begin) + textwrap.dedent(code)],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    return [int(word) for word in done.stdout.split()]
+
+
+def test_memory_that_is_kept_is_not_taken_anew():
+    ok, anew = in_a_process(
+        """
+        print(int(heap.keep_freed()))
+        bodies(5)
+        before = faults()
+        bodies(100)
+        print(faults() - before)
+        """
+    )
+
+    assert ok
+    assert anew < 100  # page faults; 48,000 where nothing is kept
+
+
+def test_what_was_kept_is_given_back():
+    full, kept, given, left = in_a_process(
+        """
+        heap.keep_freed()
+        burst = [b"x" * 2**19 for _ in range(80)]
+        above = b"x" * 4096  # so that the heap does not simply end below it
+        print(rss())
+        del burst
+        print(rss(), int(heap.give_back()), rss())
+        """
+    )
+
+    assert kept > full - 2**22
+    assert given
+    assert left < full - 35 * 2**20
+
+
+def test_a_worker_gives_back_once_when_a_burst_is_over():
+    given: list[str] = []
+    leisure = Leisure(lambda: given.append("back"))
+
+    for requests, now in [(0, 0.0), (0, 100.0), (5, 101.0), (9, 102.0), (9, 106.9)]:
+        leisure.look(requests, now)
+    assert given == []  # it never had anything; then it had, a moment ago
+
+    for now in (107.1, 120.0, 500.0):
+        leisure.look(9, now)
+    assert given == ["back"]
+
+    leisure.look(10, 501.0)
+    leisure.look(10, 507.0)
+    assert given == ["back", "back"]
