@@ -88,7 +88,7 @@ class Heads:
                 lines += 1
             elif kind != _LENGTH or value != length:
                 return None
-        if text.count(b"\n") != lines or text.count(b"\r") != lines or b"\0" in text:
+        if text.count(b"\n") != lines or text.count(b"\r") != lines or 0 in text:
             return None
         id_line = b"x-request-id: " + request_id.encode() + b"\r\n"
         end = b"content-length: " + length + b"\r\n\r\n"
@@ -149,7 +149,7 @@ class Heads:
             parts += (name, b": ", value, b"\r\n")
             count += 1
         text = b"".join(parts)
-        if text.count(b"\n") != count or text.count(b"\r") != count or b"\0" in text:
+        if text.count(b"\n") != count or text.count(b"\r") != count or 0 in text:
             raise BadAnswer(f"CR, LF or NUL in the value of {_culprit(answer.headers)!r}")
         return text + request_id + common
 

@@ -131,7 +131,7 @@ class Sending:
         if self.closes or request.method == "HEAD" or request.http_version != "1.1":
             return False
         status, headers = self._start["status"], self._start.get("headers", ())
-        if not isinstance(headers, list | tuple):
+        if not isinstance(headers, (list, tuple)):
             self._start["headers"] = headers = list(headers)  # it may be read once only
         data = connection.shared.heads.whole(status, headers, self.request_id, body)
         if data is None:
