@@ -16,16 +16,15 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from websockets.datastructures import Headers
 from websockets.frames import Frame, Opcode
-from websockets.http11 import Request as Handshake
 from websockets.protocol import State as WireState
 from websockets.server import ServerProtocol
 
 from hybrid.http.answer import BadAnswer
 from hybrid.http.exchange import Exchange
+from hybrid.http.handshake import accept_key, upgrade
 from hybrid.http.message import Request
-from hybrid.http.refusal import ClientGone
+from hybrid.http.refusal import ClientGone, Refused
 from hybrid.http.scope import websocket_scope
 from hybrid.http.sending import CLIENT_GONE, Progress
 from hybrid.http.shared import Message
@@ -70,15 +69,11 @@ class WebSocketExchange(Exchange):
 
     def is_refused(self) -> bool:
         """Check the handshake; answer a bad one without the application."""
-        headers = Headers()
-        for name, value in self.request.headers:
-            headers[name.decode("latin-1")] = value.decode("latin-1")
-        response = self._wire.accept(Handshake("/", headers))
-        if response.status_code != 101:
-            detail = (response.body or b"").decode("utf-8", "replace").strip()
-            self.answer_instead(response.status_code, detail, close=True)
+        try:
+            self._accept_key = accept_key(self._wire, self.request)
+        except Refused as refusal:
+            self.answer_instead(refusal.status, refusal.detail, close=True)
             return True
-        self._accept_key = response.headers["Sec-WebSocket-Accept"].encode("latin-1")
         return False
 
     def take_frames(self, data: bytes) -> None:
@@ -208,16 +203,10 @@ class WebSocketExchange(Exchange):
             return
         if kind != "websocket.accept" or self.progress is not Progress.NOTHING:
             raise BadAnswer(f"{kind!r} has no place before websocket.accept")
-        upgrade = [
-            (b"upgrade", b"websocket"),
-            (b"sec-websocket-accept", self._accept_key),
-        ]
-        if message.get("subprotocol"):
-            chosen = message["subprotocol"].encode("latin-1")
-            upgrade.append((b"sec-websocket-protocol", chosen))
         connection = self._connection
         answer = self._new_answer(101, message.get("headers", ()))
-        connection.write(connection.shared.heads.render_switch(answer, upgrade))
+        handshake = upgrade(self._accept_key, message.get("subprotocol"))
+        connection.write(connection.shared.heads.render_switch(answer, handshake))
         self._opened = True
         self.progress = Progress.STREAMING
         self.status = 101
