@@ -14,6 +14,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+_PLAIN = frozenset((int, float, complex, bool, str, bytes, type(None)))  # nothing inside
+
 
 def guarded(
     args: tuple[Any, ...], kwargs: dict[str, Any], writable: bool, private: bool
@@ -28,7 +30,7 @@ def guarded(
             then only those that were read-only at the caller need a copy.
     """
     numpy = sys.modules.get("numpy")
-    if numpy is None:  # then nobody can have passed an array
+    if numpy is None or (not kwargs and _PLAIN.issuperset(map(type, args))):  # no array in there
         return args, kwargs
     array: type = numpy.ndarray
     treat: Callable[[Any], Any] = _view

@@ -146,9 +146,9 @@ class Pool:
             future=future,
             on_progress=on_progress,
         )
-        if deadline < math.inf:
-            self._alarm.watch(call, self._dispatcher.open_calls)
         self._dispatcher.enter(call)
+        if deadline < math.inf:  # now, while its member wakes up
+            self._alarm.watch(call, self._dispatcher.open_calls)
         return call
 
     def _choose_lane(self, job: Job, lane: LaneName | None) -> LaneName:

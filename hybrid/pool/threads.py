@@ -2,7 +2,7 @@
 
      event-loop thread                    |  pool thread k
                                           |
-     start(call) --> its inbox -----------+-> fn(*args): no copy, true parallelism
+     start(call) --> rings its bell ------+-> fn(*args): no copy, true parallelism
                                           |      while numpy has released the GIL
      _collect() <-- call_soon_threadsafe -+-- (call, result)
 
@@ -11,16 +11,20 @@ Rule 1: a thread cannot be stopped. An abandoned call keeps its slot until it
 Rule 2: threads are started on demand and kept; the last one used is the next
         one used, its stack and caches are warm.
 Rule 3: daemon threads: a job that never ends must not keep the worker from exiting.
+
+Why a pipe is the bell, and no lock or queue: a write gives the GIL away while it
+wakes the thread. Whom a lock has woken finds the GIL taken, and sleeps a second
+time. For a job that costs nothing, there and back on one CPU: 20 µs against 29.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import threading
 from collections import deque
 from collections.abc import Callable
-from queue import SimpleQueue
 from typing import Any
 
 from hybrid.core.ticket import Outcome
@@ -32,26 +36,41 @@ from hybrid.system.slices import ask_for_long_slices
 
 
 class PoolThread:
-    """One thread and its inbox; at most one call at a time."""
+    """One thread and its bell; at most one call at a time."""
 
     def __init__(self, number: int, lane: ThreadLane) -> None:
         self.number = number
-        self.inbox: SimpleQueue[Call | None] = SimpleQueue()
         self.call: Call | None = None  # written by the event-loop thread only
         self._lane = lane
+        self._bell, self._ring = os.pipe()
         self.thread = threading.Thread(target=self._work, name=f"hybrid-pool-{number}", daemon=True)
-        self.thread.start()
+        try:
+            self.thread.start()
+        except RuntimeError:  # the system has no room for another thread
+            os.close(self._bell)
+            os.close(self._ring)
+            raise
+
+    def run(self, call: Call) -> None:
+        """Let the thread run `call`; it is idle."""
+        self.call = call
+        call.slot = self.number
+        os.write(self._ring, b"!")
+
+    def leave(self) -> None:
+        """Let the thread end once its call has; it must not be used again."""
+        os.close(self._ring)
 
     def _work(self) -> None:
         ask_for_long_slices()  # the loop needs a CPU often and briefly: it shall come first
-        while True:
-            call = self.inbox.get()
-            if call is None:
-                return
+        while os.read(self._bell, 1):
+            call = self.call
+            assert call is not None  # it was there before the bell rang
             outcome, value = self._lane.perform(call)
             self._lane.hand_over(self, outcome, value)
             # Why: an idle thread must not keep the last result alive.
             del call, value
+        os.close(self._bell)
 
 
 class ThreadLane:
@@ -95,10 +114,8 @@ class ThreadLane:
     def start(self, call: Call) -> None:
         """Hand `call` to an idle thread, or to a new one."""
         thread = self._idle.pop() if self._idle else self._new_thread()
-        thread.call = call
-        call.slot = thread.number
+        thread.run(call)
         self._gil.job_started()
-        thread.inbox.put(call)
 
     def _new_thread(self) -> PoolThread:
         thread = PoolThread(len(self._threads), self)
@@ -131,8 +148,10 @@ class ThreadLane:
         One wake-up serves every result that is there when the loop gets to it.
         """
         self._over.append((thread, outcome, value))
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
+        try:  # cheaper than suppress() by 0.5 µs, under the GIL that the loop waits for
             self._loop.call_soon_threadsafe(self._collect)
+        except RuntimeError:  # the loop is closed: nobody waits
+            return
 
     def _collect(self) -> None:
         while self._over:
@@ -151,7 +170,9 @@ class ThreadLane:
     async def close(self) -> None:
         """End the idle threads; one with an abandoned call ends with the process."""
         self._gil.close()
-        for thread in self._threads:
-            thread.inbox.put(None)
-        for thread in self._idle:
+        threads, self._threads = self._threads, []
+        idle, self._idle = self._idle, []
+        for thread in threads:
+            thread.leave()
+        for thread in idle:
             thread.thread.join()

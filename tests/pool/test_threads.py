@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import threading
 import weakref
 
@@ -82,6 +83,19 @@ def test_closing_ends_the_threads(harness):
 
     harness.run(test())
     assert not [t for t in threading.enumerate() if t.name.startswith("hybrid-pool")]
+
+
+def test_a_closed_lane_gives_its_descriptors_back_and_can_be_closed_again(harness):
+    pool, before = harness.pool(slots=2), len(os.listdir("/proc/self/fd"))
+
+    async def test():
+        await asyncio.gather(*(submit(pool, jobs.sleep, 0.01) for _ in range(4)))
+        assert pool.statistics().threads == 2
+        await pool.close(1.0)
+        await pool.close(1.0)
+
+    harness.run(test())
+    assert len(os.listdir("/proc/self/fd")) <= before
 
 
 class Big:
