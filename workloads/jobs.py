@@ -25,7 +25,7 @@ from workloads.pictures import relief_picture, sound_picture
 from workloads.wav import samples_from_wav
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Synthetic:
     """A kernel that makes its own input: what `n` may be."""
 
@@ -110,7 +110,7 @@ def nearest_job(queries: NDArray[Any]) -> dict[str, NDArray[Any]]:
     return {"rows": rows, "distances": distances}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Real:
     """A kernel that works on what is sent."""
 

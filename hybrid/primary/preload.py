@@ -30,6 +30,7 @@ _STACK = (
     "asyncio",
     "threadpoolctl",
     "concurrent.futures.thread",
+    "cmath",  # what jobs compute with besides numpy
     "html",  # its table of entities is 2 MB in every worker that imports it itself
     "importlib.metadata",
     "numpy.typing",
