@@ -150,6 +150,23 @@ class Contest:
 
         return sample
 
+    def placed(self, sample: Sample, loop: int, threads: int) -> Sample:
+        """Sample with the loop on one CPU and every other thread of this process on another."""
+
+        def put(own: set[int], others: set[int]) -> None:
+            for task in map(int, os.listdir("/proc/self/task")):
+                os.sched_setaffinity(task, own if task == os.getpid() else others)
+
+        def there() -> float:
+            cpus = os.sched_getaffinity(0)
+            put({loop}, {threads})
+            try:
+                return sample()
+            finally:
+                put(cpus, cpus)
+
+        return there
+
     def close(self) -> None:
         """End everybody."""
         self.floor.close()
@@ -233,14 +250,22 @@ def hops(c: Contest, table: Table, n: int) -> None:
         },
         {"ProcessPoolExecutor": 1 / 0.6, "socket ping-pong (floor)": 1 / 2.2},
     )
-    table.compare(
-        "no-op, thread lane, one after the other",
-        {
-            "hybrid thread": c.in_turn(c.ours(NOTHING, "thread", 1), n),
-            "loop.run_in_executor": c.in_turn(c.theirs("ThreadPoolExecutor", nothing, 1), n),
-        },
-        {"loop.run_in_executor": 1.0},
-    )
+    threads = {
+        "hybrid thread": c.in_turn(c.ours(NOTHING, "thread", 1), n),
+        "loop.run_in_executor": c.in_turn(c.theirs("ThreadPoolExecutor", nothing, 1), n),
+    }
+    table.compare("no-op, thread lane, one after the other", threads, {"loop.run_in_executor": 1.0})
+    # Why: where the scheduler puts the thread decides more than anybody's code does.
+    cpus = os.sched_getaffinity(0)
+    for where, loop, others in (
+        ("on the loop's CPU", min(cpus), min(cpus)),
+        ("on another CPU", min(cpus), max(cpus)),
+    ):
+        table.compare(
+            f"no-op, thread lane, thread {where}",
+            {name: c.placed(sample, loop, others) for name, sample in threads.items()},
+            {},
+        )
     table.compare(
         "no-op, process lane, 8 in flight",
         {
