@@ -85,7 +85,7 @@ def test_status_shows_every_worker_as_table_and_as_json(controlled: Serve, hybri
 
 def test_a_permit_in_use_is_seen(controlled: Serve, hybrid: Run) -> None:
     server = controlled("--io-workers", "1", "--cpu-pool", "1", "--cpu-limit", "2")
-    job = server.in_background("GET", "/cpu/primes?n=3000000")
+    job = server.in_background("GET", "/cpu/sleep?ms=3000&permit=1")  # a status takes its time
     wait_until(
         lambda: (
             json.loads(hybrid("status", "--json").stdout)["permits"] == {"limit": 2, "in_use": 1}
