@@ -13,7 +13,6 @@ from importlib import import_module
 
 from hybrid.errors import ConfigError
 from hybrid.system.blas import limit_before_import
-from hybrid.system.heap import keep_freed
 from hybrid.system.processes import thread_count
 
 logger = logging.getLogger("hybrid.error")
@@ -51,7 +50,6 @@ def preload(modules: Sequence[str]) -> None:
         ConfigError: one of the operator's modules cannot be imported.
     """
     limit_before_import(1)
-    keep_freed()
     for name in _STACK:
         import_module(name)
     for name in _OPTIONAL:

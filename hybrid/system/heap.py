@@ -24,7 +24,7 @@ def _libc() -> Any:
 
 
 def keep_freed() -> bool:
-    """Keep freed memory in this process and those that it forks.
+    """Keep freed memory in this process.
 
     Returns:
         Whether the C library can do that; others than glibc have ways of their own.

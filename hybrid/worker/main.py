@@ -40,6 +40,7 @@ from hybrid.http.tls import server_context
 from hybrid.pool.observer import LoggingObserver
 from hybrid.pool.pool import Pool
 from hybrid.pool.submit import set_current_pool
+from hybrid.system.heap import keep_freed
 from hybrid.system.permits import Permits
 from hybrid.system.snapshot import STATES
 from hybrid.worker.adoption import Adoption
@@ -72,6 +73,7 @@ def live(context: WorkerContext, life: Callable[[Worker], Coroutine[Any, Any, in
     # C code, so that it answers even while something holds the GIL: `kill -USR2 PID`, and
     # the primary before it kills a hung worker.
     faulthandler.register(signal.SIGUSR2, all_threads=True)
+    keep_freed()
     loop = new_event_loop(context.config.http.loop)
     asyncio.set_event_loop(loop)
     worker = Worker(context, loop)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from hybrid.config import RestartConfig
 from hybrid.core.recycling import Limits
+from hybrid.system.heap import give_back
 from hybrid.system.processes import resident_set_size
 
 _RSS_EVERY = 1.0  # s between two looks at the memory; one costs some 10 µs
@@ -37,8 +38,16 @@ class Recycler:
             return
         now = time.monotonic()
         if self._limits.rss and now >= self._rss_at:
-            self._rss, self._rss_at = resident_set_size(os.getpid()), now + _RSS_EVERY
+            self._rss, self._rss_at = self._memory(self._limits.rss), now + _RSS_EVERY
         reason = self._limits.reached(requests, now - self._born, self._rss)
         if reason is not None:
             self._asked = True
             self._leave(reason)
+
+    @staticmethod
+    def _memory(limit: int) -> int | None:
+        """Return the memory in use; what is free and only kept does not count above `limit`."""
+        memory = resident_set_size(os.getpid())
+        if memory is not None and memory > limit and give_back():
+            memory = resident_set_size(os.getpid())
+        return memory

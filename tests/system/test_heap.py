@@ -67,6 +67,33 @@ def test_what_was_kept_is_given_back():
     assert left < full - 35 * 2**20
 
 
+def test_memory_that_is_only_kept_does_not_end_a_worker():
+    kept, used = in_a_process(
+        """
+        from hybrid.config import RestartConfig
+        from hybrid.worker.recycling import Recycler
+
+        def burst():
+            return [b"x" * 2**19 for _ in range(80)]
+
+        heap.keep_freed()
+        reasons = []
+        recycler = Recycler(RestartConfig(worker_max_rss=rss() + 2**24), reasons.append)
+        for hold in (False, True):
+            blocks = burst()
+            above = b"x" * 4096
+            if not hold:
+                del blocks
+            recycler._rss_at = 0.0
+            recycler.look(0)
+            print(len(reasons))
+        """
+    )
+
+    assert kept == 0
+    assert used == 1
+
+
 def test_a_worker_gives_back_once_when_a_burst_is_over():
     given: list[str] = []
     leisure = Leisure(lambda: given.append("back"))
