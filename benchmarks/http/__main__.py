@@ -1,7 +1,7 @@
 """``make bench-http``: CPU per request of hybrid and its peers, in interleaved rounds.
 
 Every server runs pinned to one CPU, wrk to another; all of them are up, one is
-loaded at a time, the order turns with every round. What counts is user +
+awake and loaded at a time, the order turns with every round. What counts is user +
 system time of the server's processes per answered request, from /proc. Ratios
 are formed within a round and their median is given: what the machine does to
 one round it does to both.
@@ -17,6 +17,7 @@ import argparse
 import json
 import os
 import platform
+import signal
 import statistics
 import subprocess
 import sys
@@ -122,6 +123,7 @@ def measure(
             try:
                 load.wait_until_it_answers(entry[1])
                 load.run_round(entry[2].pid, entry[1], case, 1, cpu=1)  # warm
+                os.killpg(entry[2].pid, signal.SIGSTOP)
             except (TimeoutError, ValueError, OSError) as ex:
                 why = str(ex).splitlines()[0]
                 print(f"{entry[0].name} does not take part: {why}", file=sys.stderr)
@@ -130,7 +132,8 @@ def measure(
         for number in range(rounds):
             turn = number % len(running)
             for peer, port, server in running[turn:] + running[:turn]:
-                result = _patiently(server.pid, port, case, seconds)
+                with load.awake(server):
+                    result = _patiently(server.pid, port, case, seconds)
                 found.setdefault(peer.name, []).append(result)
     finally:
         for _, _, server in running:

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,9 +93,20 @@ def memory_kb(pid: int) -> int:
     return total
 
 
+@contextlib.contextmanager
+def awake(server: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Let a server run that otherwise stands still: one of the peers never sleeps by itself."""
+    os.killpg(server.pid, signal.SIGCONT)
+    try:
+        yield
+    finally:
+        os.killpg(server.pid, signal.SIGSTOP)
+
+
 def stop(server: subprocess.Popen[bytes]) -> None:
     """End the server's whole process group."""
     with contextlib.suppress(subprocess.TimeoutExpired, ProcessLookupError):
+        os.killpg(server.pid, signal.SIGCONT)
         os.killpg(server.pid, signal.SIGTERM)
         server.wait(5)
     with contextlib.suppress(ProcessLookupError):
