@@ -139,7 +139,7 @@ def test_an_idle_pool_thread_is_not_accused() -> None:
         wait_until(lambda: _stands_in(idle, "_work"), what="it waits for a call")
         assert "threads.py" not in watchdog._accuse(late=0.1, overslept=0.0, ran=0.1, queued=0.0)
     finally:
-        idle.inbox.put(None)
+        idle.leave()
         idle.thread.join()
 
 
