@@ -29,6 +29,7 @@ class Session:
         self.pid, self.terminal = pty.fork()
         if self.pid == 0:
             os.chdir(ROOT)
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the suite itself may run under nohup
             os.execvp(command[0], command)
         self.output = b""
         while not re.search(rb"listening on", self.output):
