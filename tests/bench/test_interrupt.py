@@ -32,6 +32,14 @@ def await_servers(pid: int, count: int, deadline: float = 30.0) -> None:
         time.sleep(0.02)
 
 
+@pytest.fixture(autouse=True)
+def interrupts_are_heard() -> Iterator[None]:
+    """A shell that runs the suite in the background has it, and so its children, ignore SIGINT."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.soak
 def test_an_interrupted_matrix_reports_and_stores_what_it_has(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "hybrid", "bench", "matrix", "--ci", "--scenario", "io"]
