@@ -59,7 +59,7 @@ class Flow(asyncio.Protocol):
     def release(self) -> None:
         """Send the answer that is held: before anything else is written, and before the end."""
         data, self.held = self.held, b""
-        if data:
+        if data and not self.transport.is_closing():  # uvloop's raises where asyncio's forgets
             self.transport.write(data)
 
     def pause_writing(self) -> None:

@@ -38,7 +38,6 @@ from hybrid.pool.messages import Failure, Hello, Note, Raised, Ready, Reason
 from hybrid.pool.window import Window
 from hybrid.pool.wire import Buffer, Frame, Kind, Reader, decode, encode
 from hybrid.system.blas import set_blas_threads
-from hybrid.system.slices import ask_for_long_slices
 
 OOM_SCORE = 800  # of 1000: when the kernel must kill, it shall be a job, not a worker
 _TIDY_AFTER = 1.0  # s without a job, then free memory goes back to the system
@@ -94,7 +93,6 @@ def _lower_priority(settings: CpuConfig) -> None:
     if settings.nice:
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, 0, settings.nice)
-    ask_for_long_slices()  # niceness alone lets a job keep the CPU to the end of a short one
     with contextlib.suppress(OSError):  # not Linux, or /proc is read-only
         Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE))
 

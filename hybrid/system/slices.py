@@ -1,14 +1,10 @@
 """Time slices: how long a thread may keep a CPU that somebody else is waiting for.
 
 Linux 6.12 and newer run the thread that asked for the shorter slice first when
-both could run (EEVDF). Jobs compute for long, the event loop beside them needs a
-CPU often and briefly; so pool threads and pool processes ask for long slices, and
-the loop is the shorter one without asking. No privilege is needed, unlike for a
+both could run (EEVDF). A pool thread computes for long, the event loop beside
+it needs a CPU often and briefly; so pool threads ask for long slices, and the
+loop is the shorter one without asking. No privilege is needed, unlike for a
 better niceness; and a preempted pool thread computes in numpy, not under the GIL.
-
-Why niceness is not enough for processes: what runs keeps the CPU until its slice
-is over, whatever its weight, unless a shorter slice wakes up (RUN_TO_PARITY and
-PREEMPT_SHORT in kernel/sched/features.h).
 """
 
 from __future__ import annotations
@@ -24,7 +20,7 @@ _SCHED_SETATTR = {"x86_64": 314, "aarch64": 274}  # syscall numbers; glibc has n
 
 
 def ask_for_long_slices() -> bool:
-    """Ask for this thread, whose niceness stays; return whether the kernel took it."""
+    """Ask for this thread; return whether the kernel took it (an older one ignores it)."""
     number = _SCHED_SETATTR.get(platform.machine()) if sys.platform == "linux" else None
     if number is None:
         return False

@@ -36,6 +36,11 @@ class Wire:
     def write(self, data: bytes) -> None:
         self.log.append(data)
 
+    closing = False
+
+    def is_closing(self) -> bool:
+        return self.closing
+
     def close(self) -> None:
         self.log.append(b"close")
 
@@ -152,6 +157,18 @@ def test_an_end_comes_behind_the_answer_that_is_held(end: str) -> None:
     bench.loop.turn()
 
     assert bench.log == [b"answer", end.encode()]
+
+
+def test_a_client_that_left_does_not_keep_the_others_answers() -> None:
+    bench = Bench().gathering()
+    gone, other = bench.flow(), bench.flow()
+    bench.outbox.send(gone, b"gone")
+    bench.outbox.send(other, b"other")
+
+    gone.transport.closing = True
+    bench.loop.turn()
+
+    assert bench.log == [b"other"]
 
 
 # -- in a server that holds every answer ---------------------------------------------

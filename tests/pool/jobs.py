@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
-import platform
 import signal
 import socket
 import stat
-import struct
 import subprocess
 import threading
 import time
@@ -193,13 +190,6 @@ def run_subprocess():
 
 def nice():
     return os.getpriority(os.PRIO_PROCESS, 0)
-
-
-def time_slice():
-    number = {"x86_64": 315, "aarch64": 275}[platform.machine()]  # sched_getattr(2)
-    buffer = ctypes.create_string_buffer(48)
-    ctypes.CDLL(None).syscall(number, 0, buffer, 48, 0)
-    return struct.unpack("IIQiIQQQ", buffer.raw)[5]
 
 
 def oom_score():

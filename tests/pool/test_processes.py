@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import platform
 import signal
 import threading
 
@@ -24,11 +23,8 @@ from hybrid.pool.answers import RemoteTraceback
 from hybrid.pool.client import Departure
 from hybrid.pool.job import Job, as_job
 from hybrid.pool.link import Link
-from hybrid.system.slices import LONG
 from tests.pool import jobs
 from tests.pool.conftest import until
-
-KERNEL = tuple(int(part) for part in platform.release().split(".")[:2])
 
 
 def submit(pool, fn, *args, lane="process", **options):
@@ -303,11 +299,6 @@ def test_a_job_may_run_subprocesses(harness):
 def test_priority_and_oom_score_are_those_of_a_pool_process(harness):
     assert harness.run(submit_in(harness, jobs.nice, nice=7)) == 7
     assert harness.run(submit_in(harness, jobs.oom_score)) == 800
-
-
-@pytest.mark.skipif(KERNEL < (6, 12), reason="needs Linux 6.12")
-def test_a_pool_process_asks_for_long_slices_so_that_the_loop_comes_first(harness):
-    assert harness.run(submit_in(harness, jobs.time_slice)) == LONG
 
 
 @pytest.mark.parametrize("lane", ["thread", "process"])

@@ -1,4 +1,4 @@
-"""Who asks for long time slices gets them, and nobody else is changed by it."""
+"""Pool threads ask for long time slices, and nobody else is changed by it."""
 
 from __future__ import annotations
 
