@@ -15,7 +15,7 @@ serve: $(STAMP)  ## serve the demonstration application; other flags: make serve
 	@exec $(BIN)/hybrid serve $(ARGS)
 
 test: check  ## everything: check, then the whole suite
-	@echo "the suite takes about four minutes; the first lines come after three"
+	@echo "the suite takes about six minutes; the first lines come after three"
 	@$(MAKE) --no-print-directory -j2 --output-sync=target suite-cluster suite-parts
 	@exec $(MAKE) --no-print-directory suite-bench
 

@@ -40,7 +40,7 @@ class Counts:
         self.requests = 0
         self.refused = 0  # answered before the application saw them
         self.responses = [0] * 10  # by the status' first digit
-        self.latency = Histogram()  # of whole answers: from the end of the head to the last write
+        self.latency = Histogram()  # of whole answers: from the end of the head to the last send
 
     def count(self, status: int, seconds: float) -> None:
         """A request has its answer, or no client any more."""

@@ -94,18 +94,23 @@ def test_memory_that_is_only_kept_does_not_end_a_worker():
     assert used == 1
 
 
-def test_a_worker_gives_back_once_when_a_burst_is_over():
-    given: list[str] = []
-    leisure = Leisure(lambda: given.append("back"))
+def test_a_worker_gives_back_when_a_burst_is_over_probes_or_not():
+    given: list[float] = []
+    clock = [0.0]
+    leisure = Leisure(lambda: given.append(clock[0]))
 
-    for requests, now in [(0, 0.0), (0, 100.0), (5, 101.0), (9, 102.0), (9, 106.9)]:
+    def look(requests: int, now: float) -> None:
+        clock[0] = now
         leisure.look(requests, now)
-    assert given == []  # it never had anything; then it had, a moment ago
 
-    for now in (107.1, 120.0, 500.0):
-        leisure.look(9, now)
-    assert given == ["back"]
+    for requests, now in [(0, 100.0), (5_000, 103.0), (9_000, 105.0), (19_000, 110.0)]:
+        look(requests, now)
+    assert given == []  # it never had anything; then it had much to do
 
-    leisure.look(10, 501.0)
-    leisure.look(10, 507.0)
-    assert given == ["back", "back"]
+    look(19_005, 112.0)
+    look(19_005, 115.0)
+    assert given == [115.0]  # five probes are no burst
+
+    for now in (120.0, 125.0, 500.0):
+        look(19_005, now)
+    assert given == [115.0]  # nothing came, so there is nothing to give
