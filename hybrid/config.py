@@ -49,6 +49,7 @@ class HttpConfig:
     keepalive_balance: bool = True  # give up connections above the mean of all workers
     limit_connections: int = 10_000  # per worker; above it accepting pauses
     limit_concurrency: int = 0  # requests at once per worker; above it 503; 0: no limit
+    half_close: bool = False  # a client that sends no more may still wait for its answers
     linger: float = 1.0  # s an idle connection may still send one request while draining
     write_buffer: int = 256 * 1024  # bytes kept for a slow reader before the application waits
     websocket_max_message: int = 16 * 1024 * 1024  # bytes; close code 1009

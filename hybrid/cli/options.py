@@ -196,6 +196,14 @@ OPTIONS = (
         "a worker with far more connections than the mean lets some answers say close",
     ),
     Option(
+        ("--half-close/--no-half-close",),
+        "http",
+        "half_close",
+        bool,
+        "a client that shuts down its writing side still gets its answers, as `nc -N` needs; "
+        "by default it is gone, and its jobs are stopped",
+    ),
+    Option(
         ("--linger",),
         "http",
         "linger",

@@ -122,6 +122,10 @@ class Answer:
         if self.length is not None and sent > self.length:
             raise BadAnswer(f"the body is longer than its Content-Length, {self.length}")
 
+    def is_whole(self) -> bool:
+        """Return whether the client can know, by what is written, that nothing more will come."""
+        return self.bodiless or self.sent == self.length
+
     def check_complete(self) -> None:
         """Raise BadAnswer unless the whole body that was announced is written."""
         if self.length is not None and self.sent != self.length and not self.bodiless:

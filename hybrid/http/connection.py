@@ -14,7 +14,7 @@ from typing import Any
 
 from hybrid.http.dialogue import Dialogue
 from hybrid.http.life import Event, State, advance
-from hybrid.http.parting import refuse
+from hybrid.http.parting import let_go, refuse
 from hybrid.http.refusal import Refused
 from hybrid.http.shared import Shared
 
@@ -69,17 +69,20 @@ class Connection(Dialogue):
             self.pace()
 
     def eof_received(self) -> bool:
-        """The client sends no more. While an answer is owed, that is its right."""
+        """The client sends no more: it has left, unless it may half-close and has asked in full."""
         self.half_closed = True
         self.release()  # the transport may close at our word
         exchange = self.exchange
-        if exchange is not None:
-            owed = exchange.request.ended and self.state is not _UPGRADED
-        else:
-            owed = self.has_more()
-            if owed:
-                self.shared.loop.call_soon(self.serve)
-        return owed and self.scheme == "http"  # TLS has no half-closed state
+        if self.state >= _UPGRADED or not (exchange or self.has_more()):
+            return False  # nothing is owed
+        complete = exchange is None or exchange.request.ended
+        # TLS has no half-closed state.
+        if not (self.shared.settings.half_close and complete and self.scheme == "http"):
+            let_go(self)
+            return False
+        if exchange is None:
+            self.shared.loop.call_soon(self.serve)
+        return True
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The transport is gone: closed by us, reset, or a write failed."""

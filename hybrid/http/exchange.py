@@ -146,7 +146,10 @@ class Exchange(Sending):
     def depart(self) -> None:
         """The client is gone before its answer was complete."""
         if self.progress < _COMPLETE:
-            self._end(_GONE, CLIENT_GONE)
+            # It may have read all that was announced before the application said that this was all.
+            answer = self.answer
+            is_whole = answer is not None and answer.is_whole()
+            self._end(_GONE, self.status if is_whole else CLIENT_GONE)
         self.departure.trigger()
 
     # -- receive -------------------------------------------------------------------

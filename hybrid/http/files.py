@@ -87,11 +87,11 @@ async def _copy(
     """TLS: the bytes have to be encrypted, so they have to come by."""
     connection.write(head)
     sent = 0
-    while sent < size and not departure.happened:
-        piece = file.read(min(_AT_ONCE, size - sent))
+    while sent < size:
+        await connection.wait_writable()
+        piece = b"" if departure.happened else file.read(min(_AT_ONCE, size - sent))
         if not piece:
             break
         connection.write(piece)
         sent += len(piece)
-        await connection.wait_writable()
-    return sent
+    return sent  # not after a wait: who has read all of it may have left

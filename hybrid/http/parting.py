@@ -69,6 +69,20 @@ def farewell(connection: Dialogue) -> None:
     connection.resume_reading()
 
 
+def let_go(connection: Dialogue) -> None:
+    """The client has left while answers are owed: give none, but let what is written go out.
+
+    The end of its input is all that most clients say when they leave: a
+    killed program, a closed tab. What it has asked for is stopped now, not when
+    the transport has written the answers before, which may never be read.
+    """
+    exchange, connection.exchange = connection.exchange, None
+    farewell(connection)
+    connection.resume_writing()  # an application that waits for a slow reader waits no more
+    if exchange is not None:
+        exchange.depart()
+
+
 def leave(connection: Dialogue) -> None:
     """The server drains: stay for what is owed, linger for what may be on its way.
 

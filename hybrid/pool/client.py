@@ -1,8 +1,8 @@
 """What a request and its jobs know of each other, and no more.
 
 The connection protocol makes a `Departure` for every request, lets the
-application run with it as `current_departure`, and triggers it on a reset or a
-failed write. `submit` finds it there, registers the job with it and leaves the
+application run with it as `current_departure`, and triggers it when the
+client has left. `submit` finds it there, registers the job with it and leaves the
 job's times in it. So the pool knows nothing of HTTP, and the protocol nothing
 of jobs.
 """

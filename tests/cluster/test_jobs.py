@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 
 import psutil
+import pytest
 
 from tests.cluster.conftest import Server, wait_until
 
@@ -50,21 +51,42 @@ def test_what_does_not_fit_in_the_queue_is_503_with_retry_after(serve: Serve) ->
     assert {job.join().result[0] for job in jobs if job.result or job.join().result} == {200}
 
 
-def test_the_job_of_a_client_that_is_gone_is_stopped(serve: Serve) -> None:
-    server = serve("--io-workers", "1", "--cpu-pool", "1", "--cpu-kill-grace", "0.1")
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+@pytest.mark.parametrize("how", ["reset", "close"])
+def test_the_job_of_a_client_that_is_gone_is_stopped(serve: Serve, how: str, loop: str) -> None:
+    grace = ("--cpu-kill-grace", "0.1")
+    server = serve("--io-workers", "1", "--cpu-pool", "1", *grace, "--loop", loop)
     client = socket.create_connection(("127.0.0.1", server.port))
     client.sendall(b"GET /cpu/sleep?ms=60000&lane=process HTTP/1.1\r\nHost: x\r\n\r\n")
     wait_until(lambda: server.workers()[0]["pool"]["busy"] == 1, what="it runs")
 
-    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    client.close()  # a reset
+    if how == "reset":
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.close()
 
     wait_until(lambda: server.workers()[0]["pool"]["busy"] == 0, what="its slot is free")
-    assert server.workers()[0]["pool"]["jobs"]["cancelled"] == 1
+    jobs = server.workers()[0]["pool"]["jobs"]
+    assert (jobs["cancelled"], jobs["killed"]) == (1, 1)
 
 
-def test_a_client_that_only_stops_sending_still_gets_its_answer(serve: Serve) -> None:
-    server = serve("--io-workers", "1", "--cpu-pool", "1")
+def test_the_waiting_job_of_a_client_that_is_gone_never_runs(serve: Serve) -> None:
+    server = serve("--io-workers", "1", "--cpu-pool", "1", "--cpu-kill-grace", "0.1")
+    clients = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(2)]
+    for client, place in zip(clients, ("busy", "queued"), strict=True):
+        client.sendall(b"GET /cpu/sleep?ms=60000&lane=process HTTP/1.1\r\nHost: x\r\n\r\n")
+        wait_until(lambda place=place: server.workers()[0]["pool"][place] == 1, what=place)
+
+    clients[1].close()
+
+    wait_until(lambda: server.workers()[0]["pool"]["queued"] == 0, what="the line is empty")
+    assert server.workers()[0]["pool"]["busy"] == 1
+    assert server.workers()[0]["pool"]["jobs"]["killed"] == 0
+    clients[0].close()
+    wait_until(lambda: server.workers()[0]["pool"]["busy"] == 0, what="its slot is free")
+
+
+def test_a_client_that_may_half_close_gets_its_answer(serve: Serve) -> None:
+    server = serve("--io-workers", "1", "--cpu-pool", "1", "--half-close")
     with socket.create_connection(("127.0.0.1", server.port)) as client:
         client.sendall(b"GET /cpu/sleep?ms=300 HTTP/1.1\r\nHost: x\r\n\r\n")
         client.shutdown(socket.SHUT_WR)

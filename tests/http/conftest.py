@@ -8,7 +8,7 @@ import socket
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import h11
@@ -161,7 +161,12 @@ class Running:
         return client
 
     async def talk(self, data: bytes) -> bytes:
-        """Send `data` and our end of stream; return everything until the server's."""
+        """Send `data` and our end of stream; return everything until the server's.
+
+        So this client needs ``--half-close``.
+        """
+        shared = self.server._shared
+        shared.settings = replace(shared.settings, half_close=True)
         client = await self.connect()
         client.send(data)
         client.half_close()

@@ -123,6 +123,29 @@ def test_tls_serves_the_same_protocol(run: Any, certificate: Path) -> None:
     run(main())
 
 
+@pytest.mark.parametrize("half_close", [False, True])
+def test_a_tls_client_that_leaves_is_noticed(run: Any, certificate: Path, half_close: bool) -> None:
+    """TLS has no half-closed state: its end is departure in any case."""
+    heard: list[str] = []
+
+    async def slow(scope: Any, receive: Any, send: Any) -> None:
+        heard.append((await receive())["type"])
+        heard.append((await receive())["type"])
+
+    async def main() -> None:
+        settings = HttpConfig(half_close=half_close)
+        async with serving(Routes(slow=slow), settings, ssl=server_context(certificate)) as running:
+            trust = ssl.create_default_context(cafile=certificate)
+            client = Client(*await asyncio.open_connection("localhost", running.port, ssl=trust))
+            client.send(HELLO.replace(b"/hello", b"/slow"))
+            await running.until(lambda: heard)
+            client.close()  # with close_notify
+            await running.until(lambda: heard == ["http.request", "http.disconnect"])
+            await running.until(lambda: running.server.statistics().connections == 0)
+
+    run(main())
+
+
 def test_tls_refuses_the_old_versions_and_a_foreign_key(certificate: Path, tmp_path: Path) -> None:
     context = server_context(certificate)
     assert context.minimum_version >= ssl.TLSVersion.TLSv1_2

@@ -195,57 +195,6 @@ def test_an_unread_body_is_swallowed_if_short_else_the_connection_ends(run: Any)
     run(main())
 
 
-def test_half_close_is_not_departure(run: Any) -> None:
-    seen: list[str] = []
-
-    async def slow(scope: Any, receive: Any, send: Any) -> None:
-        await receive()
-        waiting = asyncio.ensure_future(receive())
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(waiting, 0.1)
-            seen.append("left")
-        await answer(send, b"slow")
-
-    async def main() -> None:
-        async with serving(Routes(slow=slow)) as running:
-            data = await running.talk(HELLO.replace(b"/hello", b"/slow"))
-            assert judge(data, "GET")[0].body == b"slow"
-            assert seen == []
-
-    run(main())
-
-
-@pytest.mark.parametrize("how", ["reset", "close"])
-def test_departure_reaches_receive_send_and_the_departure_signal(run: Any, how: str) -> None:
-    events: list[Any] = []
-
-    async def slow(scope: Any, receive: Any, send: Any) -> None:
-        scope["extensions"]["hybrid.departure"].on(lambda: events.append("departure"))
-        await receive()
-        if how == "reset":
-            events.append((await receive())["type"])
-        with contextlib.suppress(OSError):
-            await send({"type": "http.response.start", "status": 200, "headers": []})
-            for _ in range(1000):
-                await send({"type": "http.response.body", "body": b"x" * 10**5, "more_body": True})
-                await asyncio.sleep(0.001)
-            events.append("never")
-        events.append("OSError")
-
-    async def main() -> None:
-        async with serving(Routes(slow=slow)) as running:
-            client = await running.connect()
-            client.send(HELLO.replace(b"/hello", b"/slow"))
-            await running.until(lambda: running.server.statistics().requests_active == 1)
-            client.reset() if how == "reset" else client.close()
-            await running.until(lambda: "OSError" in events)
-            expected = ["departure", "http.disconnect"] if how == "reset" else ["departure"]
-            assert events == [*expected, "OSError"]
-            assert running.server.statistics().responses_4xx == 1  # 499
-
-    run(main())
-
-
 @pytest.mark.parametrize(
     "fault",
     ["raise", "nothing", "start only", "too short", "too long", "bad header", "bad status"],
