@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import orjson
 
+from hybrid.core.fields import field_types, wrong_field
 from hybrid.core.lifecycle import State
 from hybrid.core.roster import Worker
 from hybrid.core.supervision import Supervisor
@@ -68,6 +69,7 @@ _BY_NAME: dict[str, type[Request]] = {
     "stop": Stop,
 }
 _NAMES = {kind: name for name, kind in _BY_NAME.items()}
+_FIELDS = {kind: field_types(kind) for kind in _NAMES}
 
 
 def encode(request: Request) -> bytes:
@@ -86,15 +88,10 @@ def decode(payload: bytes) -> Request:
         request = _BY_NAME[fields.pop("ask")](**fields)
     except (ValueError, KeyError, TypeError, AttributeError):
         request = None
-    if request is None or not _has_numbers(fields):
+    if request is None or wrong_field(request, _FIELDS[type(request)]) is not None:
         known = ", ".join(_BY_NAME)
         raise LinkError(f'not a request: {payload[:80]!r}; "ask" one of {known}')
     return request
-
-
-def _has_numbers(fields: dict[str, Any]) -> bool:
-    """Return whether every field is one: all fields are integers or booleans, `to` may be null."""
-    return all(isinstance(v, int) or (v is None and k == "to") for k, v in fields.items())
 
 
 # -- wishes that take time ---------------------------------------------------

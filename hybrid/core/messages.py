@@ -7,11 +7,11 @@ and rare, so that readability is worth more than bytes. Arrays never travel here
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from types import UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any
 
 import orjson
 
+from hybrid.core.fields import field_types, wrong_field
 from hybrid.errors import LinkError
 
 # -- a worker says -----------------------------------------------------------
@@ -180,18 +180,7 @@ _BY_NAME: dict[str, type[Message]] = {
 _NAMES = {kind: name for name, kind in _BY_NAME.items()}
 
 
-def _checked(hint: Any) -> tuple[type, ...]:
-    """Return what ``isinstance`` takes for a field's annotation."""
-    if hint is Any:
-        return (object,)
-    if isinstance(hint, UnionType):
-        return get_args(hint)
-    return (int, float) if hint is float else (get_origin(hint) or hint,)
-
-
-_FIELDS = {
-    kind: {name: _checked(hint) for name, hint in get_type_hints(kind).items()} for kind in _NAMES
-}
+_FIELDS = {kind: field_types(kind) for kind in _NAMES}
 
 
 def encode(message: Message) -> bytes:
@@ -214,7 +203,7 @@ def decode(payload: bytes) -> Message:
         message = _BY_NAME[fields.pop("type")](**fields)
     except (ValueError, KeyError, TypeError, AttributeError) as ex:
         raise LinkError(f"not a control message: {payload[:80]!r}") from ex
-    for name, wanted in _FIELDS[type(message)].items():
-        if not isinstance(getattr(message, name), wanted):
-            raise LinkError(f"not a control message, {name} is wrong: {payload[:80]!r}")
+    name = wrong_field(message, _FIELDS[type(message)])
+    if name is not None:
+        raise LinkError(f"not a control message, {name} is wrong: {payload[:80]!r}")
     return message

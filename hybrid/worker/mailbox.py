@@ -119,7 +119,7 @@ class Mailbox:
 
     async def _exchange(self, kind: MailKind, to: To, body: Any, timeout: float) -> Any:
         packed = pack_body(body)
-        if not isinstance(to, int | str):
+        if not isinstance(to, int | str) or isinstance(to, bool):  # True is no slot
             raise NoSuchWorker(repr(to))
         if self._link.waiting > OUTBOX_LIMIT:
             raise MailboxFull([], self._link.waiting)

@@ -49,7 +49,8 @@ class Program:
         if inspect.isawaitable(result):
             result = await result
         await worker.leading.step_down()
-        return result if isinstance(result, int) else 0
+        # True is an int, but a function that returns it has not failed with exit code 1.
+        return result if isinstance(result, int) and result is not True else 0
 
 
 class _Serving:

@@ -120,7 +120,7 @@ def test_a_request_without_a_reply_ends_in_time(lines: Lines) -> None:
     assert answer["error"] == "NoReply"
 
 
-@pytest.mark.parametrize("to", [9, "nobody", "", "\\" * 30_000, None, [1], {"slot": 1}])
+@pytest.mark.parametrize("to", [9, True, "nobody", "", "\\" * 30_000, None, [1], {"slot": 1}])
 def test_there_is_an_error_for_who_is_not_there(lines: Lines, to: Any) -> None:
     _, (first, *_) = lines(2)
     assert first.talk("send", to, 1)["error"] == "NoSuchWorker"

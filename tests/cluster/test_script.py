@@ -67,6 +67,7 @@ sys.exit(primary.run())
     ("program", "expected"),
     [
         ("lambda: None", "0 None finished False"),
+        ("lambda: True", "0 None finished False"),
         ("lambda: 42", "42 None crashed False"),
         ("lambda: sys.exit(42)", "42 None crashed False"),
         ("lambda: os._exit(42)", "42 None crashed False"),

@@ -38,6 +38,10 @@ def test_a_request_survives_its_frame(request_: c.Request) -> None:
         b'{"ask":"scale","to":"4"}',
         b'{"ask":"drain"}',
         b'{"ask":"stop","soon":1}',
+        b'{"ask":"scale","to":true}',
+        b'{"ask":"scale","by":false}',
+        b'{"ask":"drain","slot":false}',
+        b'{"ask":"stop","now":1}',
     ],
 )
 def test_anything_else_is_refused_and_told_what_would_be_understood(payload: bytes) -> None:

@@ -32,6 +32,10 @@ def test_a_message_survives_the_link(message: m.Message) -> None:
         b'{"type":"mail","kind":"reply","number":1,"to":"","body":1,"origin":[]}',
         b'{"type":"mail","kind":"send","number":{},"to":1,"body":1}',
         b'{"type":"boot-failed","kind":"import","text":5}',
+        b'{"type":"hatch","request":true}',
+        b'{"type":"ready","listening":1}',
+        b'{"type":"mail","kind":"send","number":1,"to":true,"body":1}',
+        b'{"type":"drain","grace":true,"final":false}',
     ],
 )
 def test_anything_else_is_refused_by_type(payload: bytes) -> None:
