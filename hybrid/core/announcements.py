@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from hybrid.core.lifecycle import State
+from hybrid.core.leaving import Leaving
 
 STORY = 1000  # announcements kept; some 200 bytes each
 
@@ -106,30 +106,41 @@ class Announcer:
                 self._on_error(subscriber, ex)
 
 
+# What exit code 0 means, by what the worker was asked to leave for.
+_AFTER_CODE_0 = {
+    Leaving.RELOAD: ExitReason.DRAINED,
+    Leaving.SCALE: ExitReason.DRAINED,
+    Leaving.STOP: ExitReason.DRAINED,
+    Leaving.DRAIN: ExitReason.DRAINED,
+    Leaving.DISCONNECT: ExitReason.DRAINED,
+    Leaving.TERM: ExitReason.DRAINED,
+    Leaving.RECYCLE: ExitReason.RECYCLED,
+}
+
+
 def exit_reason(
-    state: State,
-    leaving: str | None,
-    signal: int | None,
+    asked: Leaving | None,
     code: int | None,
     *,
+    may_return: bool = False,
     hung: bool = False,
     out_of_memory: bool = False,
 ) -> ExitReason:
     """Return why a worker is gone.
 
     Args:
-        state: its state before it was reaped.
-        leaving: why it was to be replaced; None: it was to stay.
-        signal: what ended it; None: it left by itself.
+        asked: what it was ordered to leave for; None: it was not.
         code: its exit code; None: a signal ended it.
+        may_return: it has a function of a script, which may come to its end.
         hung: the primary killed it for a loop that did not tick.
         out_of_memory: the kernel has counted one more out-of-memory kill.
     """
-    if signal is not None:
+    if code is None:
         if hung:
             return ExitReason.HUNG
         return ExitReason.OOM if out_of_memory else ExitReason.KILLED
-    if state is not State.DRAINING or code != 0:
+    if code != 0:
         return ExitReason.CRASHED
-    asked = leaving in (None, "reload", "SIGTERM", "disconnect", "stop")
-    return ExitReason.DRAINED if asked else ExitReason.RECYCLED
+    if asked is None:
+        return ExitReason.FINISHED if may_return else ExitReason.CRASHED
+    return _AFTER_CODE_0[asked]

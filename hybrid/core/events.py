@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hybrid.core.leaving import Leaving
+
 # -- events: what happened ---------------------------------------------------
 
 
@@ -33,10 +35,11 @@ class WorkerExited:
 
 @dataclass(frozen=True, slots=True)
 class WorkerWantsToLeave:
-    """A worker asks for its own replacement."""
+    """A worker asks for its own replacement, or somebody asks for it."""
 
     worker: int
-    reason: str
+    leaving: Leaving
+    text: str = ""  # the reason in words; empty: the value of `leaving` says it all
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +113,7 @@ class DrainWorker:
     worker: int
     grace: float
     final: bool = False
-    reason: str = ""
+    reason: str = ""  # in words
 
 
 @dataclass(frozen=True, slots=True)

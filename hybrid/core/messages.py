@@ -7,11 +7,13 @@ and rare, so that readability is worth more than bytes. Arrays never travel here
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from enum import Enum
+from typing import Any, get_type_hints
 
 import orjson
 
 from hybrid.core.fields import field_types, wrong_field
+from hybrid.core.leaving import Leaving
 from hybrid.errors import LinkError
 
 # -- a worker says -----------------------------------------------------------
@@ -41,7 +43,8 @@ class BootFailed:
 class Leave:
     """The worker asks to be replaced and drained."""
 
-    reason: str
+    leaving: Leaving
+    text: str = ""  # the reason in words, where `leaving` does not say it all
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +184,12 @@ _NAMES = {kind: name for name, kind in _BY_NAME.items()}
 
 
 _FIELDS = {kind: field_types(kind) for kind in _NAMES}
+_ENUMS = {
+    kind: {
+        n: h for n, h in get_type_hints(kind).items() if isinstance(h, type) and issubclass(h, Enum)
+    }
+    for kind in _NAMES
+}
 
 
 def encode(message: Message) -> bytes:
@@ -200,7 +209,10 @@ def decode(payload: bytes) -> Message:
     """
     try:
         fields = orjson.loads(payload)
-        message = _BY_NAME[fields.pop("type")](**fields)
+        kind = _BY_NAME[fields.pop("type")]
+        for name, enum in _ENUMS[kind].items():
+            fields[name] = enum(fields[name])
+        message = kind(**fields)
     except (ValueError, KeyError, TypeError, AttributeError) as ex:
         raise LinkError(f"not a control message: {payload[:80]!r}") from ex
     name = wrong_field(message, _FIELDS[type(message)])

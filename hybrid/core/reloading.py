@@ -14,8 +14,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-REASON = "reload"  # why a worker that a reload replaces is leaving
-
 
 @dataclass(frozen=True, slots=True)
 class ReloadOutcome:

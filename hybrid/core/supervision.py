@@ -18,8 +18,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from hybrid.core import events as e
+from hybrid.core.leaving import Leaving
 from hybrid.core.lifecycle import Happening, State, advance
-from hybrid.core.reloading import REASON, Generations
+from hybrid.core.reloading import Generations
 from hybrid.core.restart import YOUNG, RestartPolicy
 from hybrid.core.roster import Slot, Worker
 
@@ -88,8 +89,8 @@ class Supervisor:
                 self._failed(worker, kind, text, actions)
             case e.WorkerExited(worker, how):
                 self._exited(worker, how, now, actions)
-            case e.WorkerWantsToLeave(worker, reason):
-                self._wants_to_leave(worker, reason, actions)
+            case e.WorkerWantsToLeave(worker, leaving, text):
+                self._wants_to_leave(worker, leaving, text, actions)
             case e.WorkerLeftDistribution(worker):
                 self.workers[worker].accepting = False
             case e.BacklogEmptied(worker):
@@ -178,11 +179,13 @@ class Supervisor:
         if new and worker.ready_at is None:
             self._abort_reload(worker.failure or f"{worker}: {how}", actions)
 
-    def _wants_to_leave(self, worker_id: int, reason: str, actions: list[e.Action]) -> None:
+    def _wants_to_leave(
+        self, worker_id: int, leaving: Leaving, text: str, actions: list[e.Action]
+    ) -> None:
         worker = self.workers[worker_id]
         if worker.leaving is None and worker.state is not State.DRAINING and not self.stopping:
-            worker.leaving = reason
-            actions.append(e.Log("info", f"{worker} will be replaced: {reason}"))
+            worker.leave(leaving, text)
+            actions.append(e.Log("info", f"{worker} will be replaced: {worker.reason}"))
 
     def _emptied(self, worker_id: int, actions: list[e.Action]) -> None:
         if self._final == worker_id and self._listening:
@@ -215,7 +218,7 @@ class Supervisor:
         self._discard_starting(actions)  # they may have read what has changed since
         for worker in self.workers.values():
             if worker.state is State.READY:
-                worker.leaving = worker.leaving or REASON
+                worker.leave(Leaving.RELOAD)
         actions.append(e.Log("info", f"reload: generation {generation} replaces the workers"))
 
     def _abort_reload(self, why: str, actions: list[e.Action]) -> None:
@@ -223,9 +226,10 @@ class Supervisor:
         failed = self.generations.abort(why)
         self._announce = False
         self._discard_starting(actions)
-        kept = [w for w in self.workers.values() if w.leaving == REASON]
+        ready = [w for w in self.workers.values() if w.state is State.READY]
+        kept = [w for w in ready if w.leaving is Leaving.RELOAD]
         for worker in kept:
-            worker.leaving = None
+            worker.stay()
         text = f"reload to generation {failed} aborted: {len(kept)} workers stay as they were"
         actions += [e.Log("error", text), e.ReloadAborted(failed)]
 
@@ -234,6 +238,7 @@ class Supervisor:
         for worker in self.workers.values():
             if worker.state is State.STARTING:
                 worker.state = advance(worker.state, Happening.DRAIN)
+                worker.leave(Leaving.RELOAD)
                 actions.append(e.KillWorker(worker.id))
 
     def _scale(self, to: int, actions: list[e.Action]) -> None:
@@ -308,7 +313,7 @@ class Supervisor:
             # The last acceptor died, or the workers were draining before the stop.
             draining = [w for w in self.workers.values() if w.state is State.DRAINING]
             actions += [
-                e.DrainWorker(worker.id, self._grace, final=True, reason="stop")
+                e.DrainWorker(worker.id, self._grace, final=True, reason=Leaving.STOP.value)
                 for worker in draining
                 if self._becomes_final(worker)
             ]
@@ -370,8 +375,10 @@ class Supervisor:
     ) -> None:
         worker.state = advance(worker.state, Happening.DRAIN)
         worker.cut_at = now + self._grace + KILL_MARGIN
-        reason = "stop" if self.stopping else worker.leaving or "scale"
-        actions.append(e.DrainWorker(worker.id, self._grace, final, reason))
+        if self.stopping:
+            worker.stay()  # whatever else it was to leave for, that is the reason now
+        worker.leave(Leaving.STOP if self.stopping else Leaving.SCALE)
+        actions.append(e.DrainWorker(worker.id, self._grace, final, worker.reason))
 
     def _give_up(self, code: int, actions: list[e.Action]) -> None:
         self.stopping = self._quick = True

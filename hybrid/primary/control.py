@@ -19,6 +19,7 @@ from typing import Any
 
 from hybrid.core import control as c
 from hybrid.core import events as e
+from hybrid.core.leaving import Leaving
 from hybrid.core.lifecycle import State
 from hybrid.core.supervision import Supervisor
 from hybrid.errors import ConfigError, FrameTooLarge, LinkError
@@ -180,7 +181,8 @@ class ControlServer:
         for worker in supervisor.workers.values():
             if worker.slot == number and worker.state is State.READY:
                 failures = supervisor.slots[number].failures
-                self._desk.ask(e.WorkerWantsToLeave(worker.id, "asked by `hybrid drain`"))
+                why = "asked by `hybrid drain`"
+                self._desk.ask(e.WorkerWantsToLeave(worker.id, Leaving.DRAIN, why))
                 self._wait_for(client, c.DrainWish(worker.id, number, failures))
                 return
         self._refuse(client, f"slot {number} has no ready worker")

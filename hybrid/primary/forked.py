@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from typing import Any, Protocol
 
+from hybrid.core.leaving import Leaving
 from hybrid.core.lifecycle import State
 from hybrid.primary.correspondence import Then
 from hybrid.worker.program import Program
@@ -44,7 +45,7 @@ class ForkedWorker:
         self.started_at = 0.0  # monotonic s
         self.ready_at: float | None = None  # monotonic s
         self.cut_at: float | None = None  # monotonic s; killed then, if it is still there
-        self.leaving: str | None = None  # why it was asked to leave; None: it was not
+        self.leaving: Leaving | None = None  # why it was asked to leave; None: it was not
         self.failure = ""  # what it said about its failed start
         self.code: int | None = None  # of its exit; exactly one of code and signal is set
         self.signal: signal.Signals | None = None

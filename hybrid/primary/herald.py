@@ -67,9 +67,7 @@ class Herald:
         code, number = (result, None) if result >= 0 else (None, -result)
         record = self._supervisor.workers[handle.id]
         reason = exit_reason(
-            record.state,
-            record.leaving,
-            number,
+            record.asked,
             code,
             hung=handle.id in hung,
             out_of_memory=number == signal.SIGKILL and self._oom_kills.happened(),

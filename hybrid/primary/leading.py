@@ -9,6 +9,7 @@ from typing import Protocol
 from hybrid.core import messages as m
 from hybrid.core.announcements import Announcement, Kind
 from hybrid.core.leadership import Candidate, Leadership
+from hybrid.core.leaving import Leaving
 from hybrid.core.lifecycle import State
 
 logger = logging.getLogger("hybrid.error")
@@ -22,7 +23,7 @@ class Ranked(Protocol):
     @property
     def state(self) -> State: ...  # noqa: D102
     @property
-    def leaving(self) -> str | None: ...  # noqa: D102
+    def leaving(self) -> Leaving | None: ...  # noqa: D102
 
 
 class Population(Protocol):

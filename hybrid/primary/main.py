@@ -217,8 +217,8 @@ class ServingPrimary:
                 self._join(handle)
             case m.BootFailed(kind, text):
                 self._feed(e.WorkerFailedToBoot(handle.id, kind, text))
-            case m.Leave(reason):
-                self._feed(e.WorkerWantsToLeave(handle.id, reason))
+            case m.Leave(leaving, text):
+                self._feed(e.WorkerWantsToLeave(handle.id, leaving, text))
             case m.LeftDistribution():
                 self._feed(e.WorkerLeftDistribution(handle.id))
             case m.Mail() | m.LeadGivenUp():

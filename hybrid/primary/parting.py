@@ -11,6 +11,7 @@ import logging
 from collections.abc import Mapping
 
 from hybrid.core import messages as m
+from hybrid.core.leaving import Leaving
 from hybrid.core.lifecycle import Happening, State, advance
 from hybrid.core.supervision import KILL_MARGIN, SAME_STOP
 from hybrid.primary.crew import Crew
@@ -30,14 +31,21 @@ class Parting:
         self._final: int | None = None  # the last acceptor
         self._listening = True
 
-    def ask(self, worker: ForkedWorker, reason: str, now: float, final: bool = False) -> bool:
+    def ask(
+        self,
+        worker: ForkedWorker,
+        leaving: Leaving,
+        now: float,
+        text: str = "",
+        final: bool = False,
+    ) -> bool:
         """Order a worker to leave; return whether that is news."""
         if worker.state not in (State.STARTING, State.READY):
             return False
         worker.state = advance(worker.state, Happening.DRAIN)
-        worker.leaving = reason
+        worker.leaving = leaving
         worker.cut_at = now + self._grace + KILL_MARGIN
-        self._crew.drain(worker.id, m.Drain(self._grace, final, reason))
+        self._crew.drain(worker.id, m.Drain(self._grace, final, text or leaving.value))
         return True
 
     def begin(self, now: float) -> list[ForkedWorker]:
@@ -49,7 +57,7 @@ class Parting:
         listening = [w.id for w in self._workers.values() if w.is_listening]
         fresh = [w for w in self._workers.values() if w.state is not State.DRAINING]
         self._final = next((w.id for w in fresh if w.id in listening), None)
-        asked = [w for w in fresh if self.ask(w, "stop", now, final=w.id == self._final)]
+        asked = [w for w in fresh if self.ask(w, Leaving.STOP, now, final=w.id == self._final)]
         self._find_acceptor()
         return asked
 
@@ -96,7 +104,9 @@ class Parting:
         draining = [w for w in self._workers.values() if w.has_listened]
         if draining:
             self._final = draining[0].id
-            self._crew.drain(self._final, m.Drain(self._grace, final=True, reason="stop"))
+            self._crew.drain(
+                self._final, m.Drain(self._grace, final=True, reason=Leaving.STOP.value)
+            )
         else:
             self._listening = False
             self._crew.close_listeners(None)

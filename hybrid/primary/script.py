@@ -33,7 +33,8 @@ from typing import Any
 
 from hybrid.config import Config
 from hybrid.core import messages as m
-from hybrid.core.announcements import Announcement, ExitReason, Kind, exit_reason
+from hybrid.core.announcements import Announcement, Kind, exit_reason
+from hybrid.core.leaving import Leaving
 from hybrid.core.lifecycle import Happening, State, advance
 from hybrid.core.mail import Member
 from hybrid.errors import LinkError, MailboxFull, NoSuchWorker
@@ -169,7 +170,7 @@ class Primary:
         """Ask everybody to leave; `run` returns when they have. Harmless when repeated."""
         self._forking.drop_waiting()
         for worker in self._parting.begin(time.monotonic()):
-            self._emit(Kind.DRAIN, worker, reason="stop")
+            self._emit(Kind.DRAIN, worker, reason=Leaving.STOP.value)
 
     def run(self) -> int:
         """Call back what happens, until no worker is left; return the exit code.
@@ -247,12 +248,8 @@ class Primary:
             self._emit(Kind.EXIT, worker, worker.code, worker.signal, **detail)
 
     def _reason(self, worker: ForkedWorker) -> str:
-        if worker.code == 0 and worker.leaving is None:
-            return ExitReason.FINISHED.value
         killed = worker.signal == signal.SIGKILL and self._oom_kills.happened()
-        return exit_reason(
-            worker.state, worker.leaving, worker.signal, worker.code, out_of_memory=killed
-        ).value
+        return exit_reason(worker.leaving, worker.code, may_return=True, out_of_memory=killed).value
 
     # -- what workers say ------------------------------------------------------------
 
@@ -267,8 +264,8 @@ class Primary:
             case m.BootFailed(_, text):
                 worker.failure = text
                 logger.error("%s", text)
-            case m.Leave(reason):
-                self._leave(worker, reason)
+            case m.Leave(leaving, text):
+                self._leave(worker, leaving, text)
             case m.LeftDistribution():
                 worker.is_listening = False
             case m.QueueEmptied():
@@ -334,13 +331,13 @@ class Primary:
 
     def drain(self, worker: ForkedWorker) -> None:
         """Ask a worker to leave."""
-        self._leave(worker, "disconnect")
+        self._leave(worker, Leaving.DISCONNECT)
 
-    def _leave(self, worker: ForkedWorker, reason: str) -> None:
+    def _leave(self, worker: ForkedWorker, leaving: Leaving, text: str = "") -> None:
         if worker.pid is None:
             self.workers.pop(worker.id, None)
-        elif self._parting.ask(worker, reason, time.monotonic()):
-            self._emit(Kind.DRAIN, worker, reason=reason)
+        elif self._parting.ask(worker, leaving, time.monotonic(), text):
+            self._emit(Kind.DRAIN, worker, reason=text or leaving.value)
 
 
 def _told(kind: Kind, worker: ForkedWorker, **detail: Any) -> Announcement:

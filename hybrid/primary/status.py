@@ -37,7 +37,7 @@ def cluster_status(
         if handle is not None and handle.id in supervisor.workers:
             worker = supervisor.workers[handle.id]
             row["latency_counts"] = scoreboard.row(handle.row).counts("latency").tolist()
-            row["leaving"] = worker.leaving
+            row["leaving"] = worker.reason or None
             row["accepting"] = worker.accepting and row["state"] == "ready"
             row["restarts"] = supervisor.slots[worker.slot].restarts
             row["pool"]["pids"] = sorted(handle.members)

@@ -28,6 +28,7 @@ from hybrid.cluster.membership import set_membership
 from hybrid.cluster.registry import Moment, registry
 from hybrid.config import AppConfig
 from hybrid.core import messages as m
+from hybrid.core.leaving import Leaving
 from hybrid.core.lifecycle import State
 from hybrid.core.scheduling import Policy
 from hybrid.core.supervision import EXIT_APP_LOAD, EXIT_NEVER_READY
@@ -93,7 +94,7 @@ class _Observer(LoggingObserver):
         self.link = link
 
     def wants_replacement(self, reason: str) -> None:
-        self.link.send(m.Leave(reason))
+        self.link.send(m.Leave(Leaving.RECYCLE, reason))
 
 
 class Worker:
@@ -145,7 +146,9 @@ class Worker:
 
     def _start_pulse(self) -> tuple[Pulse, Watchdog]:
         config, row = self.context.config, self._row
-        recycler = Recycler(config.restart, lambda why: self.link.send(m.Leave(why)))
+        recycler = Recycler(
+            config.restart, lambda why: self.link.send(m.Leave(Leaving.RECYCLE, why))
+        )
         assert self._server is not None
         balancer = Balancer(self.context.scoreboard, self._server)
         leisure = Leisure()
@@ -248,7 +251,7 @@ class Worker:
             self._on_term()
 
     def _on_term(self) -> None:
-        self.link.send(m.Leave("SIGTERM"))
+        self.link.send(m.Leave(Leaving.TERM))
         order = m.Drain(self.context.config.restart.graceful_timeout, final=False)
         self._loop.call_later(_ORDER_PATIENCE, self._take_order, order, ())
 

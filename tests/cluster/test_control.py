@@ -184,6 +184,16 @@ def test_drain_replaces_one_slot_and_waits_for_its_requests(controlled: Serve, h
     assert hybrid("drain", "7").returncode == 1
 
 
+def test_a_drained_worker_is_counted_as_drained(controlled: Serve, hybrid: Run) -> None:
+    server = controlled("--io-workers", "1", "--cpu-pool", "0")
+
+    assert hybrid("drain", "1").returncode == 0
+
+    counted = server.get("/metrics")[2].decode()
+    assert 'hybrid_worker_exits_total{reason="drained"} 1\n' in counted
+    assert 'hybrid_worker_exits_total{reason="recycled"} 0\n' in counted
+
+
 def test_stop_returns_when_the_server_is_gone(controlled: Serve, hybrid: Run) -> None:
     server = controlled("--io-workers", "1", "--cpu-pool", "1")
     waiting = server.in_background("GET", "/io/wait?ms=500")

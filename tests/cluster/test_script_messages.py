@@ -301,6 +301,7 @@ GARBAGE = {
     "bytes": 'link.sock.send(b"\\x00\\x00\\x00\\x03abc")',
     "a length": 'link.sock.send(b"\\x00\\xff\\xff\\xff")',
     "an unknown type": 'link.send(b\'{"type":"boom"}\')',
+    "an unknown reason to leave": 'link.send(b\'{"type":"leave","leaving":"boredom"}\')',
     "an order": 'link.send(b\'{"type":"lead","leads":true}\')',
     "an unhashable number": 'link.send(b\'{"type":"mail","kind":"reply","number":[],'
     '"to":"","body":0,"origin":{}}\')',
@@ -337,6 +338,7 @@ def test_messages_that_make_no_sense_hurt_nobody(run: Run) -> None:  # noqa: F81
     script = run("""
 from hybrid.cluster.membership import membership
 from hybrid.core import messages as m
+from hybrid.core.leaving import Leaving
 primary = cluster.Primary("127.0.0.1:0")
 
 async def nonsense():
@@ -346,7 +348,7 @@ async def nonsense():
             for origin in (0, 1, 99):
                 link.send(m.Mail(kind, 77, to, None, 5, origin))
     for message in (m.QueueEmptied(), m.LeadGivenUp(), m.LeftDistribution(), m.Ready(False),
-                    m.Ready(False), m.Online(), m.Leave(""), m.Leave("")):
+                    m.Ready(False), m.Online(), m.Leave(Leaving.RECYCLE), m.Leave(Leaving.RECYCLE)):
         link.send(message)
     await cluster.send("primary", "done")
 

@@ -1,11 +1,9 @@
 from __future__ import annotations
 
-import signal
-
 import pytest
 
 from hybrid.core.announcements import STORY, Announcement, Announcer, ExitReason, Kind, exit_reason
-from hybrid.core.lifecycle import State
+from hybrid.core.leaving import Leaving
 
 
 def an_announcement(at: float = 1.0) -> Announcement:
@@ -77,26 +75,36 @@ def test_json_holds_only_what_was_said() -> None:
 
 
 @pytest.mark.parametrize(
-    ("state", "leaving", "number", "code", "expected"),
+    ("asked", "code", "expected"),
     [
-        (State.DRAINING, None, None, 0, ExitReason.DRAINED),
-        (State.DRAINING, "reload", None, 0, ExitReason.DRAINED),
-        (State.DRAINING, "SIGTERM", None, 0, ExitReason.DRAINED),
-        (State.DRAINING, "1000 requests", None, 0, ExitReason.RECYCLED),
-        (State.DRAINING, None, None, 1, ExitReason.CRASHED),
-        (State.READY, None, None, 0, ExitReason.CRASHED),
-        (State.STARTING, None, None, 4, ExitReason.CRASHED),
-        (State.DRAINING, None, signal.SIGKILL, None, ExitReason.KILLED),
-        (State.READY, None, signal.SIGSEGV, None, ExitReason.KILLED),
+        (Leaving.SCALE, 0, ExitReason.DRAINED),
+        (Leaving.RELOAD, 0, ExitReason.DRAINED),
+        (Leaving.TERM, 0, ExitReason.DRAINED),
+        (Leaving.DRAIN, 0, ExitReason.DRAINED),
+        (Leaving.RECYCLE, 0, ExitReason.RECYCLED),
+        (Leaving.SCALE, 1, ExitReason.CRASHED),
+        (None, 0, ExitReason.CRASHED),
+        (None, 4, ExitReason.CRASHED),
+        (Leaving.SCALE, None, ExitReason.KILLED),
+        (None, None, ExitReason.KILLED),
     ],
 )
 def test_the_reason_of_an_exit_is_voluntary_or_not(
-    state: State, leaving: str | None, number: int | None, code: int | None, expected: ExitReason
+    asked: Leaving | None, code: int | None, expected: ExitReason
 ) -> None:
-    assert exit_reason(state, leaving, number, code) is expected
+    assert exit_reason(asked, code) is expected
+
+
+@pytest.mark.parametrize("leaving", Leaving)
+def test_every_reason_to_leave_has_a_reason_of_its_exit(leaving: Leaving) -> None:
+    assert exit_reason(leaving, 0) in (ExitReason.DRAINED, ExitReason.RECYCLED)
+
+
+def test_a_function_of_a_script_may_come_to_its_end() -> None:
+    assert exit_reason(None, 0, may_return=True) is ExitReason.FINISHED
+    assert exit_reason(None, 1, may_return=True) is ExitReason.CRASHED
 
 
 def test_a_kill_for_hanging_and_one_for_memory_are_told_apart() -> None:
-    killed = signal.SIGKILL
-    assert exit_reason(State.READY, None, killed, None, hung=True) is ExitReason.HUNG
-    assert exit_reason(State.READY, None, killed, None, out_of_memory=True) is ExitReason.OOM
+    assert exit_reason(None, None, hung=True) is ExitReason.HUNG
+    assert exit_reason(None, None, out_of_memory=True) is ExitReason.OOM

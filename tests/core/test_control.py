@@ -6,6 +6,7 @@ import pytest
 
 from hybrid.core import control as c
 from hybrid.core import events as e
+from hybrid.core.leaving import Leaving
 from hybrid.core.phase import Phase, describe, phase
 from hybrid.errors import LinkError
 from tests.core.test_supervision import Story, of
@@ -81,7 +82,7 @@ def test_a_drain_wish_fails_when_the_successor_cannot_start() -> None:
     story = Story(1)
     (old,) = story.boot()
     wish = c.DrainWish(old, 1)
-    (new,) = of(e.StartWorker, story.tell(e.WorkerWantsToLeave(old, "asked")))
+    (new,) = of(e.StartWorker, story.tell(e.WorkerWantsToLeave(old, Leaving.RECYCLE, "asked")))
     assert wish.verdict(story.supervisor) is None
     story.tell(e.WorkerExited(new.worker, "exit code 4"))
     verdict = wish.verdict(story.supervisor)
@@ -93,7 +94,9 @@ def test_a_drain_wish_ends_when_another_worker_serves_there() -> None:
     story = Story(1)
     (old,) = story.boot()
     wish = c.DrainWish(old, 1)
-    (new,) = of(e.StartWorker, story.tell(e.WorkerWantsToLeave(old, "asked"), after=60))
+    (new,) = of(
+        e.StartWorker, story.tell(e.WorkerWantsToLeave(old, Leaving.RECYCLE, "asked"), after=60)
+    )
     story.tell(e.WorkerExited(old, "killed by SIGKILL"))
     assert wish.verdict(story.supervisor) is None  # gone, but nobody serves there yet
     story.tell(e.WorkerReady(new.worker))
@@ -103,7 +106,7 @@ def test_a_drain_wish_ends_when_another_worker_serves_there() -> None:
 def test_a_drain_wish_ends_when_its_slot_is_not_needed_any_more() -> None:
     story = Story(2)
     workers = story.boot()
-    story.tell(e.WorkerWantsToLeave(workers[1], "asked"))
+    story.tell(e.WorkerWantsToLeave(workers[1], Leaving.RECYCLE, "asked"))
     story.tell(e.ScaleAsked(to=1))
     verdict = c.DrainWish(workers[1], 2).verdict(story.supervisor)
     assert verdict == c.Verdict(True, "slot 2 is not needed any more")
@@ -112,7 +115,7 @@ def test_a_drain_wish_ends_when_its_slot_is_not_needed_any_more() -> None:
 def test_no_wish_waits_for_a_worker_that_is_late() -> None:
     story = Story(1, boot_timeout=60.0)
     (old,) = story.boot()
-    story.tell(e.WorkerWantsToLeave(old, "asked"))
+    story.tell(e.WorkerWantsToLeave(old, Leaving.RECYCLE, "asked"))
     story.tell(e.ScaleAsked(to=2))
     wishes = (c.ScaleWish(2), c.DrainWish(old, 1))
     assert [w.verdict(story.supervisor) for w in wishes] == [None, None]

@@ -7,6 +7,7 @@ import random
 import pytest
 
 from hybrid.core import events as e
+from hybrid.core.leaving import Leaving
 from hybrid.core.lifecycle import State
 from hybrid.core.reloading import ReloadOutcome
 from tests.core.test_supervision import Story, of
@@ -112,14 +113,14 @@ def test_workers_of_a_reload_that_was_aborted_elsewhere_are_not_waited_for() -> 
 def test_a_worker_that_shall_be_recycled_is_not_forgotten_by_an_aborted_reload() -> None:
     story = Story(2)
     old = story.boot()
-    (spare,) = started(story.tell(e.WorkerWantsToLeave(old[1], "1000 requests")))
+    (spare,) = started(story.tell(e.WorkerWantsToLeave(old[1], Leaving.RECYCLE, "1000 requests")))
     story.tell(e.ReloadAsked())
     (new,) = started(story.tell(e.WorkerExited(spare, "killed by SIGKILL")))
 
     aborted = story.tell(e.WorkerExited(new, "exit code 4"))
 
     assert of(e.ReloadAborted, aborted)
-    assert [story.supervisor.workers[w].leaving for w in old] == [None, "1000 requests"]
+    assert [story.supervisor.workers[w].leaving for w in old] == [None, Leaving.RECYCLE]
 
 
 def test_a_recycling_that_never_ends_does_not_keep_a_reload_from_ending() -> None:
@@ -128,7 +129,7 @@ def test_a_recycling_that_never_ends_does_not_keep_a_reload_from_ending() -> Non
     (new,) = started(story.tell(e.ReloadAsked()))
 
     ready = story.tell(e.WorkerReady(new))
-    story.tell(e.WorkerWantsToLeave(new, "10 requests"))
+    story.tell(e.WorkerWantsToLeave(new, Leaving.RECYCLE, "10 requests"))
 
     assert of(e.AllReady, ready) == [e.AllReady(2)]
 
@@ -163,7 +164,7 @@ def test_whatever_happens_in_whatever_order_every_slot_ends_with_one_ready_worke
             case 1 if workers:
                 story.tell(e.WorkerExited(dice.choice(workers).id, "killed by SIGKILL"))
             case 2 if ready:
-                story.tell(e.WorkerWantsToLeave(dice.choice(ready).id, "old"))
+                story.tell(e.WorkerWantsToLeave(dice.choice(ready).id, Leaving.RECYCLE, "old"))
             case _:
                 step(story, dice)
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from hybrid.core import events as e
+from hybrid.core.leaving import Leaving
 from hybrid.core.lifecycle import State
 from hybrid.core.restart import RestartPolicy
 from hybrid.core.supervision import Supervisor
@@ -248,7 +249,9 @@ def test_a_worker_that_wants_to_leave_gets_its_replacement_first() -> None:
     story = Story(2)
     workers = story.boot()
 
-    (start,) = of(e.StartWorker, story.tell(e.WorkerWantsToLeave(workers[1], "max requests")))
+    (start,) = of(
+        e.StartWorker, story.tell(e.WorkerWantsToLeave(workers[1], Leaving.RECYCLE, "max requests"))
+    )
     (drain,) = of(e.DrainWorker, story.tell(e.WorkerReady(start.worker)))
 
     assert (start.slot, drain.worker) == (2, workers[1])
@@ -269,7 +272,9 @@ def test_replacements_that_are_due_together_come_one_after_the_other() -> None:
     old = story.boot()
     replaced, most = [], 0
 
-    actions = [a for w in old for a in story.tell(e.WorkerWantsToLeave(w, "max requests"))]
+    actions = [
+        a for w in old for a in story.tell(e.WorkerWantsToLeave(w, Leaving.RECYCLE, "max requests"))
+    ]
     while starts := of(e.StartWorker, actions):
         (start,) = starts
         (drain,) = of(e.DrainWorker, story.tell(e.WorkerReady(start.worker)))
