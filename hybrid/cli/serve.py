@@ -20,6 +20,7 @@ from hybrid.cli.options import add_options
 from hybrid.cli.settings import ServeCommand, build_config, load_file, origins, reader_again
 from hybrid.config import Config
 from hybrid.errors import AppLoadError, ConfigError
+from hybrid.system.cpu_budget import cpu_budget
 
 logger = logging.getLogger("hybrid.error")
 
@@ -128,58 +129,37 @@ def run(config: Config, reread: Callable[[], Config]) -> int:
             pid file belongs to another server.
     """
     began = time.monotonic()
-    from hybrid.core.scheduling import Policy
-    from hybrid.http.tls import server_context
-    from hybrid.primary.preload import preload
+    from hybrid.system.blas import limit_before_import
+
+    limit_before_import(1)  # the next lines import numpy
+    from hybrid.primary.configuration import Configuration
+    from hybrid.primary.main import ServingPrimary
+    from hybrid.primary.notify import Notifier
+    from hybrid.primary.opening import open_cluster, serving_rows
+    from hybrid.primary.pidfile import PidFile
     from hybrid.primary.watching import check_available
-    from hybrid.system.listeners import close_all, open_listeners
 
     if config.app.reload:
         check_available()
-    policy = Policy(config.scheduling)
-    listeners = open_listeners(config.bind, reuseport=policy is Policy.REUSEPORT)
-    try:
-        if config.bind.certfile is not None:
-            server_context(config.bind.certfile, config.bind.keyfile)  # or say at once why not
-        preload(config.app.preload)
-        from hybrid.primary.configuration import Configuration
-        from hybrid.primary.facts import cluster_facts
-        from hybrid.primary.listening import Listening
-        from hybrid.primary.main import ServingPrimary
-        from hybrid.primary.notify import Notifier
-        from hybrid.primary.pidfile import PidFile
-        from hybrid.system.cpu_budget import cpu_budget
-        from hybrid.system.permits import PermitTable
-        from hybrid.system.scoreboard import Scoreboard
+    opened = open_cluster(config, serving_rows(config), began)
+    budget = cpu_budget()
+    _warn_of_oversubscription(config, budget)
 
-        budget = cpu_budget()
-        scoreboard = Scoreboard(2 * max(16, 2 * config.io_workers))
-        limit = config.cpu.limit
-        permits = PermitTable(limit, len(scoreboard)) if limit is not None else None
-        facts = cluster_facts(config, listeners, budget, began)
-        _warn_of_oversubscription(config, budget)
+    def on_ready(generation: int) -> None:
+        took = time.monotonic() - began
+        if generation == 1:
+            logger.info("%s", banner(config, opened.address, budget, took))
+        else:
+            logger.info("generation %d is ready", generation)
 
-        def on_ready(generation: int) -> None:
-            took = time.monotonic() - began
-            if generation == 1:
-                logger.info("%s", banner(config, str(facts["address"]), budget, took))
-            else:
-                logger.info("generation %d is ready", generation)
-
-        with PidFile(config.control.pid_file):
-            listening = Listening(listeners, policy, config.io_workers, config.bind.backlog)
-            return ServingPrimary(
-                listening,
-                scoreboard,
-                permits,
-                facts,
-                on_ready,
-                Configuration(config, reread),
-                Notifier.from_environment(os.environ),
-                configure_logging,
-            ).run()
-    finally:
-        close_all(listeners)
+    with opened.listening, PidFile(config.control.pid_file):
+        return ServingPrimary(
+            opened,
+            on_ready,
+            Configuration(config, reread),
+            Notifier.from_environment(os.environ),
+            configure_logging,
+        ).run()
 
 
 def banner(config: Config, address: str, budget: int, took: float) -> str:

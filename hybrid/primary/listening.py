@@ -87,3 +87,10 @@ class Listening:
         """Close every socket; the port is free once no worker has a copy."""
         for listener in (*self._first, *(x for group in self._of_slot.values() for x in group)):
             listener.close()
+
+    def __enter__(self) -> Listening:
+        """Close every socket at the end of the ``with``."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

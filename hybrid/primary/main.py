@@ -34,15 +34,13 @@ from hybrid.primary.configuration import Configuration
 from hybrid.primary.control import Desk
 from hybrid.primary.crew import Crew
 from hybrid.primary.herald import Herald
-from hybrid.primary.listening import Listening
 from hybrid.primary.members import Members
 from hybrid.primary.notify import Notifier
+from hybrid.primary.opening import Opened, most_workers
 from hybrid.primary.renewal import Renewal
 from hybrid.primary.status import cluster_status
 from hybrid.primary.terminal import Terminal
-from hybrid.system.permits import PermitTable
 from hybrid.system.processes import describe_exit
-from hybrid.system.scoreboard import Scoreboard
 
 logger = logging.getLogger("hybrid.error")
 
@@ -64,10 +62,7 @@ _LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ER
 class ServingPrimary:
     """Everything the primary holds; `run` is its life."""
 
-    listening: Listening
-    scoreboard: Scoreboard
-    permits: PermitTable | None
-    facts: dict[str, object]
+    opened: Opened
     on_ready: Callable[[int], None]  # called with the generation when all are ready
     configuration: Configuration
     notifier: Notifier
@@ -88,10 +83,10 @@ class ServingPrimary:
         restart = config.restart
         self.crew = Crew(
             config,
-            self.listening,
-            self.scoreboard,
-            self.permits,
-            self.facts,
+            self.opened.listening,
+            self.opened.scoreboard,
+            self.opened.permits,
+            self.opened.facts,
             _SIGNALS,
             self._on_message,
         )
@@ -101,7 +96,7 @@ class ServingPrimary:
             policy=RestartPolicy(restart.intensity, restart.period),
             max_surge=restart.max_surge,
             boot_timeout=restart.boot_timeout,
-            most=len(self.scoreboard) // 2,
+            most=most_workers(config),
             jitter=random.Random().random,
             now=time.monotonic(),
         )
@@ -111,11 +106,11 @@ class ServingPrimary:
             self.supervisor,
             self.crew.children,
             self.hangs,
-            self.facts,
+            self.opened.facts,
             self.set_logging,
             self._feed,
         )
-        self.herald = Herald(self.supervisor, self.scoreboard)
+        self.herald = Herald(self.supervisor, self.opened.scoreboard)
         self.members = Members(
             self.supervisor,
             self.crew.children,
@@ -137,7 +132,7 @@ class ServingPrimary:
             config,
             desk,
             self.crew.children,
-            self.scoreboard,
+            self.opened.scoreboard,
             self.crew.selector,
             self.notifier,
             self.hangs,
@@ -194,7 +189,11 @@ class ServingPrimary:
     def status(self) -> dict[str, Any]:
         """Return the cluster as `hybrid status` shows it."""
         return cluster_status(
-            self.supervisor, self.crew.children, self.scoreboard, self.permits, self.facts
+            self.supervisor,
+            self.crew.children,
+            self.opened.scoreboard,
+            self.opened.permits,
+            self.opened.facts,
         )
 
     def _reap(self) -> None:
@@ -211,7 +210,7 @@ class ServingPrimary:
             case m.Ready() if self.supervisor.workers[handle.id].ready_at is not None:
                 raise LinkError("a worker is ready once")
             case m.Ready():
-                self.herald.announce(Kind.LISTENING, handle, text=str(self.facts["address"]))
+                self.herald.announce(Kind.LISTENING, handle, text=str(self.opened.facts["address"]))
                 self.herald.announce(Kind.READY, handle)
                 self._feed(e.WorkerReady(handle.id))
                 self._join(handle)
@@ -281,7 +280,7 @@ class ServingPrimary:
             return
         self.herald.announce(Kind.DRAIN, handle, reason=order.reason)
         if handle.slot > self.supervisor.target:
-            self.listening.retire(handle.slot)
+            self.opened.listening.retire(handle.slot)
         self.crew.drain(worker, order)
 
     def _join(self, handle: WorkerHandle) -> None:

@@ -1,37 +1,52 @@
-"""What a script's primary opens before it forks: sockets, scoreboard, permits."""
+"""What a primary opens before it forks: sockets, preloaded modules, scoreboard, permits."""
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from hybrid import __version__
 from hybrid.config import AppConfig, Config, LogConfig
 from hybrid.core.scheduling import Policy
 from hybrid.errors import ConfigError
 from hybrid.http.tls import server_context
-from hybrid.primary.facts import cluster_facts
 from hybrid.primary.listening import Listening
 from hybrid.primary.preload import preload
 from hybrid.system.cpu_budget import cpu_budget
-from hybrid.system.listeners import close_all, open_listeners
+from hybrid.system.listeners import Listener, close_all, open_listeners
 from hybrid.system.permits import PermitTable
 from hybrid.system.scoreboard import Scoreboard
 
-ROWS = 256  # of the scoreboard: most workers of a script at once; 2 kB each, touched on use
+SCRIPT_ROWS = 256  # most workers of a script at once; 2 kB each, touched on use
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """Everything that is there before the first fork of a script's cluster."""
+    """Everything that is there before the first fork."""
 
     listening: Listening
     scoreboard: Scoreboard
     permits: PermitTable | None
-    facts: dict[str, object]
-    address: str
+    facts: dict[str, object]  # what any worker may show
+
+    @property
+    def address(self) -> str:
+        """The URL to paste; several are separated by commas."""
+        return str(self.facts["address"])
+
+
+def most_workers(config: Config) -> int:
+    """Return how many workers `hybrid serve` can be scaled to."""
+    return max(16, 2 * config.io_workers)
+
+
+def serving_rows(config: Config) -> int:
+    """Return the rows of its scoreboard: in a reload every worker has a replacement."""
+    return 2 * most_workers(config)
 
 
 def script_config(config: Config | None, bind: str | Sequence[str]) -> Config:
@@ -45,29 +60,51 @@ def script_config(config: Config | None, bind: str | Sequence[str]) -> Config:
     return replace(config, bind=replace(config.bind, addresses=addresses))
 
 
-def open_cluster(config: Config) -> Opened:
+def open_cluster(config: Config, rows: int, began: float | None = None) -> Opened:
     """Bind, preload, allocate.
+
+    Args:
+        config: what is in force.
+        rows: of the scoreboard; no more workers can live at once.
+        began: monotonic s of the start, if that was before this call.
 
     Raises:
         ConfigError: an address cannot be bound, the certificate not read, or a
             module not preloaded.
     """
-    began = time.monotonic()
-    listeners = open_listeners(config.bind)
+    began = time.monotonic() if began is None else began
+    policy = Policy(config.scheduling)
+    listeners = open_listeners(config.bind, reuseport=policy is Policy.REUSEPORT)
     try:
         if config.bind.certfile is not None:
             server_context(config.bind.certfile, config.bind.keyfile)  # or say at once why not
         preload(config.app.preload)
-        scoreboard = Scoreboard(ROWS)
         limit = config.cpu.limit
-        facts = cluster_facts(config, listeners, cpu_budget(), began)
         return Opened(
-            Listening(listeners, Policy(config.scheduling), 1, config.bind.backlog),
-            scoreboard,
-            PermitTable(limit, len(scoreboard)) if limit is not None else None,
-            facts,
-            str(facts["address"]),
+            Listening(listeners, policy, config.io_workers, config.bind.backlog),
+            Scoreboard(rows),
+            PermitTable(limit, rows) if limit is not None else None,
+            _facts(config, listeners, began),
         )
     except BaseException:
         close_all(listeners)
         raise
+
+
+def _facts(config: Config, listeners: Sequence[Listener], began: float) -> dict[str, object]:
+    """Return what is fixed when a cluster starts."""
+    address = ", ".join(listener.address for listener in listeners)
+    if config.bind.certfile is not None:
+        address = address.replace("http://", "https://")
+    return {
+        "address": address,
+        "pid": os.getpid(),
+        "version": __version__,
+        "started_at": began,
+        "io_workers": config.io_workers,
+        "cpu_pool": config.cpu.slots,
+        "cpu_lane": config.cpu.lane,
+        "cpu_limit": config.cpu.limit,
+        "cpu_budget": cpu_budget(),
+        "scheduling": config.scheduling,
+    }

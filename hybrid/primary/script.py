@@ -45,7 +45,7 @@ from hybrid.primary.crew import Crew
 from hybrid.primary.forked import ForkedWorker
 from hybrid.primary.forking import Forking
 from hybrid.primary.leading import Leading
-from hybrid.primary.opening import open_cluster, script_config
+from hybrid.primary.opening import SCRIPT_ROWS, open_cluster, script_config
 from hybrid.primary.parting import Parting
 from hybrid.system.out_of_memory import OutOfMemoryKills
 from hybrid.system.processes import kill
@@ -73,7 +73,7 @@ class Primary:
         """
         self.workers: dict[int, ForkedWorker] = {}  # by id; who has not exited
         self._config = config = script_config(config, bind)
-        opened = open_cluster(config)
+        opened = open_cluster(config, SCRIPT_ROWS)
         self.address = opened.address  # a URL to paste; of several, separated by commas
         self._crew = Crew(
             config,
