@@ -215,7 +215,7 @@ def decode(payload: bytes) -> Message:
         message = kind(**fields)
     except (ValueError, KeyError, TypeError, AttributeError) as ex:
         raise LinkError(f"not a control message: {payload[:80]!r}") from ex
-    name = wrong_field(message, _FIELDS[type(message)])
-    if name is not None:
-        raise LinkError(f"not a control message, {name} is wrong: {payload[:80]!r}")
+    wrong = wrong_field(message, _FIELDS[kind])
+    if wrong is not None:
+        raise LinkError(f"not a control message, {wrong} is wrong: {payload[:80]!r}")
     return message
