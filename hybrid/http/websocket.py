@@ -76,6 +76,10 @@ class WebSocketExchange(Exchange):
             return True
         return False
 
+    def _may_stay_open(self) -> bool:
+        """Any answer but 101 ends the connection: the reader has left HTTP."""
+        return False
+
     def take_frames(self, data: bytes) -> None:
         """Parse what the client sent."""
         if self._wire.state is WireState.CLOSED:
