@@ -12,7 +12,12 @@ import numpy as np
 
 from hybrid.api.media import JsonHandler, NpyHandler
 from hybrid.api.npy import NPY, NpyBody, npy_body
-from hybrid.api.problems import handle_job_error, handle_uncaught, serialize_http_error
+from hybrid.api.problems import (
+    handle_job_error,
+    handle_uncaught,
+    log_uncaught,
+    serialize_http_error,
+)
 from hybrid.errors import JobError
 from hybrid.pool.client import Departure, current_departure
 
@@ -24,6 +29,8 @@ def install(app: falcon.asgi.App[Any, Any]) -> None:
       is read into the arena and written from where it lies;
     * a job without a result becomes its HTTP status (503, 504, 500, 507);
     * every error is ``application/problem+json`` with the request's id;
+    * a WebSocket is closed with the code that Falcon gives the error: 3000 and the HTTP status,
+      or ``ws_options.error_close_code``;
     * answers of requests that ran jobs carry ``Server-Timing``: queue, run, total.
 
     No route is added: those of `hybrid.api.health` and `status` are the application's choice.
@@ -32,7 +39,7 @@ def install(app: falcon.asgi.App[Any, Any]) -> None:
     app.req_options.media_handlers.update(handlers)
     app.resp_options.media_handlers.update(handlers)
     app.set_error_serializer(serialize_http_error)
-    app.add_error_handler(Exception, handle_uncaught)
+    app.add_error_handler(Exception, _uncaught_handler(app.ws_options))
     app.add_error_handler(falcon.HTTPError, _compose_http_error)
     app.add_error_handler(falcon.HTTPStatus, _compose_http_status)
     app.add_error_handler(JobError, handle_job_error)
@@ -91,18 +98,42 @@ def _is_ours(req: Any) -> bool:
     return "hybrid.departure" in (req.scope.get("extensions") or ())
 
 
+# A WebSocket has no response: handlers get None. What they raise then, Falcon turns into its code.
+
+
 async def _compose_http_error(
-    req: falcon.Request, resp: falcon.Response, ex: falcon.HTTPError, params: Any, **_: Any
+    req: falcon.Request, resp: falcon.Response | None, ex: falcon.HTTPError, params: Any, **_: Any
 ) -> None:
+    if resp is None:
+        raise ex
     if ex.headers is not None:
         resp.set_headers(ex.headers)
     serialize_http_error(req, resp, ex)
 
 
 async def _compose_http_status(
-    req: falcon.Request, resp: falcon.Response, ex: falcon.HTTPStatus, params: Any, **_: Any
+    req: falcon.Request, resp: falcon.Response | None, ex: falcon.HTTPStatus, params: Any, **_: Any
 ) -> None:
+    if resp is None:
+        raise ex
     resp.status = ex.status
     if ex.headers is not None:
         resp.set_headers(ex.headers)
     resp.text = ex.text
+
+
+def _uncaught_handler(options: falcon.asgi.WebSocketOptions) -> Any:
+    async def handle(
+        req: falcon.Request,
+        resp: falcon.Response | None,
+        ex: Exception,
+        params: dict[str, Any],
+        ws: falcon.asgi.WebSocket | None = None,
+    ) -> None:
+        if resp is not None:
+            await handle_uncaught(req, resp, ex, params)
+        elif ws is not None:
+            log_uncaught(req, ex)
+            await ws.close(options.error_close_code)
+
+    return handle

@@ -80,16 +80,26 @@ def _explain(req: falcon.Request, exception: falcon.HTTPError) -> str | None:
 
 
 async def handle_job_error(
-    req: falcon.Request, resp: falcon.Response, ex: JobError, params: dict[str, Any], **_: Any
+    req: falcon.Request,
+    resp: falcon.Response | None,
+    ex: JobError,
+    params: dict[str, Any],
+    **_: Any,
 ) -> None:
-    """Falcon's error handler for jobs that have no result."""
+    """Falcon's error handler for jobs that have no result.
+
+    Raises:
+        falcon.HTTPError: of a WebSocket, for Falcon to close it with the status' code.
+    """
     status, title = _STATUS.get(type(ex), (500, "Job failed"))
+    if status == 500:
+        logger.error("request %s: %s", request_id(req), ex)
+    if resp is None:
+        raise falcon.HTTPError(status, title=title)
     if isinstance(ex, QueueFull):
         resp.set_header("Retry-After", str(max(1, math.ceil(ex.retry_after))))
     elif isinstance(ex, PoolClosed):
         resp.set_header("Retry-After", "1")
-    elif status == 500:
-        logger.error("request %s: %s", request_id(req), ex)
     write_problem(req, resp, status, title, str(ex))
 
 
@@ -97,5 +107,10 @@ async def handle_uncaught(
     req: falcon.Request, resp: falcon.Response, ex: Exception, params: dict[str, Any], **_: Any
 ) -> None:
     """Falcon's error handler of last resort: logged with its traceback, told without."""
-    logger.error("request %s raised", request_id(req), exc_info=ex)
+    log_uncaught(req, ex)
     write_problem(req, resp, 500, "Internal Server Error", "the application raised an exception")
+
+
+def log_uncaught(req: falcon.Request, ex: Exception) -> None:
+    """Log an exception that nothing in the application has caught."""
+    logger.error("request %s raised", request_id(req), exc_info=ex)
