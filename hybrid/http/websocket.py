@@ -13,27 +13,24 @@ It ends when the transport ends: until then the client may still be closing.
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from websockets.frames import Frame, Opcode
 from websockets.protocol import State as WireState
-from websockets.server import ServerProtocol
 
 from hybrid.http.answer import BadAnswer
 from hybrid.http.exchange import Exchange
 from hybrid.http.handshake import accept_key, upgrade
+from hybrid.http.inbox import Inbox
 from hybrid.http.message import Request
 from hybrid.http.refusal import ClientGone, Refused
 from hybrid.http.scope import websocket_scope
 from hybrid.http.sending import CLIENT_GONE, Progress
 from hybrid.http.shared import Message
+from hybrid.http.wire import Wire
 
 if TYPE_CHECKING:
     from hybrid.http.dialogue import Dialogue
 
-_INBOX = 64 * 1024  # bytes of messages the application has not taken, then reading pauses
-_MESSAGE_COST = 256  # bytes that a message counts beside its payload
 _CLOSING = 5.0  # s the client has to answer our close frame
 _DENIAL = "websocket.http.response."
 
@@ -46,19 +43,14 @@ class WebSocketExchange(Exchange):
         "_code",
         "_inbox",
         "_opened",
-        "_parts",
         "_pinged",
-        "_waiting",
         "_wire",
     )
 
     def __init__(self, connection: Dialogue, request: Request) -> None:
         super().__init__(connection, request)
-        settings = connection.shared.settings
-        self._wire = ServerProtocol(state=WireState.OPEN, max_size=settings.websocket_max_message)
-        self._inbox: deque[tuple[int, Message]] = deque([(0, {"type": "websocket.connect"})])
-        self._waiting = 0  # bytes in the inbox
-        self._parts: list[Frame] = []  # of a message that came in fragments
+        self._inbox = Inbox({"type": "websocket.connect"})
+        self._wire = Wire(self._inbox, connection.shared.settings.websocket_max_message)
         self._opened = False
         self._pinged = False
         self._code: tuple[int, str] | None = None  # how it ended
@@ -82,18 +74,16 @@ class WebSocketExchange(Exchange):
 
     def take_frames(self, data: bytes) -> None:
         """Parse what the client sent."""
-        if self._wire.state is WireState.CLOSED:
-            return
-        self._wire.receive_data(data)
         self._pinged = False
-        for frame in self._wire.events_received():
-            if isinstance(frame, Frame):
-                self._take_frame(frame)
-        if self._wire.parser_exc is not None and self._code is None:
-            sent = self._wire.close_sent
-            self._leave(sent.code if sent else 1006, sent.reason if sent else "")
+        wire = self._wire
+        wire.receive_data(data)
+        if self._inbox:
+            self.wake()
+        ended = wire.close_sent if wire.parser_exc is not None else wire.close_rcvd
+        if ended is not None:
+            self._leave(ended.code, ended.reason)
         self._flush()
-        if self._waiting > _INBOX:
+        if self._inbox.is_full:
             self._connection.pause_reading()
 
     def time_out(self) -> None:
@@ -114,6 +104,7 @@ class WebSocketExchange(Exchange):
 
     def depart(self) -> None:
         """The transport is gone."""
+        self._wire.forget()
         if self._opened:
             self._leave(1006, "")
             if self.progress < Progress.COMPLETE:
@@ -131,45 +122,15 @@ class WebSocketExchange(Exchange):
                 code, reason = self._code or (1006, "")
                 return {"type": "websocket.disconnect", "code": code, "reason": reason}
             await self._wait_for_news()
-        cost, message = self._inbox.popleft()
-        self._waiting -= cost
-        if self._waiting <= _INBOX and self._opened:
+        message = self._inbox.take()
+        if self._opened and not self._inbox.is_full:
             self._connection.resume_reading()
         return message
-
-    def _take_frame(self, frame: Frame) -> None:
-        if frame.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
-            self._parts.append(frame)
-            if frame.fin:
-                self._deliver()
-        elif frame.opcode is Opcode.CLOSE:
-            received = self._wire.close_rcvd
-            self._leave(received.code if received else 1005, received.reason if received else "")
-
-    def _deliver(self) -> None:
-        """Put a complete message into the inbox."""
-        parts, self._parts = self._parts, []
-        payload = bytes(parts[0].data) if len(parts) == 1 else b"".join(p.data for p in parts)
-        message: Message = {"type": "websocket.receive"}
-        if parts[0].opcode is Opcode.TEXT:
-            try:
-                message["text"] = payload.decode()
-            except UnicodeDecodeError:
-                self._wire.fail(1007, "text that is not UTF-8")
-                self._leave(1007, "text that is not UTF-8")
-                return
-        else:
-            message["bytes"] = payload
-        cost = len(payload) + _MESSAGE_COST
-        self._waiting += cost
-        self._inbox.append((cost, message))
-        self.wake()
 
     def _leave(self, code: int, reason: str) -> None:
         """Remember how it ended: the first reason counts."""
         if self._code is None:
             self._code = (code, reason)
-            self._parts.clear()
             self.wake()
 
     # -- send ------------------------------------------------------------------------

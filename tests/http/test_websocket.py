@@ -140,6 +140,10 @@ def test_a_message_over_the_limit_closes_with_1009(run: Any) -> None:
     ("data", "code"),
     [
         (frame(1, b"\xff\xfe"), 1007),
+        (frame(1, b"\xc3", fin=False) + frame(0, b"("), 1007),
+        (frame(1, b"\xc3", fin=False) + frame(0, b""), 1007),  # ends inside a character
+        (frame(1, b"\xff", fin=False), 1007),  # known by its first fragment
+        (frame(1, b"\xc3", fin=False) + frame(0, b"(", fin=False), 1007),
         (frame(3, b""), 1002),  # a reserved opcode
         (frame(0, b"x"), 1002),  # a continuation of nothing
         (b"\x81\x01x", 1002),  # no mask
