@@ -24,6 +24,8 @@ class Wire(ServerProtocol):
 
     def recv_frame(self, frame: Frame) -> None:
         """Take a frame that is well formed; the library answers errors raised here."""
+        if frame.opcode is Opcode.CLOSE:
+            self.current_size = None  # a close may come in the middle of a message, says RFC 6455
         super().recv_frame(frame)
         self.events.clear()
         if frame.opcode in _DATA:

@@ -180,6 +180,25 @@ def test_fragments_and_frames_that_come_with_the_handshake(run: Any) -> None:
     run(main())
 
 
+@pytest.mark.parametrize("payload", [b"\x03\xe8", b"\x0f\xa1bye", b""])
+def test_a_close_in_the_middle_of_a_message_is_answered_with_its_own_code(
+    run: Any, payload: bytes
+) -> None:
+    async def main() -> None:
+        echo = Echo()
+        async with serving(Routes(echo=echo)) as running:
+            client = await running.connect()
+            client.send(HANDSHAKE)
+            await client.read_head()
+            client.send(frame(1, b"begun", fin=False) + frame(8, payload) + frame(0, b"never"))
+            assert await client.read_all() == bytes([0x88, len(payload)]) + payload
+            await running.until(lambda: bool(echo.events))
+            code = int.from_bytes(payload[:2], "big") or 1005
+            assert [(e["type"], e["code"]) for e in echo.events] == [("websocket.disconnect", code)]
+
+    run(main())
+
+
 def test_a_silent_peer_is_pinged_and_then_cut(run: Any) -> None:
     async def main() -> None:
         echo = Echo()
