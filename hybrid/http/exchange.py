@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from time import perf_counter
 from typing import TYPE_CHECKING
 
 from hybrid.http.answer import CONTINUE
-from hybrid.http.message import Request
+from hybrid.http.message import Header, Request
 from hybrid.http.refusal import ClientGone, problem, usable_id
 from hybrid.http.scope import http_scope
 from hybrid.http.sending import CLIENT_GONE, Progress, Sending
@@ -107,10 +108,12 @@ class Exchange(Sending):
         else:
             self.answer_instead(500, "the application failed; the log has the request id")
 
-    def answer_instead(self, status: int, detail: str, *, close: bool = False) -> None:
+    def answer_instead(
+        self, status: int, detail: str, *, close: bool = False, more: Sequence[Header] = ()
+    ) -> None:
         """Answer in the application's place; nothing of its own answer is out yet."""
         body = problem(status, detail, self.request_id)
-        headers = [(b"content-type", b"application/problem+json")]
+        headers = [(b"content-type", b"application/problem+json"), *more]
         if status == 503:
             headers.append((b"retry-after", b"1"))
         self.closes = close or not self._may_stay_open()

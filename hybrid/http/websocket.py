@@ -19,7 +19,7 @@ from websockets.protocol import State as WireState
 
 from hybrid.http.answer import BadAnswer
 from hybrid.http.exchange import Exchange
-from hybrid.http.handshake import accept_key, upgrade
+from hybrid.http.handshake import SPOKEN, accept_key, upgrade
 from hybrid.http.inbox import Inbox
 from hybrid.http.message import Request
 from hybrid.http.refusal import ClientGone, Refused
@@ -64,7 +64,7 @@ class WebSocketExchange(Exchange):
         try:
             self._accept_key = accept_key(self._wire, self.request)
         except Refused as refusal:
-            self.answer_instead(refusal.status, refusal.detail, close=True)
+            self.answer_instead(refusal.status, refusal.detail, more=SPOKEN)
             return True
         return False
 
@@ -164,7 +164,7 @@ class WebSocketExchange(Exchange):
 
     def _answer_handshake(self, kind: str, message: Message) -> None:
         if kind == "websocket.close":
-            self.answer_instead(403, "the application refused the WebSocket", close=True)
+            self.answer_instead(403, "the application refused the WebSocket")
             return
         if kind != "websocket.accept" or self.progress is not Progress.NOTHING:
             raise BadAnswer(f"{kind!r} has no place before websocket.accept")

@@ -114,9 +114,37 @@ def test_a_refused_or_denied_handshake_is_an_http_answer(run: Any) -> None:
                 with pytest.raises(InvalidStatus) as caught:
                     await connect(f"ws://127.0.0.1:{running.port}/{path}")
                 assert caught.value.response.status_code == status
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "status"),
+    [
+        (b"Version: 13", b"Version: 8", 426),
+        (b"Version: 13", b"Version: 13, 8", 426),
+        (b"Sec-WebSocket-Version: 13\r\n", b"", 400),
+        (b"Version: 13", b"Version: 13\r\nSec-WebSocket-Version: 8", 400),
+        (b"Key: dGhl", b"Key: ", 400),
+        (b"\r\n\r\n", b"\r\nContent-Length: 1\r\n\r\nx", 400),
+        (b"\r\n\r\n", b"\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
+        (b"\r\n\r\n", b"\r\nContent-Length: 0\r\n\r\n", 101),
+    ],
+)
+def test_a_malformed_handshake_is_refused_and_told_the_version(
+    run: Any, old: bytes, new: bytes, status: int
+) -> None:
+    async def main() -> None:
+        async with serving(Routes(echo=Echo())) as running:
             client = await running.connect()
-            client.send(HANDSHAKE.replace(b"Version: 13", b"Version: 8"))
-            assert (await client.read_answer()).status in (400, 426)
+            client.send(HANDSHAKE.replace(old, new))
+            got = await client.read_answer()
+            assert got.status == status
+            if status != 101:
+                assert got.headers["sec-websocket-version"] == "13"
+                assert got.headers["upgrade"] == "websocket"
+                assert got.headers["connection"] == "close"
+                assert await client.is_closed()
 
     run(main())
 
