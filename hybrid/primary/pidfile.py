@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import stat
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from hybrid.errors import ConfigError
+
+_LONGEST = 32  # bytes of a file that are looked at; a pid and its line's end are shorter
 
 
 class PidFile:
@@ -29,7 +33,7 @@ class PidFile:
         try:
             self._fd = _lock(self._path)
             os.ftruncate(self._fd, 0)
-            os.write(self._fd, f"{os.getpid()}\n".encode())
+            os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
         except OSError as ex:
             raise ConfigError(f"cannot write the pid file {self._path}: {ex.strerror}") from ex
         return self
@@ -41,7 +45,8 @@ class PidFile:
         trace: TracebackType | None,
     ) -> None:
         if self._path is not None:
-            self._path.unlink(missing_ok=True)  # before the lock is gone: it is still ours
+            if _is_at(self._path, self._fd):  # somebody may have removed ours, and have another
+                self._path.unlink(missing_ok=True)  # before the lock is gone: it is still ours
             os.close(self._fd)
 
 
@@ -49,27 +54,54 @@ def _lock(path: Path) -> int:
     """Return a descriptor of the file at `path`, locked.
 
     Raises:
-        ConfigError: a running server has it.
+        ConfigError: a running server has it, or it is something else than a pid file.
         OSError: it cannot be opened.
     """
     while True:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        fd = _open(path)
         try:
+            pid = _read_pid(path, fd)
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            pid = os.read(fd, 32).decode(errors="replace").strip() or "?"
             os.close(fd)
             raise ConfigError(
-                f"{path}: process {pid} is running; stop it, or use another file"
+                f"{path}: process {pid or '?'} is running; stop it, or use another file"
             ) from None
+        except BaseException:
+            os.close(fd)
+            raise
         if _is_at(path, fd):
             return fd
         os.close(fd)  # its owner has just left and removed it
 
 
+def _open(path: Path) -> int:
+    # A link may lead to any file of ours, and what is there is about to be overwritten.
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    try:
+        return os.open(path, flags, 0o644)
+    except OSError as ex:
+        if ex.errno == errno.ELOOP and path.is_symlink():
+            raise ConfigError(f"{path} is a symbolic link; name the pid file itself") from ex
+        raise
+
+
+def _read_pid(path: Path, fd: int) -> str:
+    """Return the number in a file, "" if the file is empty.
+
+    Raises:
+        ConfigError: it has other content, and so it is no pid file.
+    """
+    content = os.read(fd, _LONGEST) if stat.S_ISREG(os.fstat(fd).st_mode) else b"no file"
+    pid = content.strip()
+    if content and (not pid.isdigit() or len(content) == _LONGEST):
+        raise ConfigError(f"{path} is no pid file, and it is left alone; name another one")
+    return pid.decode()
+
+
 def _is_at(path: Path, fd: int) -> bool:
     try:
-        return os.path.samestat(path.stat(), os.fstat(fd))
+        return os.path.samestat(path.lstat(), os.fstat(fd))
     except FileNotFoundError:
         return False
 

@@ -170,6 +170,16 @@ def test_help_shows_examples_and_the_signals() -> None:
         assert f"hybrid {command}" in text.split("Signals")[0]
 
 
+def test_a_pid_file_that_is_something_else_is_exit_1_and_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "data"
+    file.write_text("precious")
+    result = run("serve", "--bind", "127.0.0.1:0", "--pid-file", str(file))
+    assert result.returncode == 1
+    assert "is no pid file" in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert file.read_text() == "precious"
+
+
 def test_a_body_over_the_limit_is_413_whether_declared_or_not(serve: Serve) -> None:
     server = serve("--io-workers", "1", "--cpu-pool", "0", "--max-body", "1k")
     assert server.request("POST", "/io/echo", b"x" * 1024)[0] == 200
