@@ -16,6 +16,7 @@ from typing import Any
 
 import orjson
 
+from hybrid.http.refusal import ClientGone
 from hybrid.http.shared import ASGIApp
 
 _TEXT, _BYTES, _JSON = (
@@ -77,14 +78,16 @@ class _Function:
 
 
 async def _read(scope: Any, receive: Any) -> Request:
-    body, more = b"", True
+    pieces, more = [], True
     while more:
         message = await receive()
-        body += message.get("body", b"")
+        if message["type"] == "http.disconnect":  # a part of an upload is not the upload
+            raise ClientGone("the client left before its request was complete")
+        pieces.append(message.get("body", b""))
         more = message.get("more_body", False)
     headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
     query = scope["query_string"].decode("latin-1")
-    return Request(scope["method"], scope["path"], query, headers, body)
+    return Request(scope["method"], scope["path"], query, headers, b"".join(pieces))
 
 
 def _encode(result: Any) -> tuple[bytes, bytes]:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from hybrid.api.function import Request, as_application
+from hybrid.http.refusal import ClientGone
 
 
 def ask(function: Callable[..., Any], *pieces: bytes) -> tuple[dict[str, Any], bytes]:
@@ -91,3 +92,31 @@ def test_a_function_speaks_http_only() -> None:
 def test_what_cannot_be_called_is_refused() -> None:
     with pytest.raises(TypeError, match="neither an application nor a function"):
         as_application(5)  # type: ignore[arg-type]
+
+
+def test_a_cut_upload_never_reaches_the_function() -> None:
+    called: list[Request] = []
+    app = as_application(lambda request: called.append(request))
+    messages = iter(
+        [
+            {"type": "http.request", "body": b"a part", "more_body": True},
+            {"type": "http.disconnect"},
+        ]
+    )
+
+    async def receive() -> dict[str, object]:
+        return next(messages)
+
+    async def send(message: dict[str, object]) -> None:
+        raise AssertionError(f"nothing can be answered: {message}")
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/",
+        "query_string": b"",
+        "headers": [(b"content-length", b"1000")],
+    }
+    with pytest.raises(ClientGone):
+        asyncio.run(app(scope, receive, send))  # type: ignore[arg-type]
+    assert called == []
