@@ -21,6 +21,8 @@ class Window:
 
     def __init__(self, fd: int, info: RegionInfo) -> None:
         self._arena = Arena(fd)
+        # What a job forks may outlive the job, and its argument's block is used again.
+        self._arena.hide_from_children()
         self._region = Region(info.start, info.size, info.live)
         self._lent: list[tuple[int, weakref.ref[Any]]] = []
         self._laid: list[int] = []  # blocks of the answer that is being made

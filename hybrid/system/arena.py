@@ -61,6 +61,15 @@ class Arena:
         self._frombuffer = np.frombuffer
         self._address: int = self._bytes.__array_interface__["data"][0]
 
+    def hide_from_children(self) -> None:
+        """Keep this mapping out of every process that is forked from this one (Linux).
+
+        A child that touches an array in it dies of SIGSEGV. Without this it would
+        go on looking at blocks that are given to the next clients.
+        """
+        if hasattr(mmap, "MADV_DONTFORK"):
+            self._map.madvise(mmap.MADV_DONTFORK)
+
     def lend(self, offset: int, size: int, returned: Callable[[int], object]) -> memoryview:
         """Return a view of a block; `returned(offset)` is called when the last user is gone.
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
 import pickle
+import signal
 
 import numpy as np
 import pytest
@@ -146,3 +148,15 @@ def test_a_deadline_that_is_no_number_is_refused(harness, lane):
         assert await submit(pool, jobs.add, 1, lane=lane, deadline=1.0) == 2
 
     harness.run(test(), 10.0)
+
+
+def test_a_child_that_a_job_forks_cannot_see_arguments(harness):
+    pool = harness.pool(slots=1)
+
+    async def test():
+        status = await submit(pool, jobs.look_from_a_forked_child, np.ones(100_000))
+        assert os.WIFSIGNALED(status)
+        assert os.WTERMSIG(status) in (signal.SIGSEGV, signal.SIGBUS)
+        assert await submit(pool, jobs.add, 1) == 2
+
+    harness.run(test())
