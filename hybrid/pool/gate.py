@@ -61,7 +61,9 @@ class Gate:
             self._retry = None
 
     def _look(self) -> None:
+        assert self._permits is not None
         self._retry = None
+        self._permits.look()
         self._is_patient = False
         self._dispatch()
         self._is_patient = True

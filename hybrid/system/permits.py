@@ -12,6 +12,13 @@ Rule 3: a wake-up is a hint. Who gives a permit back rings the process whose
         job has waited longest; who waits also looks by itself every RETRY.
 Rule 4: a permit may be kept for one turn of the event loop while nobody else
         waits: the client that got an answer often has the next job at once.
+Rule 5: only a worker that answers its bell is waited for. One that has been rung
+        and has not answered when two regular looks have passed is stopped, or its
+        loop is blocked: it is passed over until it does.
+
+Why the answers to the bell, and not the worker's tick: a tick says that the loop ran
+a while ago, and how long a while may be is a matter of taste. Whoever waits for a permit
+has nothing else to do about it than to answer, so an answer is exactly what is awaited.
 """
 
 from __future__ import annotations
@@ -22,7 +29,7 @@ import os
 import struct
 import tempfile
 
-from hybrid.system.scoreboard import Scoreboard
+from hybrid.system.scoreboard import Scoreboard, Wait
 
 RETRY = 0.010  # s between two looks of a process that waits
 
@@ -67,15 +74,20 @@ class Permits:
         self._since = 0.0  # what our row says
         self._free = list(range(table.permits))  # rule 1: not ours; perhaps another's
         self._kept: list[int] = []  # rule 4: ours, and no job of ours has it
+        # Rule 5: whom we last left a permit to, and how its row looked then.
+        self._preferred: tuple[int, Wait] | None = None
+        self._preferred_before: tuple[int, Wait] | None = None  # the same at the last look
+        self._silent: dict[int, Wait] = {}  # rows that did not answer, as they looked then
 
     def fileno(self) -> int:
         """Return the bell: readable when somebody thinks it is our turn."""
         return self._bells[self._row]
 
     def answer_bell(self) -> None:
-        """Make the bell silent again."""
+        """Make the bell silent again, and let the others see that it was heard."""
         with contextlib.suppress(BlockingIOError):
             os.read(self._bells[self._row], 8)
+        self._scoreboard.answers_bell(self._row)
 
     def waits_since(self, since: float) -> None:
         """Publish since when our oldest job waits for a permit; 0.0: none does."""
@@ -89,7 +101,7 @@ class Permits:
         Args:
             since: monotonic seconds, to be compared with the other workers'.
             patient: leave it to a worker whose job is older. The regular look
-                every RETRY is not patient: that worker may be hung.
+                every RETRY is not patient.
         """
         if patient and self._is_older_elsewhere(since):
             self.release()
@@ -107,13 +119,34 @@ class Permits:
         return None
 
     def _is_older_elsewhere(self, since: float) -> bool:
-        oldest = self._scoreboard.oldest_waiting()
-        if oldest is None or oldest == self._row:
+        oldest = self._oldest_elsewhere()
+        if oldest is None:
             return False
-        if self._scoreboard.waiting_since(oldest) >= since:
+        wait = self._scoreboard.wait_of(oldest)
+        if wait[0] >= since:
             return False
         self._ring(oldest)
+        self._preferred = oldest, wait
         return True
+
+    def _oldest_elsewhere(self) -> int | None:
+        """Return the row whose job has waited longest; None: it is ours, or none waits."""
+        oldest = self._scoreboard.oldest_waiting(self._silent)
+        return None if oldest == self._row else oldest
+
+    def look(self) -> None:
+        """Look whether the worker that we leave permits to has answered (rule 5).
+
+        Called every RETRY while a job of ours waits. Why the second look: the bell may
+        have been rung just before the first.
+        """
+        preferred, before = self._preferred, self._preferred_before
+        self._preferred_before = preferred
+        if preferred is None or preferred != before:
+            return
+        row, wait = preferred
+        if self._scoreboard.wait_of(row) == wait:
+            self._silent[row] = wait
 
     def give_back(self, permit: int) -> None:
         """Give a permit back and ring whoever has waited longest."""
@@ -126,8 +159,8 @@ class Permits:
         Returns:
             Whether it was kept: then the caller sees to it that `release` follows.
         """
-        oldest = self._scoreboard.oldest_waiting()
-        if oldest is not None and oldest != self._row:
+        oldest = self._oldest_elsewhere()
+        if oldest is not None:
             self._unlock(permit)
             self._ring(oldest)
             return False
@@ -148,8 +181,8 @@ class Permits:
 
     def ring_next(self) -> None:
         """Ring the worker whose job has waited longest, unless it is ours."""
-        oldest = self._scoreboard.oldest_waiting()
-        if oldest is not None and oldest != self._row:
+        oldest = self._oldest_elsewhere()
+        if oldest is not None:
             self._ring(oldest)
 
     def _ring(self, row: int) -> None:

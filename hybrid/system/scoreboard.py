@@ -18,7 +18,8 @@ from __future__ import annotations
 
 import mmap
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 from hybrid.core.histogram import BUCKETS
 
@@ -72,6 +73,9 @@ COUNTERS = frozenset(
     | {name for name in INTEGERS if name.startswith(("jobs_", "exits_"))}
     | {"queue_wait_total", "run_total", "latency_total"}
 )
+
+Wait = tuple[float, int]  # since when a row waits for a permit, its answers to the bell until now
+_NONE: Mapping[int, Wait] = MappingProxyType({})
 
 _WORDS = len(INTEGERS) + len(FLOATS)
 _HISTOGRAM_AT = {name: _WORDS + i * BUCKETS for i, name in enumerate(HISTOGRAMS)}
@@ -134,10 +138,13 @@ class Scoreboard:
 
     def __init__(self, rows: int) -> None:
         self._tail = _ROW * (rows + 1)
-        self._map = mmap.mmap(-1, self._tail + 8 * rows)  # MAP_SHARED | MAP_ANONYMOUS
+        self._map = mmap.mmap(-1, self._tail + 16 * rows)  # MAP_SHARED | MAP_ANONYMOUS
         view = memoryview(self._map)
         self._rows = [Row(view[i * _ROW : (i + 1) * _ROW]) for i in range(rows + 1)]
         self.departed = self._rows.pop()  # counters of workers that are gone
+        # How often a row has answered its bell: who rings sees whether it is heard.
+        self._answers = view[self._tail : self._tail + 8 * rows].cast("q")
+        self._tail += 8 * rows
         # Since when the oldest job of a row waits for a permit (monotonic s; 0: none
         # does). Every job looks at all of them, so they lie side by side.
         self._waiting = view[self._tail :].cast("d")
@@ -199,19 +206,31 @@ class Scoreboard:
         """Note since when the oldest job of row `index` waits for a permit; 0.0: none does."""
         self._waiting[index] = since
 
-    def waiting_since(self, index: int) -> float:
-        """Return since when the oldest job of row `index` waits for a permit; 0.0: none does."""
-        return self._waiting[index]
+    def answers_bell(self, index: int) -> None:
+        """Note that row `index` has answered its bell. Only the row's writer may."""
+        self._answers[index] += 1
 
-    def oldest_waiting(self) -> int | None:
+    def wait_of(self, index: int) -> Wait:
+        """Return since when row `index` waits, and how often it has answered its bell."""
+        return self._waiting[index], self._answers[index]
+
+    def oldest_waiting(self, ignored: Mapping[int, Wait] = _NONE) -> int | None:
         """Return the row whose job has waited longest for a permit, None if none waits.
 
-        Cost: 0.2 µs if none waits, 0.05 µs per row otherwise.
+        Args:
+            ignored: rows to pass over, each for as long as its `wait_of` is this one.
+
+        Cost: 0.2 µs if none waits; otherwise some 0.6 µs, and 0.05 µs per row up to the last
+        one that waits.
         """
-        if self._map[self._tail :] == self._nobody:
+        waiting = self._map[self._tail :]
+        if waiting == self._nobody:
             return None
+        rows = (len(waiting.rstrip(b"\0")) + 7) // 8  # workers take the first rows; most are free
         oldest, found = 0.0, None
-        for index, since in enumerate(self._waiting):
+        for index, since in enumerate(self._waiting[:rows]):
             if since > 0 and (found is None or since < oldest):
+                if ignored and ignored.get(index) == self.wait_of(index):
+                    continue
                 oldest, found = since, index
         return found

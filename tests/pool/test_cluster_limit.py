@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import signal
+from dataclasses import dataclass
 
 import pytest
 
@@ -16,6 +18,38 @@ from tests.pool import jobs
 from tests.pool.conftest import until
 
 members = pytest.mark.parametrize("lane", ["inline", "thread", "process"])
+
+
+@dataclass
+class Stalled:
+    """A worker that is stopped, or whose loop is blocked."""
+
+    pid: int
+    how: str
+    said: int  # readable when it has got a permit after all
+    _revive: int
+
+    def revive(self) -> None:
+        if self.how == "stopped":
+            os.kill(self.pid, signal.SIGCONT)
+        else:
+            os.write(self._revive, b"!")
+
+    def close(self) -> None:
+        os.close(self.said)
+        os.close(self._revive)
+
+
+class CountingPermits(Permits):
+    """Counts what is taken at once, and what only a regular look gets."""
+
+    at_once = late = 0
+
+    def take(self, since: float, patient: bool = True) -> int | None:
+        permit = super().take(since, patient)
+        self.at_once += permit is not None and patient
+        self.late += permit is not None and not patient
+        return permit
 
 
 class Cluster:
@@ -50,6 +84,38 @@ class Cluster:
         os.read(reader, 1)
         os.close(reader)
         os.close(writer)
+
+    def stalled_worker(self, how: str) -> Stalled:
+        """Fork a worker whose job waits for a permit, and that does not answer its bell."""
+        said, writer = os.pipe()
+        reader, revive = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            signal.alarm(60)
+            try:
+                mine = Permits(self.table, self.scoreboard, 1)
+                mine.waits_since(1.0)
+                os.write(writer, b"!")
+                if how == "blocked":
+                    os.read(reader, 1)
+                permit = None
+                while permit is None:
+                    select.select([mine], [], [])
+                    mine.answer_bell()
+                    permit = mine.take(1.0)
+                mine.waits_since(0.0)
+                os.write(writer, b"!")
+                signal.pause()
+            finally:
+                os._exit(0)
+        self.pids.append(pid)
+        os.read(said, 1)
+        if how == "stopped":
+            os.kill(pid, signal.SIGSTOP)
+            os.waitpid(pid, os.WUNTRACED)
+        os.close(reader)
+        os.close(writer)
+        return Stalled(pid, how, said, revive)
 
     def close(self) -> None:
         for pid in self.pids:
@@ -132,6 +198,27 @@ def test_the_permits_of_a_killed_worker_are_not_lost(harness, late_cluster):
         assert await waiting == 2
 
     harness.run(test())
+
+
+@pytest.mark.parametrize("how", ["stopped", "blocked"])
+def test_jobs_do_not_wait_for_a_worker_that_does_not_answer(harness, late_cluster, how):
+    stalled = late_cluster.stalled_worker(how)
+    permits = CountingPermits(late_cluster.table, late_cluster.scoreboard, 0)
+    pool = harness.pool(slots=1, permits=permits)
+
+    async def run_jobs(n):
+        for _ in range(n):
+            assert await pool.run(as_job(jobs.add), (1,), {}, lane="thread") == 2
+
+    async def run_until_it_has_got_one():
+        while not select.select([stalled.said], [], [], 0)[0]:
+            await run_jobs(1)
+
+    harness.run(run_jobs(50))
+    assert (permits.at_once, permits.late) == (48, 2)
+    stalled.revive()
+    harness.run(run_until_it_has_got_one())
+    stalled.close()
 
 
 def test_a_withdrawn_job_no_longer_asks_for_a_permit(harness, late_cluster):

@@ -117,6 +117,67 @@ def test_the_regular_look_waits_for_nobody(cluster):
     assert other.take(9.0, patient=False) is not None
 
 
+def look_twice(permits):
+    """What a worker does in 20 ms of waiting."""
+    permits.look()
+    permits.look()
+
+
+def test_a_worker_that_does_not_answer_its_bell_is_passed_over(cluster):
+    hung, other = Permits(*cluster, 0), Permits(*cluster, 1)
+    hung.waits_since(5.0)
+
+    assert other.take(9.0) is None
+    other.look()
+    assert other.take(9.0) is None  # it may have been rung just before the look
+    other.look()
+    permit = other.take(9.0)
+    assert permit is not None
+    assert other.keep(permit)
+
+
+def test_every_worker_that_does_not_answer_is_passed_over(cluster):
+    first, second, other = (Permits(*cluster, row) for row in range(3))
+    first.waits_since(5.0)
+    second.waits_since(6.0)
+
+    for _ in range(2):
+        assert other.take(9.0) is None
+        look_twice(other)
+
+    assert other.take(9.0) is not None
+
+
+def test_a_worker_that_answers_its_bell_is_never_passed_over(cluster):
+    busy, other = Permits(*cluster, 0), Permits(*cluster, 1)
+    busy.waits_since(5.0)
+
+    for _ in range(3):
+        assert other.take(9.0) is None
+        busy.answer_bell()
+        look_twice(other)
+
+    assert other.take(9.0) is None
+
+
+@pytest.mark.parametrize("sign", ["its bell is answered", "it waits for another job"])
+def test_a_worker_that_was_passed_over_comes_first_again_at_its_sign_of_life(cluster, sign):
+    hung, other = Permits(*cluster, 0), Permits(*cluster, 1)
+    hung.waits_since(5.0)
+    assert other.take(9.0) is None
+    look_twice(other)
+    kept = other.take(9.0)
+    assert kept is not None
+
+    if sign == "its bell is answered":
+        hung.answer_bell()
+    else:
+        hung.waits_since(6.0)
+
+    assert other.take(9.0) is None
+    assert not other.keep(kept)
+
+
 def test_giving_back_rings_whoever_has_waited_longest(cluster):
     giver, second, first = (Permits(*cluster, row) for row in range(3))
     permit = giver.take(1.0)

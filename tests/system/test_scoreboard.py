@@ -35,3 +35,6 @@ def test_the_oldest_waiting_row_is_found() -> None:
     board.waits_since(2, 7.0)
     board.waits_since(1, 9.0)
     assert board.oldest_waiting() == 2
+    board.waits_since(3, 5.0)
+    assert board.oldest_waiting() == 3
+    assert board.oldest_waiting({3: board.wait_of(3)}) == 2
