@@ -121,7 +121,7 @@ class Supervisor:
             times += [
                 slot.start_at
                 for number, slot in self.slots.items()
-                if number <= self.target and not self._serving(number)
+                if number <= self.target and self._waits_for_its_time(number)
             ]
             if self._deaths >= self._policy.intensity:
                 times.append(self._last_ready + self._policy.period)
@@ -183,7 +183,9 @@ class Supervisor:
         self, worker_id: int, leaving: Leaving, text: str, actions: list[e.Action]
     ) -> None:
         worker = self.workers[worker_id]
-        if worker.leaving is None and worker.state is not State.DRAINING and not self.stopping:
+        is_new = worker.leaving in (None, Leaving.RELOAD)
+        if is_new and worker.state is not State.DRAINING and not self.stopping:
+            worker.stay()  # a reload may be aborted, and its reason goes with it; this one remains
             worker.leave(leaving, text)
             actions.append(e.Log("info", f"{worker} will be replaced: {worker.reason}"))
 
@@ -332,14 +334,12 @@ class Supervisor:
 
     def _replace(self, now: float, actions: list[e.Action]) -> None:
         """Start the next replacement, when there is one to start and room for it."""
-        for worker in sorted(self.workers.values(), key=lambda w: w.slot):
-            surge = len(self.workers) - self.target
-            if surge >= self._surge:
+        for number in range(1, self.target + 1):
+            if len(self.workers) - self.target >= self._surge:
                 return
-            slot = self.slots[worker.slot]
-            wanted = worker.leaving and worker.state is State.READY and worker.slot <= self.target
-            if wanted and len(self._serving(worker.slot)) == 1 and now >= slot.start_at:
-                self._start(worker.slot, now, actions)
+            is_due = now >= self.slots[number].start_at
+            if is_due and self._shall_be_replaced(self._serving(number)):
+                self._start(number, now, actions)
 
     def _remove_surplus(self, now: float, actions: list[e.Action]) -> None:
         for worker in list(self.workers.values()):
@@ -384,6 +384,19 @@ class Supervisor:
         self.stopping = self._quick = True
         self._exit_code = code
         actions += [e.KillWorker(worker_id) for worker_id in self.workers]
+
+    def _waits_for_its_time(self, number: int) -> bool:
+        """Return whether only time is in the way of a worker to be started there."""
+        serving = self._serving(number)
+        has_room = len(self.workers) - self.target < self._surge
+        return not serving or (has_room and self._shall_be_replaced(serving))
+
+    @staticmethod
+    def _shall_be_replaced(serving: list[Worker]) -> bool:
+        """Return whether the workers that serve in a slot are one, and it is to leave."""
+        return (
+            len(serving) == 1 and serving[0].state is State.READY and serving[0].leaving is not None
+        )
 
     def _in_slot(self, number: int) -> list[Worker]:
         return [w for w in self.workers.values() if w.slot == number]

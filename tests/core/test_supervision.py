@@ -257,6 +257,49 @@ def test_a_worker_that_wants_to_leave_gets_its_replacement_first() -> None:
     assert (start.slot, drain.worker) == (2, workers[1])
 
 
+def test_a_replacement_that_died_is_tried_again_when_its_time_has_come() -> None:
+    story = Story(2)
+    workers = story.boot()
+    (start,) = of(
+        e.StartWorker, story.tell(e.WorkerWantsToLeave(workers[1], Leaving.RECYCLE, "max requests"))
+    )
+    story.tell(e.WorkerExited(start.worker, "exit code 3"))
+
+    timer = story.supervisor.next_timer()
+
+    assert timer is not None
+    assert timer > story.now
+    (again,) = of(e.StartWorker, story.tell(e.Tick(), after=timer - story.now))
+    assert again.slot == 2
+
+
+def test_a_replacement_that_waits_for_room_sets_no_timer() -> None:
+    story = Story(2)
+    workers = story.boot()
+
+    starts = [
+        of(e.StartWorker, story.tell(e.WorkerWantsToLeave(w, Leaving.RECYCLE, "age")))
+        for w in workers
+    ]
+
+    assert [len(each) for each in starts] == [1, 0]
+    assert story.supervisor.next_timer() is None
+
+
+def test_a_wish_to_leave_during_a_reload_outlives_the_reload() -> None:
+    story = Story(1)
+    (worker,) = story.boot()
+    (new,) = of(e.StartWorker, story.tell(e.ReloadAsked()))
+    story.tell(e.WorkerWantsToLeave(worker, Leaving.RECYCLE, "max requests"))
+
+    story.tell(e.WorkerExited(new.worker, "exit code 3"))
+
+    timer = story.supervisor.next_timer()
+    assert timer is not None
+    (start,) = of(e.StartWorker, story.tell(e.Tick(), after=timer - story.now))
+    assert (start.slot, start.generation) == (1, 1)
+
+
 def test_one_wish_that_arrives_twice_is_not_a_second_one() -> None:
     story = Story(2)
     story.boot()
