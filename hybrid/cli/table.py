@@ -79,6 +79,8 @@ def heading(status: Status) -> str:
     memory = sum(size for size in sizes if size) / 1e6
     permits = status.get("permits")
     jobs = f"{permits['in_use']} of {permits['limit']} permits in use" if permits else "no limit"
+    if permits and permits["abandoned"]:
+        jobs += f" ({permits['abandoned']} of them by abandoned jobs)"
     return (
         f"hybrid {primary['version']} (pid {primary['pid']}) on {status['address']}: "
         f"{primary['phase']}, generation {primary['generation']}, "
@@ -111,12 +113,16 @@ def cells_of(worker: Status, before: Status | None, seconds: float) -> list[str]
         _milliseconds(quantile(counts, 0.5)),
         _milliseconds(quantile(counts, 0.99)),
         f"{worker['loop_lag_ms']:.1f}",
-        f"{pool['busy']}/{pool['slots']}",
+        f"{pool['busy']}/{pool['slots']}{_abandoned(pool['abandoned'])}",
         str(pool["queued"]),
         _megabytes(worker.get("rss_bytes")),
         _megabytes(worker.get("pss_bytes")),
         _megabytes(pool.get("pss_bytes")),
     ]
+
+
+def _abandoned(jobs: int) -> str:
+    return f" ({jobs} abandoned)" if jobs else ""
 
 
 def duration(seconds: float) -> str:

@@ -16,13 +16,14 @@ Rule 4: a call is answered exactly once, by `_answer`; afterwards whatever
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from time import monotonic
 from typing import Any
 
 from hybrid.core.admission import AdmissionQueue, ServiceRate
 from hybrid.core.ticket import JobEvent, JobState, Outcome
 from hybrid.errors import JobCancelled, JobTimeout, PoolBroken
+from hybrid.pool.abandoned import AbandonedWork
 from hybrid.pool.call import Call
 from hybrid.pool.gate import Gate
 from hybrid.pool.job import LANES, LaneName
@@ -37,7 +38,6 @@ KINDS = 2 * len(LANES)
 FIRST_KIND: dict[LaneName, int] = {name: 2 * index for index, name in enumerate(LANES)}
 _ALL = tuple(range(KINDS))
 _ALL_BUT_PROCESS = _ALL[: FIRST_KIND["process"]]  # the one lane that may have no member
-_LOST_SHARE = 0.5  # of the slots: more abandoned thread jobs, and the worker should go
 
 
 def line_of(lane: LaneName, needs_permit: bool, low: bool) -> int:
@@ -55,6 +55,7 @@ class Dispatcher:
         loop: asyncio.AbstractEventLoop,
         permits: Permits | None,
         observer: PoolObserver,
+        grace: float,
     ) -> None:
         """Make a dispatcher without lanes.
 
@@ -63,7 +64,8 @@ class Dispatcher:
             places: calls in line; 0: no limit.
             loop: the worker's.
             permits: of the cluster; None: no limit there.
-            observer: is told when too many slots are lost.
+            observer: is told when abandoned work is in the way of other jobs.
+            grace: seconds that abandoned work may go on.
         """
         self.slots = slots
         self.lanes: dict[LaneName, Lane] = {}  # filled by the pool before the first call
@@ -73,8 +75,8 @@ class Dispatcher:
         self.rate = ServiceRate(slots)
         self.counters = Counters()
         self.idle_callback: Callable[[], None] | None = None  # called when nobody waits any more
-        self._observer = observer
-        self._has_asked = False  # ... for this worker to be replaced
+        self._slot_missed_at = 0.0  # when a job last gave up waiting for a slot
+        self._abandoned_work = AbandonedWork(self, loop, grace, observer)
         self._gate = Gate(permits, loop, self.dispatch)
 
     @property
@@ -105,8 +107,20 @@ class Dispatcher:
         self.queue.enter(call)
         self.dispatch()
 
+    @property
+    def abandoned_permits(self) -> int:
+        """Permits that abandoned calls hold."""
+        if not self.abandoned:
+            return 0
+        return sum(c.permit >= 0 and c.state is JobState.ABANDONED for c in self.running)
+
+    def leave(self) -> None:
+        """Let nobody wait for abandoned work any more: this worker drains."""
+        self._abandoned_work.leave()
+
     def close(self) -> None:
         """Let the permits alone from now on."""
+        self._abandoned_work.close()
         self._gate.close()
 
     def dispatch(self) -> None:
@@ -194,6 +208,7 @@ class Dispatcher:
             self._answer(call, Outcome.TIMEOUT if late else outcome, value)
         else:
             self.abandoned -= 1
+            self._abandoned_work.remove(call)
         self._release(call)
         self.dispatch()
         self._check_idle()
@@ -252,6 +267,7 @@ class Dispatcher:
         """Answer `call` without its result: deadline, cancellation, client gone."""
         reason = JobCancelled(f"job {call.job.name} was withdrawn: nobody waits for it any more")
         if call.state is JobState.WAITING:
+            self._note_what_is_missed(call)
             self._leave(call)
             self._answer(call, outcome, reason)
             self._check_idle()
@@ -260,17 +276,33 @@ class Dispatcher:
             self.abandoned += 1
             self._answer(call, outcome, reason)
             self.lanes[call.lane].abandon(call)
-            self._count_lost_threads()
+            if call.lane == "thread":  # the other lanes end it by themselves
+                self._abandoned_work.add(call)
             self._check_idle()
 
-    def _count_lost_threads(self) -> None:
-        """Ask for a new worker when abandoned thread jobs hold too many slots."""
-        lost = sum(c.lane == "thread" and c.state is JobState.ABANDONED for c in self.running)
-        if lost > self.slots * _LOST_SHARE and not self._has_asked:
-            self._has_asked = True
-            self._observer.wants_replacement(
-                f"{lost} of {self.slots} slots are held by thread jobs that nobody waits for"
-            )
+    # -- what abandoned work is in the way of --------------------------------------
+
+    def _note_what_is_missed(self, call: Call) -> None:
+        """Note that `call` has waited in vain, and for what."""
+        if len(self.running) >= self.slots:
+            self._slot_missed_at = monotonic()
+        elif call.line >> 1 & 1 and call.line >> 1 in self._startable():
+            self._gate.note_missed_permit()
+
+    def misses_slot(self, before: float, after: float) -> bool:
+        """Return whether a job waits for a slot since `before`, or gave up later than `after`."""
+        is_waiting = len(self.running) >= self.slots and 0 < self.oldest <= before
+        return is_waiting or self._slot_missed_at > after
+
+    def misses_permit(self, before: float, after: float) -> bool:
+        """Return the same for a permit, in the whole cluster."""
+        return self._gate.is_permit_missed(before, after)
+
+    def give_back_permits(self, calls: Iterable[Call]) -> None:
+        """Give back what permits `calls` hold; their work goes on."""
+        for call in calls:
+            self._give_back_permit(call)
+        self.dispatch()
 
     def _leave(self, call: Call) -> None:
         """Take a waiting call out of the line; it never runs."""

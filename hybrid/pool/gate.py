@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from time import monotonic
 
 from hybrid.system.permits import RETRY, Permits
 
@@ -59,6 +60,15 @@ class Gate:
         elif not since and self._retry is not None:
             self._retry.cancel()
             self._retry = None
+
+    def note_missed_permit(self) -> None:
+        """Note that a job of ours has given up waiting for a permit."""
+        if self._permits is not None:
+            self._permits.note_missed(monotonic())
+
+    def is_permit_missed(self, before: float, after: float) -> bool:
+        """Return what `Permits.is_missed` says; False without permits."""
+        return self._permits is not None and self._permits.is_missed(before, after)
 
     def _look(self) -> None:
         assert self._permits is not None

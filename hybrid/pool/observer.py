@@ -20,8 +20,12 @@ class PoolObserver(Protocol):
     def warned(self, text: str) -> None:
         """Something the application's author should change."""
 
-    def wants_replacement(self, reason: str) -> None:
-        """This worker should be replaced, the new one ready first."""
+    def wants_replacement(self, reason: str) -> bool:
+        """This worker should be replaced, the new one ready first.
+
+        Returns:
+            Whether that is on its way; if not, ask again later.
+        """
 
 
 class LoggingObserver:
@@ -38,6 +42,7 @@ class LoggingObserver:
         """Log the advice."""
         logger.warning("%s", text)
 
-    def wants_replacement(self, reason: str) -> None:
-        """Log it; nobody here can replace a worker."""
+    def wants_replacement(self, reason: str) -> bool:
+        """Log it; here is no primary that could replace the worker."""
         logger.warning("this worker should be replaced: %s", reason)
+        return True

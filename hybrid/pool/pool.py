@@ -68,7 +68,9 @@ class Pool:
         self._settings = settings
         self._observer: PoolObserver = observer or LoggingObserver()
         self._is_closed = False
-        self._dispatcher = Dispatcher(self.slots, settings.queue, loop, permits, self._observer)
+        self._dispatcher = Dispatcher(
+            self.slots, settings.queue, loop, permits, self._observer, settings.kill_grace
+        )
         self._alarm = Alarm(loop, partial(self._dispatcher.withdraw, outcome=Outcome.TIMEOUT))
         self._arrays = ArrayHouse(resources if settings.slots else None, loop)
         self._preparation = Preparation(self._prepare)
@@ -241,6 +243,7 @@ class Pool:
             busy=len(dispatcher.running),
             queued=len(dispatcher.queue),
             abandoned=dispatcher.abandoned,
+            abandoned_permits=dispatcher.abandoned_permits,
             processes=self._processes.ready_processes if self._processes is not None else 0,
             threads=self._threads.size,
             oldest_wait=monotonic() - oldest if oldest else 0.0,
@@ -251,6 +254,13 @@ class Pool:
             run_total=counters.run_total,
             **{outcome.value: count for outcome, count in counters.outcomes.items()},
         )
+
+    def leave(self) -> None:
+        """Give back the permits of abandoned work, now and later: this worker drains.
+
+        Jobs are taken and run as before, until `close`.
+        """
+        self._dispatcher.leave()
 
     async def close(self, grace: float = 0.0) -> None:
         """Take no more jobs, let those that are here finish, end the members.

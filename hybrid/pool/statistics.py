@@ -15,6 +15,7 @@ class PoolStatistics:
     busy: int  # slots taken, abandoned jobs included
     queued: int  # jobs in line
     abandoned: int  # jobs that were answered without result and still hold a slot
+    abandoned_permits: int  # permits of the cluster that those hold
     processes: int  # pool processes that are ready
     threads: int  # pool threads
     oldest_wait: float  # s the oldest job in line has waited

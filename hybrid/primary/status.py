@@ -30,7 +30,11 @@ def cluster_status(
         "workers_most": supervisor.most,
     }
     if permits is not None:
-        status["permits"] = {"limit": permits.permits, "in_use": permits.in_use()}
+        status["permits"] = {
+            "limit": permits.permits,
+            "in_use": permits.in_use(),
+            "abandoned": sum(w["pool"]["abandoned_permits"] for w in status["workers"]),
+        }
     by_pid = {handle.pid: handle for handle in children.workers.values()}
     for row in status["workers"]:
         handle = by_pid.get(row["pid"])

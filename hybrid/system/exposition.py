@@ -93,14 +93,15 @@ def _jobs(rows: Rows, totals: Mapping[str, float]) -> Iterable[str]:
     yield _metric("hybrid_cpu_queue_depth", "gauge", "Jobs that wait.", [({}, queued)])
     busy = sum(row["pool_busy"] for row in rows)
     idle = sum(row["pool_slots"] for row in rows) - busy
+    poisoned = sum(row["pool_abandoned"] for row in rows)
     yield _metric(
         "hybrid_cpu_slots",
         "gauge",
         "Pool slots by state; poisoned: its job was given up and has not ended.",
         [
-            ({"state": "busy"}, busy),
+            ({"state": "busy"}, busy - poisoned),
             ({"state": "idle"}, idle),
-            ({"state": "poisoned"}, sum(row["pool_abandoned"] for row in rows)),
+            ({"state": "poisoned"}, poisoned),
         ],
     )
     yield _metric(

@@ -185,6 +185,23 @@ class Permits:
         if oldest is not None:
             self._ring(oldest)
 
+    def note_missed(self, now: float) -> None:
+        """Note for everybody that a job of ours has given up waiting for a permit."""
+        self._scoreboard.row(self._row).set("permit_missed_at", now)
+
+    def is_missed(self, before: float, after: float) -> bool:
+        """Return whether jobs of any worker miss a permit.
+
+        That is: none is free, and a job waits for one since `before`, or has given up
+        waiting later than `after` (monotonic s). Some 2 µs per permit and row.
+        """
+        board = self._scoreboard
+        oldest = board.oldest_waiting()
+        is_waiting = oldest is not None and board.wait_of(oldest)[0] <= before
+        if not is_waiting and all(row.get("permit_missed_at") <= after for row in board.rows()):
+            return False
+        return not self._kept and all(_is_taken(self._fd, permit) for permit in self._free)
+
     def _ring(self, row: int) -> None:
         with contextlib.suppress(BlockingIOError):
             os.write(self._bells[row], _ONE)

@@ -41,7 +41,8 @@ INTEGERS = (
     "pool_slots",
     "pool_busy",
     "pool_queued",
-    "pool_abandoned",
+    "pool_abandoned",  # of the busy ones
+    "pool_abandoned_permits",
     "pool_processes",
     "jobs_ok",
     "jobs_error",
@@ -67,6 +68,7 @@ FLOATS = (  # seconds; the *_at are monotonic
     "latency_total",
     "queue_wait_total",
     "run_total",
+    "permit_missed_at",  # when a job last gave up waiting for a permit
 )
 COUNTERS = frozenset(
     {"requests", "accepted", "responses_4xx", "responses_5xx", "loop_ticks", "lag_total"}

@@ -63,6 +63,7 @@ def _worker(row: Row, now: float) -> dict[str, Any]:
             "busy": int(values["pool_busy"]),
             "queued": int(values["pool_queued"]),
             "abandoned": int(values["pool_abandoned"]),
+            "abandoned_permits": int(values["pool_abandoned_permits"]),
             "processes": int(values["pool_processes"]),
             "jobs": {name: int(values[f"jobs_{name}"]) for name in OUTCOMES},
         },

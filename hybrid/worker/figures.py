@@ -26,6 +26,7 @@ def publish(row: Row, server: HttpServer | None, pool: Pool | None) -> None:
         row.set("pool_busy", jobs.busy)
         row.set("pool_queued", jobs.queued)
         row.set("pool_abandoned", jobs.abandoned)
+        row.set("pool_abandoned_permits", jobs.abandoned_permits)
         row.set("pool_processes", jobs.processes)
         row.set("queue_wait_total", jobs.queue_wait_total)
         row.set("run_total", jobs.run_total)

@@ -18,6 +18,7 @@ import logging
 import os
 import signal
 import socket
+import time
 import traceback
 from collections.abc import Callable, Coroutine
 from ssl import SSLContext
@@ -30,6 +31,7 @@ from hybrid.config import AppConfig
 from hybrid.core import messages as m
 from hybrid.core.leaving import Leaving
 from hybrid.core.lifecycle import State
+from hybrid.core.restart import YOUNG
 from hybrid.core.scheduling import Policy
 from hybrid.core.supervision import EXIT_APP_LOAD, EXIT_NEVER_READY
 from hybrid.errors import AppLoadError, HookFailed
@@ -87,14 +89,24 @@ def live(context: WorkerContext, life: Callable[[Worker], Coroutine[Any, Any, in
         loop.close()
 
 
-class _Observer(LoggingObserver):
-    """The pool's word to the primary: a slot that will never be free again."""
+class WorkerObserver(LoggingObserver):
+    """The pool's word to the primary: abandoned work of this worker is in the way."""
 
-    def __init__(self, link: PrimaryLink) -> None:
-        self.link = link
+    def __init__(
+        self, send: Callable[[m.Message], None], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._send, self._clock = send, clock
+        self._born = clock()
 
-    def wants_replacement(self, reason: str) -> None:
-        self.link.send(m.Leave(Leaving.RECYCLE, reason))
+    def wants_replacement(self, reason: str) -> bool:
+        """Ask for it, unless this worker is young.
+
+        Why: clients that send hopeless jobs on and on must not make the primary fork on and on.
+        """
+        if self._clock() - self._born < YOUNG:
+            return False
+        self._send(m.Leave(Leaving.RECYCLE, reason))
+        return True
 
 
 class Worker:
@@ -180,7 +192,7 @@ class Worker:
             permits=self._permits(),
             hatchery=self.link,
             resources=context.resources,
-            observer=_Observer(self.link),
+            observer=WorkerObserver(self.link.send),
         )
         set_current_pool(self._pool)
         await self._pool.warm()
@@ -269,6 +281,7 @@ class Worker:
         self._enter(State.DRAINING)
         self._view.is_draining = True
         self._row.set("leaving", 1)
+        pool.leave()
         server.stop_accepting()
         if self.context.config.scheduling == Policy.REUSEPORT.value:
             server.accept_remaining(self.context.listeners)  # nobody else looks there

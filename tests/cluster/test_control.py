@@ -88,11 +88,22 @@ def test_a_permit_in_use_is_seen(controlled: Serve, hybrid: Run) -> None:
     job = server.in_background("GET", "/cpu/sleep?ms=3000&permit=1")  # a status takes its time
     wait_until(
         lambda: (
-            json.loads(hybrid("status", "--json").stdout)["permits"] == {"limit": 2, "in_use": 1}
+            json.loads(hybrid("status", "--json").stdout)["permits"]
+            == {"limit": 2, "in_use": 1, "abandoned": 0}
         ),
         what="one permit is taken",
     )
     job.join()
+
+
+def test_an_abandoned_job_is_seen(controlled: Serve, hybrid: Run) -> None:
+    server = controlled("--io-workers", "1", "--cpu-pool", "2", "--cpu-limit", "2")
+
+    assert server.get("/cpu/sleep?ms=20000&permit=1&lane=thread&deadline=0.1")[0] == 504
+
+    shown = wait_until(lambda: (t := hybrid("status").stdout).count("abandoned") == 2 and t)
+    assert "1/2 (1 abandoned)" in shown
+    assert "1 of 2 permits in use (1 of them by abandoned jobs)" in shown
 
 
 def test_the_socket_is_private_and_gone_afterwards(controlled: Serve, tmp_path: Path) -> None:

@@ -36,6 +36,15 @@ def pure(seconds):
     while time.monotonic() < end:
         pass
 
+@hybrid.job(releases_gil=True)
+def endless():
+    while True:
+        time.sleep(0.01)
+
+@hybrid.job(releases_gil=True)
+def quick():
+    return 1
+
 @hybrid.job
 def leave():
     os._exit(3)
@@ -59,7 +68,8 @@ class Run:
             resp.media = await hybrid.broadcast(job, deadline=20.0)
         else:
             seconds = [0.5] if name == "pure" else []
-            resp.media = await hybrid.submit(job, *seconds, lane=lane)
+            deadline = req.get_param_as_float("deadline")
+            resp.media = await hybrid.submit(job, *seconds, lane=lane, deadline=deadline)
 
 app = falcon.asgi.App()
 hybrid.install(app)
@@ -128,3 +138,13 @@ def test_a_job_that_ends_its_process_costs_only_itself(own: Serve, end: str) -> 
     after = {pid for pid, _, _ in ask(server, "all=1")}
     assert worker in after
     assert len(before & after) == 2  # the worker and the other process are untouched
+
+
+def test_endless_thread_jobs_do_not_stop_the_jobs_of_the_cluster(own: Serve) -> None:
+    server = own("--io-workers", "2", "--cpu-limit", "2", "--cpu-kill-grace", "0.1")
+    assert [server.get("/endless?deadline=0.1")[0] for _ in range(2)] == [504, 504]
+
+    wait_until(lambda: server.get("/quick?deadline=1")[0] == 200, what="a job runs again")
+
+    server.wait_for_log(r"WARNING .* thread job endless goes on")
+    server.wait_for_log(r"will be replaced: .* held by abandoned jobs \(endless\)")

@@ -79,8 +79,9 @@ class Recorder:
     def warned(self, text: str) -> None:
         self.warnings.append(text)
 
-    def wants_replacement(self, reason: str) -> None:
+    def wants_replacement(self, reason: str) -> bool:
         self.replacements.append(reason)
+        return True
 
     def count(self, event: str) -> int:
         return sum(name == event for name, _ in self.events)

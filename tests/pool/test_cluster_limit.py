@@ -6,6 +6,7 @@ import asyncio
 import os
 import select
 import signal
+import time
 from dataclasses import dataclass
 
 import pytest
@@ -234,6 +235,81 @@ def test_a_withdrawn_job_no_longer_asks_for_a_permit(harness, late_cluster):
         assert late_cluster.scoreboard.oldest_waiting() is None
 
     harness.run(test())
+
+
+@pytest.fixture
+def starving(harness, late_cluster, tmp_path):
+    """A pool whose abandoned jobs hold both permits of the cluster."""
+    permits = late_cluster.permits()
+    pool = harness.pool(slots=4, permits=permits)
+    job, go = as_job(jobs.wait_for), tmp_path / "go"
+
+    async def abandon():
+        for _ in range(2):
+            with pytest.raises(JobTimeout, match="running"):
+                await pool.run(job, (str(go),), {}, lane="thread", deadline=0.02)
+        assert pool.statistics().abandoned_permits == 2
+
+    harness.run(abandon())
+    yield pool
+    go.touch()
+    harness.run(until(lambda: pool.statistics().busy == 0))
+    assert len(permits._free) == 2
+
+
+@pytest.mark.parametrize("how", ["waits", "has given up"])
+def test_a_job_anywhere_that_misses_a_permit_of_abandoned_work_gets_the_worker_replaced(
+    harness, late_cluster, starving, how
+):
+    other = Permits(late_cluster.table, late_cluster.scoreboard, 1)
+    late_cluster.scoreboard.claim(1, 1, 0.0)
+    late_cluster.scoreboard.claim(2, 1, 0.0)
+    if how == "waits":
+        other.waits_since(time.monotonic())
+    else:
+        harness.run(until(lambda: harness.recorder.warnings))
+        other.note_missed(time.monotonic())
+
+    harness.run(until(lambda: harness.recorder.replacements))
+
+    (reason,) = harness.recorder.replacements
+    assert "2 of 4 slots and 2 permits of the cluster" in reason
+    other.waits_since(0.0)
+
+
+def test_nobody_is_replaced_while_a_permit_is_free(harness, late_cluster):
+    permits, other = (Permits(late_cluster.table, late_cluster.scoreboard, row) for row in (0, 1))
+    held = permits.take(1.0)
+    other.waits_since(1.0)  # and is stopped: it does not take the second one
+
+    assert not permits.is_missed(before=2.0, after=2.0)
+    late_cluster.other_worker(1)
+    assert permits.is_missed(before=2.0, after=2.0)
+    permits.give_back(held)
+
+
+def test_a_worker_that_drains_gives_the_permits_of_abandoned_work_back(harness, starving):
+    async def test():
+        behind = asyncio.ensure_future(starving.run(as_job(jobs.add), (1,), {}, lane="thread"))
+        await until(lambda: starving.statistics().queued == 1)
+        await until(lambda: harness.recorder.warnings)
+        assert not behind.done()
+        starving.leave()
+        assert await behind == 2
+
+    harness.run(test())
+    statistics = starving.statistics()
+    assert (statistics.abandoned, statistics.abandoned_permits) == (2, 0)
+
+
+def test_permits_of_abandoned_work_come_back_also_when_no_replacement_comes(
+    harness, starving, monkeypatch
+):
+    monkeypatch.setattr("hybrid.pool.abandoned.PATIENCE", 0.0)
+
+    assert harness.run(starving.run(as_job(jobs.add), (1,), {}, lane="thread")) == 2
+    assert starving.statistics().abandoned == 2  # they have not ended meanwhile
+    assert len(harness.recorder.replacements) == 1
 
 
 def test_a_killed_job_gives_its_permit_back(harness, late_cluster):

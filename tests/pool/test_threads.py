@@ -41,18 +41,95 @@ def test_an_abandoned_job_keeps_its_slot_until_it_really_ends(harness, tmp_path)
     assert pool.statistics().killed == 0
 
 
-def test_too_many_abandoned_jobs_ask_for_a_new_worker_once(harness, tmp_path):
+async def abandon(pool, go, calls=1):
+    """Let so many jobs go on, until `go` exists, though their deadline has passed."""
+    late = [submit(pool, jobs.wait_for, str(go), deadline=0.02) for _ in range(calls)]
+    answers = await asyncio.gather(*late, return_exceptions=True)
+    assert {type(answer) for answer in answers} == {JobTimeout}
+
+
+def test_abandoned_work_that_goes_on_is_named_once_with_its_cost(harness, tmp_path):
     pool, go = harness.pool(slots=2), tmp_path / "go"
 
     async def test():
-        calls = [submit(pool, jobs.wait_for, str(go), deadline=0.05) for _ in range(2)]
-        await asyncio.gather(*calls, return_exceptions=True)
+        await abandon(pool, go)
+        await until(lambda: harness.recorder.warnings)
+        assert "wait_for" in harness.recorder.warnings[0]
+        assert "1 of 2 slots until they end" in harness.recorder.warnings[0]
+        await abandon(pool, go)
+        behind = submit(pool, jobs.add, 1)
+        await until(lambda: harness.recorder.replacements)  # so the second was seen, too
+        go.touch()
+        await behind
+
+    harness.run(test())
+    assert len(harness.recorder.warnings) == 1
+
+
+def test_abandoned_work_in_nobodys_way_asks_for_nothing(harness, tmp_path):
+    pool, go = harness.pool(slots=3), tmp_path / "go"
+
+    async def test():
+        await abandon(pool, go, calls=2)
+        await until(lambda: harness.recorder.warnings)
+        for _ in range(100):
+            assert await submit(pool, jobs.add, 1) == 2
         go.touch()
         await until(lambda: pool.statistics().busy == 0)
 
     harness.run(test())
-    assert len(harness.recorder.replacements) == 1
-    assert "2 of 2 slots" in harness.recorder.replacements[0]
+    assert harness.recorder.replacements == []
+
+
+def test_a_job_that_waits_for_abandoned_work_gets_the_worker_replaced_once(harness, tmp_path):
+    pool, go = harness.pool(slots=2), tmp_path / "go"
+
+    async def test():
+        await abandon(pool, go, calls=2)
+        behind = [submit(pool, jobs.add, 1) for _ in range(2)]
+        await until(lambda: harness.recorder.replacements)
+        go.touch()
+        await asyncio.gather(*behind)
+
+    harness.run(test())
+    (reason,) = harness.recorder.replacements
+    assert "2 of 2 slots are held by abandoned jobs (wait_for)" in reason
+
+
+def test_jobs_that_give_up_waiting_for_abandoned_work_count_as_well(harness, tmp_path):
+    # None of them waits as long as the grace.
+    pool, go = harness.pool(slots=1, kill_grace=0.2), tmp_path / "go"
+
+    async def test():
+        await abandon(pool, go)
+        while not harness.recorder.replacements:
+            with pytest.raises(JobTimeout, match="waiting in the queue"):
+                await submit(pool, jobs.add, 1, deadline=0.02)
+        go.touch()
+        await until(lambda: pool.statistics().busy == 0)
+
+    harness.run(test())
+
+
+def test_a_wish_that_is_not_granted_is_made_again(harness, tmp_path, monkeypatch):
+    pool, go = harness.pool(slots=1), tmp_path / "go"
+    answers = [True, False, False]
+
+    def wants_replacement(reason):
+        harness.recorder.replacements.append(reason)
+        return answers.pop()
+
+    monkeypatch.setattr(harness.recorder, "wants_replacement", wants_replacement)
+
+    async def test():
+        await abandon(pool, go)
+        behind = submit(pool, jobs.add, 1)
+        await until(lambda: not answers)
+        go.touch()
+        await behind
+
+    harness.run(test())
+    assert len(harness.recorder.replacements) == 3
 
 
 def test_no_array_is_copied(harness):
