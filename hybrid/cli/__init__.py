@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 
 import click
 
 from hybrid import __version__
 from hybrid.cli.lazy import LazyGroup
+from hybrid.system.streams import give_up_stdout, open_standard_streams
 
 _HELP = """A process cluster with a compute pool in each worker, for Falcon and numpy.
 
@@ -39,6 +41,9 @@ ready, 4 the application cannot be imported.
 """
 
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # a disk, a terminal that is gone
+
+
 @click.group(
     cls=LazyGroup,
     commands_in={
@@ -66,4 +71,11 @@ def main() -> None:
     """Run the command line; the entry point of the package."""
     if sys.platform == "win32":
         sys.exit("hybrid needs fork and Unix sockets: on Windows run it inside WSL 2")
-    cli(prog_name="hybrid")
+    open_standard_streams()
+    try:
+        cli(prog_name="hybrid")
+    except OSError as ex:  # click itself sees to a reader that is gone
+        if ex.errno not in _FULL:
+            raise
+        give_up_stdout()
+        sys.exit(f"Error: the output cannot be written: {ex.strerror}")

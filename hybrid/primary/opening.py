@@ -20,6 +20,7 @@ from hybrid.system.cpu_budget import cpu_budget
 from hybrid.system.listeners import Listener, close_all, open_listeners
 from hybrid.system.permits import PermitTable
 from hybrid.system.scoreboard import Scoreboard
+from hybrid.system.streams import open_standard_streams
 
 SCRIPT_ROWS = 256  # most workers of a script at once; 2 kB each, touched on use
 
@@ -74,6 +75,7 @@ def open_cluster(config: Config, rows: int, began: float | None = None) -> Opene
     """
     began = time.monotonic() if began is None else began
     policy = Policy(config.scheduling)
+    open_standard_streams()
     listeners = open_listeners(config.bind, reuseport=policy is Policy.REUSEPORT)
     try:
         if config.bind.certfile is not None:

@@ -31,6 +31,8 @@ import traceback
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
+from hybrid.system.streams import flush_standard_streams
+
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 EXIT_ORPHANED = 71  # the primary died while the child was being born
 EXIT_UNCAUGHT = 70  # EX_SOFTWARE of sysexits(3): an exception nobody caught
@@ -73,8 +75,7 @@ def fork_child(
     Raises:
         OSError: the system has no room for another process (EAGAIN, ENOMEM).
     """
-    sys.stdout.flush()
-    sys.stderr.flush()
+    flush_standard_streams()
     primary = os.getpid()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     try:
@@ -109,9 +110,7 @@ def _live(
     except BaseException:
         traceback.print_exc()
     finally:
-        for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(OSError, ValueError):
-                stream.flush()
+        flush_standard_streams()
         os._exit(status)
 
 

@@ -8,6 +8,7 @@ instead of being refused, and a reload never closes the port.
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import socket
 import stat
@@ -17,6 +18,7 @@ from pathlib import Path
 
 from hybrid.config import BindConfig
 from hybrid.errors import ConfigError
+from hybrid.system.streams import STANDARD, open_standard_streams
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,8 +192,22 @@ def _adopt(address: str) -> Listener:
     if not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
         sock.detach()
         raise ConfigError(f"{address} is no listening socket")
+    if sock.fileno() in STANDARD:
+        sock = _move_out_of_the_way(sock)
     sock.setblocking(False)
     return Listener(sock)
+
+
+def _move_out_of_the_way(sock: socket.socket) -> socket.socket:
+    """Return the socket under another number: 0, 1 and 2 are the standard streams of a child.
+
+    inetd passes a listening socket as standard input.
+    """
+    moved = socket.socket(fileno=fcntl.fcntl(sock, fcntl.F_DUPFD_CLOEXEC, len(STANDARD)))
+    number = sock.detach()
+    os.close(number)  # or the address would stay in use when `moved` is closed
+    open_standard_streams()
+    return moved
 
 
 def _reason(ex: OSError, address: str) -> str:

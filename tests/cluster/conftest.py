@@ -36,8 +36,12 @@ def wait_until(condition: Callable[[], Any], deadline: float = PATIENCE, what: s
 class Server:
     """A running server and every process it ever had."""
 
-    def __init__(self, args: tuple[str, ...], cwd: Path | None = None) -> None:
+    def __init__(
+        self, args: tuple[str, ...], cwd: Path | None = None, redirection: str = ""
+    ) -> None:
         command = [sys.executable, "-m", "hybrid", "serve", *args, "--no-access-log"]
+        if redirection:  # of the shell: 2>&- closes stderr
+            command = ["sh", "-c", f'exec "$@" {redirection}', "sh", *command]
         if not any(a.startswith(("--bind", "-b")) for a in args):
             command += ["--bind", "127.0.0.1:0"]
         env = {k: v for k, v in os.environ.items() if not k.startswith("HYBRID_")}
@@ -201,8 +205,10 @@ def serve() -> Iterator[Callable[..., Server]]:
     """Start servers; afterwards none of their processes is left."""
     servers: list[Server] = []
 
-    def start(*args: str, ready: bool = True, cwd: Path | None = None) -> Server:
-        server = Server(args, cwd)
+    def start(
+        *args: str, ready: bool = True, cwd: Path | None = None, redirection: str = ""
+    ) -> Server:
+        server = Server(args, cwd, redirection)
         servers.append(server)
         return server.wait_ready() if ready else server
 

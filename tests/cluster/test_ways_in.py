@@ -94,6 +94,27 @@ def test_an_inherited_descriptor_is_served_and_its_backlog_kept() -> None:
         wait_until(lambda: not _group_is_alive(process.pid), what="the group is gone")
 
 
+def test_standard_input_may_be_the_listener_as_inetd_passes_it() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        command = [sys.executable, "-m", "hybrid", "serve", APP, "--bind", "fd://0"]
+        process = subprocess.Popen(
+            [*command, "--io-workers", "1", "--cpu-pool", "1"],
+            stdin=listener,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        try:
+            url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+            assert hello(url).status_code == 200
+        finally:
+            process.send_signal(signal.SIGTERM)
+            _, log = process.communicate(timeout=PATIENCE)
+        assert process.returncode == 0, log
+        wait_until(lambda: not _group_is_alive(process.pid), what="the group is gone")
+
+
 def _backlog(port: int) -> int | None:
     """Return the length of the accept queue that the kernel allows; None: there is no `ss`."""
     if shutil.which("ss") is None:
