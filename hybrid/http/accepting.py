@@ -8,7 +8,6 @@ woken for every connection; who comes late finds none, and that is cheap.
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import socket
 from collections.abc import Sequence
@@ -17,13 +16,12 @@ from typing import Any
 
 from hybrid.http.connection import Connection
 from hybrid.http.shared import Shared
+from hybrid.system.listeners import BACK_OFF, accept
 
 logger = logging.getLogger("hybrid.error")
 
 _AT_ONCE = 16  # connections taken per wake-up: the others leave some to their siblings
 _HESITATION = 0.002  # s that somebody with too many connections leaves to the others
-_BACK_OFF = 0.5  # s without accepting after the process ran out of descriptors
-_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 class Acceptor:
@@ -133,17 +131,13 @@ class Acceptor:
                 self._unwatch()  # the backlog keeps them; `_on_room` goes on
                 return taken
             try:
-                sock, _ = listener.accept()
-            except (BlockingIOError, InterruptedError):
-                return taken
-            except ConnectionAbortedError:
-                continue  # it left before we came
+                sock = accept(listener)
             except OSError as ex:
-                if ex.errno not in _EXHAUSTED:
-                    raise
-                logger.warning("not accepting for %g s: %s", _BACK_OFF, ex.strerror)
+                logger.warning("not accepting for %g s: %s", BACK_OFF, ex.strerror)
                 self._unwatch()
-                self._back_off = self._loop.call_later(_BACK_OFF, self._watch)
+                self._back_off = self._loop.call_later(BACK_OFF, self._watch)
+                return taken
+            if sock is None:
                 return taken
             self.adopt(sock)
         return most

@@ -71,7 +71,8 @@ class Attendants:
 
     def next_timer(self) -> float | None:
         """Return the monotonic time of the next look that no event brings about."""
-        times = [self._notifier.next_timer()]
+        control = self.control.next_timer() if self.control is not None else None
+        times = [self._notifier.next_timer(), control]
         if self._hangs.period is not None:
             times.append(self._next_look)
         return min((at for at in times if at is not None), default=None)

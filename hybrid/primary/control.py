@@ -12,6 +12,7 @@ import contextlib
 import logging
 import selectors
 import socket
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ from hybrid.core.lifecycle import State
 from hybrid.core.supervision import Supervisor
 from hybrid.errors import ConfigError, FrameTooLarge, LinkError
 from hybrid.system.channel import Channel
+from hybrid.system.listeners import BACK_OFF, accept
 from hybrid.system.runtime import listen_at
 
 logger = logging.getLogger("hybrid.error")
@@ -67,14 +69,17 @@ class ControlServer:
         self._path, self._selector, self._desk = path, selector, desk
         self._clients: list[_Client] = []  # oldest first
         self._sock = listen_at(path)
-        selector.register(self._sock, selectors.EVENT_READ, self._accept)
+        self._accepts_again_at: float | None = None  # monotonic s; None: it accepts
+        self._watch_listener()
 
     def sockets(self) -> list[socket.socket]:
         """Return every socket, for a child to forget."""
         return [self._sock, *(client.channel.sock for client in self._clients)]
 
     def look(self) -> None:
-        """Tell whoever waits what has become of its wish."""
+        """Tell whoever waits what has become of its wish; accept again when it is time."""
+        if self._accepts_again_at is not None and time.monotonic() >= self._accepts_again_at:
+            self._watch_listener()
         for client in list(self._clients):
             wish = client.wish
             if wish is None:
@@ -91,6 +96,10 @@ class ControlServer:
                 client.told = text
                 self._send(client, c.answer("progress", text=text))
 
+    def next_timer(self) -> float | None:
+        """Return the monotonic time of the next look that no event brings about."""
+        return self._accepts_again_at
+
     def publish(self, event: dict[str, Any]) -> None:
         """Tell every client that listens what has happened."""
         listeners = [client for client in self._clients if client.listens]
@@ -103,17 +112,27 @@ class ControlServer:
         """Drop everybody; clients see EOF, which says that the cluster has ended."""
         for client in list(self._clients):
             self._drop(client)
-        self._selector.unregister(self._sock)
+        with contextlib.suppress(KeyError):  # it is not watched while it does not accept
+            self._selector.unregister(self._sock)
         self._sock.close()
         self._path.unlink(missing_ok=True)
 
     # -- clients -------------------------------------------------------------------
 
+    def _watch_listener(self) -> None:
+        self._accepts_again_at = None
+        self._selector.register(self._sock, selectors.EVENT_READ, self._accept)
+
     def _accept(self) -> None:
         try:
-            sock, _ = self._sock.accept()
-        except OSError:
-            return  # it has left, or no descriptor is free: it may try again
+            sock = accept(self._sock)
+        except OSError as ex:
+            logger.warning("control socket: not accepting for %g s: %s", BACK_OFF, ex.strerror)
+            self._accepts_again_at = time.monotonic() + BACK_OFF
+            self._selector.unregister(self._sock)
+            return
+        if sock is None:
+            return
         if len(self._clients) >= CLIENTS:
             idle = next((client for client in self._clients if client.is_idle), None)
             if idle is None:
@@ -197,10 +216,10 @@ class ControlServer:
     def _send(self, client: _Client, payload: bytes) -> None:
         if client not in self._clients:
             return
+        if len(payload) > FRAME_LIMIT:
+            payload = c.answer("failed", text=str(FrameTooLarge(len(payload), FRAME_LIMIT)))
         try:
             client.channel.send(payload)
-        except FrameTooLarge as ex:
-            client.channel.send(c.answer("failed", text=str(ex)))
         except OSError:
             self._drop(client)
             return

@@ -15,7 +15,6 @@ that dies in between loses nothing.
 from __future__ import annotations
 
 import contextlib
-import errno
 import logging
 import selectors
 import socket
@@ -26,12 +25,10 @@ from collections.abc import Sequence
 from hybrid.core.handover import Rota
 from hybrid.primary.children import Children, WorkerHandle
 from hybrid.system.handover import ARE_YOU_THERE, HandoverPair
+from hybrid.system.listeners import BACK_OFF, accept
 from hybrid.system.scoreboard import Scoreboard
 
 logger = logging.getLogger("hybrid.error")
-
-_BACK_OFF = 0.5  # s without accepting after the primary ran out of descriptors
-_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 def least_loaded(children: Children, scoreboard: Scoreboard) -> Rota:
@@ -130,17 +127,13 @@ class Distributor:
     def _on_listener(self, listener: socket.socket) -> None:
         while (worker := self._rota.choose(time.monotonic())) is not None:
             try:
-                sock, _ = listener.accept()
-            except (BlockingIOError, InterruptedError):
-                return
-            except ConnectionAbortedError:
-                continue  # it left before we came
+                sock = accept(listener)
             except OSError as ex:
-                if ex.errno not in _EXHAUSTED:
-                    raise
-                logger.warning("not accepting for %g s: %s", _BACK_OFF, ex.strerror)
-                self._back_off_until = time.monotonic() + _BACK_OFF
+                logger.warning("not accepting for %g s: %s", BACK_OFF, ex.strerror)
+                self._back_off_until = time.monotonic() + BACK_OFF
                 self._unwatch()
+                return
+            if sock is None:
                 return
             self._offer(worker, sock)
         self._unwatch()  # nobody is free

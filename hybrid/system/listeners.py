@@ -20,6 +20,8 @@ from hybrid.config import BindConfig
 from hybrid.errors import ConfigError
 from hybrid.system.streams import STANDARD, open_standard_streams
 
+BACK_OFF = 0.5  # s in which nothing is accepted where `accept` has failed
+
 
 @dataclass(frozen=True, slots=True)
 class Listener:
@@ -67,6 +69,22 @@ def open_listeners(settings: BindConfig, *, reuseport: bool = False) -> tuple[Li
             listener.close()
         raise
     return tuple(listeners)
+
+
+def accept(listener: socket.socket) -> socket.socket | None:
+    """Take a connection from a non-blocking listener; None: none waits.
+
+    Raises:
+        OSError: none can be taken now; mostly no descriptor is free. The listener
+            stays readable, so do not look at it for `BACK_OFF` seconds.
+    """
+    while True:
+        try:
+            return listener.accept()[0]
+        except BlockingIOError:
+            return None
+        except ConnectionAbortedError:
+            continue  # it left before we came
 
 
 def sibling(listener: Listener) -> Listener:

@@ -1,0 +1,119 @@
+"""No descriptor is free: in the primary, in a worker, from the start or from now on."""
+
+from __future__ import annotations
+
+import os
+import resource
+import selectors
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hybrid.core import control as c
+from hybrid.primary.control import FRAME_LIMIT, ControlServer, Desk
+from hybrid.system.channel import Channel
+from tests.cluster.conftest import Server, wait_until
+
+Serve = Callable[..., Server]
+
+
+@contextmanager
+def none_free(pid: int) -> Iterator[None]:
+    """Let a process open nothing more."""
+    limit = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    numbers = [int(fd) for fd in os.listdir(f"/proc/{pid}/fd")]  # one may be of this look
+    used = {fd for fd in numbers if os.path.islink(f"/proc/{pid}/fd/{fd}")}
+    lowest_free = next(fd for fd in range(len(used) + 1) if fd not in used)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (lowest_free, limit[1]))
+    try:
+        yield
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, limit)
+
+
+class Control:
+    """A control server in this process, and a client that has just come."""
+
+    def __init__(self, path: Path) -> None:
+        self.selector = selectors.PollSelector()
+        self.status: dict[str, Any] = {"workers": []}
+        desk = Desk(None, None, None, lambda: self.status)  # type: ignore[arg-type]
+        self.server = ControlServer(path, self.selector, desk)
+        sock = socket.socket(socket.AF_UNIX)
+        sock.connect(os.fspath(path))
+        self.client = Channel(sock, 8 * FRAME_LIMIT)
+
+    def turn(self) -> int:
+        """Run one turn of the primary's loop; return how many descriptors were ready."""
+        ready = self.selector.select(0)
+        for key, _ in ready:
+            key.data()
+        self.server.look()
+        return len(ready)
+
+    def answers(self) -> list[bytes]:
+        self.turn()
+        return [frame.payload for frame in self.client.receive()]
+
+    def close(self) -> None:
+        self.client.close()
+        self.server.close()
+        self.selector.close()
+
+
+@pytest.fixture
+def control(tmp_path: Path) -> Iterator[Control]:
+    found = Control(tmp_path / "control")
+    yield found
+    found.close()
+
+
+def test_a_control_client_that_cannot_be_accepted_does_not_keep_the_loop_busy(
+    control: Control,
+) -> None:
+    with none_free(os.getpid()):
+        assert control.turn() == 1
+        assert control.turn() == 0  # nothing is ready, though the client waits
+        assert control.server.next_timer() is not None
+    control.client.send(c.encode(c.Status()))
+    assert b"workers" in wait_until(control.answers)[0]
+    assert control.server.next_timer() is None
+
+
+def test_a_control_server_ends_also_while_it_accepts_nothing(tmp_path: Path) -> None:
+    control = Control(tmp_path / "control")
+    with none_free(os.getpid()):
+        control.turn()
+        control.close()
+
+
+def test_an_answer_that_is_too_large_is_a_short_one_also_to_a_client_that_has_left(
+    control: Control,
+) -> None:
+    control.status = {"text": "x" * FRAME_LIMIT}
+    control.client.send(c.encode(c.Status()))
+    assert b"over the limit" in wait_until(control.answers)[0]
+    control.client.send(c.encode(c.Status()))
+    control.client.sock.close()
+    wait_until(lambda: not control.turn())
+
+
+def test_a_primary_without_descriptors_serves_its_control_clients_later(
+    serve: Serve, tmp_path: Path
+) -> None:
+    path = tmp_path / "control"
+    server = serve("-w", "1", "--cpu-pool", "0", "--control-socket", str(path))
+    command = [sys.executable, "-m", "hybrid", "status", "--control-socket", str(path)]
+    with none_free(server.pid):
+        client = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        server.wait_for_log("control socket: not accepting for")
+        assert server.get("/hello")[0] == 200
+        assert client.poll() is None
+    assert "ready" in client.communicate(timeout=20)[0]
+    assert client.returncode == 0
