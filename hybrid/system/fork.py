@@ -34,6 +34,7 @@ from dataclasses import dataclass
 from hybrid.system.streams import flush_standard_streams
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
+_HIGHEST = 65_535  # descriptor that is looked for where neither a list nor a limit says
 EXIT_ORPHANED = 71  # the primary died while the child was being born
 EXIT_UNCAUGHT = 70  # EX_SOFTWARE of sysexits(3): an exception nobody caught
 
@@ -140,14 +141,30 @@ def _reset_signals(dispositions: Mapping[signal.Signals, Disposition]) -> None:
 
 
 def _close_all_but(keep: Collection[int]) -> None:
-    null = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(null, 0)
-    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    # Standard input goes first, so that one number is free for what is opened here: the
+    # primary may be at its limit.
+    os.closerange(0, 1)
+    highest = _highest_descriptor()
     low = 3
     for fd in sorted(set(keep) - {0, 1, 2}):
         os.closerange(low, fd)
         low = fd + 1
-    os.closerange(low, limit)
+    os.closerange(low, highest + 1)
+    os.open(os.devnull, os.O_RDONLY)  # gets the lowest number that is free, 0
+    os.set_inheritable(0, True)
+
+
+def _highest_descriptor() -> int:
+    """Return the highest number that is open.
+
+    Why not the limit: it may be a million, to be closed one by one where the C
+    library has no close_range(2); and it may have been lowered since.
+    """
+    try:
+        return max(map(int, os.listdir("/proc/self/fd")))
+    except OSError:  # not Linux
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        return _HIGHEST if limit == resource.RLIM_INFINITY else limit - 1
 
 
 def _reseed() -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import fcntl
 import os
+import resource
 import signal
 import socket
 
@@ -47,6 +49,31 @@ def test_only_named_descriptors_reach_the_child() -> None:
     assert status_of(fork_child(run, keep=(kept.fileno(),))) == "exit code 0"
     kept.close()
     lost.close()
+
+
+def test_the_limit_of_descriptors_hides_none_and_leaves_room_for_standard_input() -> None:
+    high = fcntl.fcntl(1, fcntl.F_DUPFD_CLOEXEC, 500)
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = os.dup(1)
+    os.close(free)
+
+    def run() -> int:
+        is_null = os.readlink("/proc/self/fd/0") == os.devnull
+        try:
+            os.fstat(high)
+        except OSError:
+            return 0 if is_null and os.get_inheritable(0) else 2
+        return 1
+
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free, before[1]))  # nothing more can be opened
+    try:
+        child = fork_child(run, keep=())
+        code = os.waitstatus_to_exitcode(os.waitpid(child.pid, 0)[1])
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        os.close(high)
+    assert child.pidfd == -1
+    assert code == 0
 
 
 def test_handlers_of_the_primary_are_gone_and_nothing_stays_blocked() -> None:
