@@ -5,8 +5,7 @@
     │   └── AppLoadError       ... the application cannot be imported
     ├── IllegalTransition      a bug in hybrid: an event arrived in a wrong state
     ├── LinkError              a frame between our own processes is unusable
-    │   ├── FrameTooLarge      ... refused at the sender, nothing was sent
-    │   └── DescriptorsLost    ... the receiver had no room for a descriptor
+    │   └── FrameTooLarge      ... refused at the sender, nothing was sent
     ├── HookFailed             a hook of the application raised or took too long
     ├── MailError              a message to another process got no answer, because ...
     │   ├── MailboxFull        ... its reader is too slow; nothing was sent
@@ -57,10 +56,6 @@ class FrameTooLarge(LinkError):
     def __init__(self, size: int, limit: int) -> None:
         super().__init__(f"frame of {size} bytes is over the limit of {limit} bytes")
         self.size, self.limit = size, limit
-
-
-class DescriptorsLost(LinkError):
-    """The kernel dropped a descriptor (``MSG_CTRUNC``): the receiver is at its limit."""
 
 
 class HookFailed(HybridError):

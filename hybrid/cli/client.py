@@ -96,7 +96,7 @@ class Client:
             sock.close()
             raise click.ClickException(f"no server answers at {path}: {ex.strerror or ex}") from ex
         self._pidfd = _primary_of(sock)
-        self._channel = Channel(sock, _FRAME_LIMIT)
+        self._channel = Channel(sock, _FRAME_LIMIT, takes_fds=False)
 
     def ask(self, request: c.Request) -> Iterator[dict[str, Any]]:
         """Send a request; yield the answers until the server ends or the caller stops."""

@@ -71,6 +71,7 @@ class ProcessLane:
         self._later: asyncio.TimerHandle | None = None  # of `_grow`, when the rate is used up
         self._warming: asyncio.Future[None] | None = None  # who waits for `warm`
         self._is_slow_told = False
+        self._is_refusal_told = False  # since there was a process the last time
         self._is_closing = False
 
     # -- for the pool ------------------------------------------------------------
@@ -204,10 +205,14 @@ class ProcessLane:
         try:
             hatched = await self._hatchery.hatch()
         except PoolBroken as ex:
+            if not self._is_refusal_told:
+                self._is_refusal_told = True
+                self._observer.warned(f"{ex}; it is asked for again")
             self._check_warm(ex)
             self._despair(ex)
             self._grow_later(1 / _REFILL)
             return
+        self._is_refusal_told = False
         lease = self._blocks.lease() if self._blocks is not None else None
         used = {link.number for link in self._links}
         number = next(n for n in range(len(used) + 1) if n not in used)

@@ -139,7 +139,7 @@ class ControlServer:
                 sock.close()
                 return
             self._drop(idle)
-        client = _Client(Channel(sock, FRAME_LIMIT))
+        client = _Client(Channel(sock, FRAME_LIMIT, takes_fds=False))
         self._clients.append(client)
         self._selector.register(sock, selectors.EVENT_READ, lambda: self._on_client(client))
 

@@ -178,8 +178,6 @@ class Crew:
             if handle.channel.wants_write and handle.channel.flush():
                 self._watch(handle)
             for frame in handle.channel.receive():
-                for fd in frame.fds:
-                    os.close(fd)  # no message of a worker carries one
                 self._hear(handle, m.decode(frame.payload))
         except (EOFError, ConnectionError, BrokenPipeError):
             self._unwatch(handle)  # its exit will be reaped

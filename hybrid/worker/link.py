@@ -55,7 +55,7 @@ class PrimaryLink:
         """Ask the primary for a pool process.
 
         Raises:
-            PoolBroken: the primary could not fork.
+            PoolBroken: the primary could not fork, or no descriptor is free here.
         """
         request = self._next_request
         self._next_request += 1
@@ -79,7 +79,10 @@ class PrimaryLink:
     def _readable(self) -> None:
         try:
             frames = self._channel.receive()
-        except (EOFError, OSError, LinkError):
+        except EOFError:
+            self._orphaned()
+        except (OSError, LinkError) as ex:
+            logger.error("the link to the primary is of no use any more: %s", ex)
             self._orphaned()
         for frame in frames:
             self._deliver(frame)
@@ -96,13 +99,19 @@ class PrimaryLink:
             case m.Hatched(request, pid):
                 self._hatched(request, pid, frame.fds)
             case m.HatchRefused(request, reason):
-                future = self._hatching.get(request)
-                if future is not None and not future.done():
-                    future.set_exception(PoolBroken(f"no pool process: {reason}"))
+                self._refused(request, reason)
             case _:
                 self._on_message(message, frame.fds)
 
+    def _refused(self, request: int, reason: str) -> None:
+        future = self._hatching.get(request)
+        if future is not None and not future.done():
+            future.set_exception(PoolBroken(f"no pool process: {reason}"))
+
     def _hatched(self, request: int, pid: int, fds: tuple[int, ...]) -> None:
+        if not fds:  # its socket is closed, which ends the process
+            self._refused(request, "no descriptor is free (`ulimit -n`)")
+            return
         sock = socket.socket(fileno=fds[0])
         sock.setblocking(False)
         pidfd = fds[1] if len(fds) > 1 else -1

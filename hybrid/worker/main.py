@@ -285,6 +285,8 @@ class Worker:
         server.stop_accepting()
         if self.context.config.scheduling == Policy.REUSEPORT.value:
             server.accept_remaining(self.context.listeners)  # nobody else looks there
+        if order.final and not fds:  # no descriptor was free for the primary's; ours will do
+            fds = tuple(sock.detach() for sock in self.context.listeners)
         for sock in self.context.listeners:
             sock.close()
         self.link.send(m.LeftDistribution())

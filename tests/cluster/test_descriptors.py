@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import resource
 import selectors
+import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from hybrid.core import control as c
 from hybrid.primary.control import FRAME_LIMIT, ControlServer, Desk
 from hybrid.system.channel import Channel
-from tests.cluster.conftest import Server, wait_until
+from tests.cluster.conftest import Server, read_answer, wait_until
 
 Serve = Callable[..., Server]
 
@@ -34,7 +37,8 @@ def none_free(pid: int) -> Iterator[None]:
     try:
         yield
     finally:
-        resource.prlimit(pid, resource.RLIMIT_NOFILE, limit)
+        with suppress(ProcessLookupError):
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, limit)
 
 
 class Control:
@@ -117,3 +121,65 @@ def test_a_primary_without_descriptors_serves_its_control_clients_later(
         assert client.poll() is None
     assert "ready" in client.communicate(timeout=20)[0]
     assert client.returncode == 0
+
+
+@contextmanager
+def starving(pid: int) -> Iterator[None]:
+    """Let a process open nothing more, whatever it closes: 0, 1 and 2 stay in use."""
+    limit = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, limit[1]))
+    try:
+        yield
+    finally:
+        with suppress(ProcessLookupError):
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, limit)
+
+
+def ask(connection: http.client.HTTPConnection, path: str) -> int:
+    """Return the status of an answer on a connection that is already there."""
+    assert connection.sock is not None
+    connection.request("GET", path)
+    return read_answer(connection)[0]
+
+
+JOB = "/cpu/primes?n=1000&lane=process"
+
+
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+def test_a_worker_that_cannot_take_a_pool_process_lives_and_asks_again(
+    serve: Serve, loop: str
+) -> None:
+    server = serve("-w", "1", "--cpu-pool", "1", "--loop", loop)
+    worker = psutil.Process(server.workers()[0]["pid"])
+    (member,) = [p.pid for p in server.remember() if p.pid != worker.pid]
+    connection = server.connection()
+    connection.connect()  # from here on no new one could be accepted
+    assert ask(connection, JOB) == 200
+    before = worker.num_fds()
+
+    with starving(worker.pid):
+        os.kill(member, signal.SIGKILL)
+        server.wait_for_log("no pool process: no descriptor is free")
+        assert ask(connection, "/hello") == 200
+        wait_until(lambda: ask(connection, JOB) == 500, what="the job has a typed error")
+        refused = worker.num_fds()
+
+    wait_until(lambda: ask(connection, JOB) == 200, what="a process came when there was room")
+    assert refused == before - 2  # the dead process's socket and pidfd, and nothing in their place
+    assert worker.num_fds() == before
+    assert server.log.count("it is asked for again") == 1
+    connection.close()
+
+
+def test_a_worker_that_cannot_take_the_listeners_finishes_its_requests(serve: Serve) -> None:
+    server = serve("-w", "1", "--cpu-pool", "0")
+    worker = server.workers()[0]["pid"]
+    waiting = server.in_background("GET", "/io/wait?ms=1500")
+    wait_until(lambda: server.workers()[0]["active"] == 2, what="it is in")
+    with starving(worker):
+        server.signal(signal.SIGTERM)
+        answer = waiting.join().result
+        assert answer is not None, waiting.error
+        assert answer[0] == 200
+        assert server.wait_exit() == 0
+    assert "died" not in server.log

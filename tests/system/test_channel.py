@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import os
+import resource
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -11,7 +14,7 @@ from hybrid.system.channel import CONTROL_LIMIT, Channel, channel_pair
 
 @pytest.fixture
 def pair():  # type: ignore[no-untyped-def]
-    ends = channel_pair()
+    ends = [Channel(sock) for sock in socket.socketpair()]
     yield ends
     for end in ends:
         end.close()
@@ -91,6 +94,77 @@ def test_the_last_frames_of_a_peer_that_is_gone_are_delivered_before_eof(
     assert [frame.payload for frame in theirs.receive()] == [b"last words"]
     with pytest.raises(EOFError):
         theirs.receive()
+
+
+@contextmanager
+def free_descriptors(number: int) -> Iterator[None]:
+    """Let this process open so many descriptors, and no more."""
+    taken = [os.dup(1) for _ in range(number + 1)]
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for fd in taken:
+        os.close(fd)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(taken), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def open_descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+@pytest.mark.parametrize("free", [0, 1])
+def test_a_frame_for_whose_descriptors_there_is_no_room_arrives_without_any(
+    pair: tuple[Channel, Channel], free: int
+) -> None:
+    ours, theirs = pair
+    before = open_descriptors()
+    ours.send(b"one", (1, 1))
+    ours.send(b"two")
+    with free_descriptors(free):
+        frames = theirs.receive()
+    ours.send(b"three", (1,))
+    while len(frames) < 3:
+        frames += theirs.receive()
+
+    assert [frame.payload for frame in frames] == [b"one", b"two", b"three"]
+    assert [len(frame.fds) for frame in frames] == [0, 0, 1]
+    os.close(frames[2].fds[0])
+    assert open_descriptors() == before
+
+
+def test_a_frame_that_has_to_wait_goes_without_descriptors_where_none_is_free(
+    pair: tuple[Channel, Channel],
+) -> None:
+    ours, theirs = pair
+    before = open_descriptors()
+    while not ours.wants_write:
+        ours.send(b"x" * 60_000)
+    with free_descriptors(1):
+        ours.send(b"poor", (1, 1))
+    ours.send(b"rich", (1, 1))
+
+    frames = []
+    while not frames or frames[-1].payload != b"rich":
+        ours.flush()
+        frames += theirs.receive()
+
+    assert (frames[-2].payload, frames[-2].fds) == (b"poor", ())
+    assert len(frames[-1].fds) == 2
+    for fd in frames[-1].fds:
+        os.close(fd)
+    assert open_descriptors() == before
+
+
+def test_the_primary_takes_no_descriptors_from_anybody() -> None:
+    primary, worker = channel_pair()
+    before = open_descriptors()
+    worker.send(b"gift", (1, 1))
+    assert [(frame.payload, frame.fds) for frame in primary.receive()] == [(b"gift", ())]
+    assert open_descriptors() == before
+    primary.close()
+    worker.close()
 
 
 def test_both_ends_may_flood_each_other_with_descriptors(pair: tuple[Channel, Channel]) -> None:
