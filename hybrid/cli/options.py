@@ -265,7 +265,7 @@ OPTIONS = (
         "http",
         "limit_connections",
         _at_least(1),
-        "connections per worker; then it pauses accepting",
+        "connections per worker; then it pauses accepting (fewer where `ulimit -n` is too low)",
     ),
     Option(("--root-path",), "http", "root_path", str, "ASGI root_path"),
     Option(

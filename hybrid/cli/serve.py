@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import math
 import os
@@ -85,6 +86,11 @@ def serve(ctx: click.Context, /, **values: Any) -> None:
         code = check(config) if values["check_config"] else run(config, reader_again(ctx))
     except ConfigError as ex:
         logger.error("%s", ex)
+        code = 1
+    except OSError as ex:
+        if ex.errno not in (errno.EMFILE, errno.ENFILE):
+            raise
+        logger.error("there are too few descriptors to start with (ulimit -n)")
         code = 1
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # one more Ctrl-C must not become a traceback
     sys.exit(code)

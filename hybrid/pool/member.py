@@ -38,6 +38,7 @@ from hybrid.pool.messages import Failure, Hello, Note, Raised, Ready, Reason
 from hybrid.pool.window import Window
 from hybrid.pool.wire import Buffer, Frame, Kind, Reader, decode, encode
 from hybrid.system.blas import set_blas_threads
+from hybrid.system.descriptors import set_descriptor_limit
 
 OOM_SCORE = 800  # of 1000: when the kernel must kill, it shall be a job, not a worker
 _TIDY_AFTER = 1.0  # s without a job, then free memory goes back to the system
@@ -63,6 +64,7 @@ def member_main(
     *,
     arena_fd: int | None = None,
     sys_path: Sequence[str] = (),
+    soft_limit: int | None = None,
 ) -> int:
     """Serve jobs on `sock` until the worker closes its end; return the exit status.
 
@@ -71,10 +73,14 @@ def member_main(
         settings: the pool's settings (nice, memory limit, BLAS threads, recycling).
         arena_fd: the worker's arena, from `WorkerResources`.
         sys_path: put in front of ``sys.path``: where the application's modules are.
+        soft_limit: of descriptors, before the primary raised it. A job may run a program
+            that uses select(2), which breaks above 1024.
     """
     sock.setblocking(True)
     _ignore_signals()
     _lower_priority(settings)
+    if soft_limit is not None:
+        set_descriptor_limit(soft_limit)
     sys.path[:0] = [path for path in sys_path if path not in sys.path]
     inside.mark_process()
     with contextlib.suppress(EOFError, ConnectionError):

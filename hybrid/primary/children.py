@@ -17,13 +17,12 @@ from dataclasses import dataclass, field
 from hybrid.config import Config
 from hybrid.pool.member import member_main
 from hybrid.pool.resources import WorkerResources, make_worker_resources
-from hybrid.primary.listening import Listening
+from hybrid.primary.opening import Opened
+from hybrid.primary.room import fit_connections
 from hybrid.system.channel import Channel, channel_pair
 from hybrid.system.fork import Child, Disposition, fork_child
 from hybrid.system.handover import HandoverPair
-from hybrid.system.permits import PermitTable
 from hybrid.system.processes import kill
-from hybrid.system.scoreboard import Scoreboard
 from hybrid.worker.context import Terminated, WorkerContext
 
 # Signals reach the whole process group: from a terminal, from `kill -- -PGID`,
@@ -72,23 +71,25 @@ class Children:
     def __init__(
         self,
         config: Config,
-        listening: Listening,
-        scoreboard: Scoreboard,
-        permits: PermitTable | None,
+        opened: Opened,
         sockets: Callable[[], list[socket.socket]],
-        facts: dict[str, object],
     ) -> None:
         """Fork with these; `sockets` lists what else the primary has open."""
         self.workers: dict[int, WorkerHandle] = {}  # by worker id
-        self.config = config  # of the next fork; a reload may change it
-        self._listening = listening
-        self._scoreboard = scoreboard
-        self._permits = permits
+        self._opened = opened
+        self._listening = opened.listening
+        self._scoreboard = opened.scoreboard
+        self._permits = opened.permits
         self._sockets = sockets
-        self._facts = facts
+        self._facts = opened.facts
         self._ids: dict[int, int] = {}  # worker pid -> worker id
         self._owners: dict[int, int] = {}  # pool process pid -> worker id
         self._services: set[int] = set()  # pids of what belongs to no worker
+        self.adopt(config)
+
+    def adopt(self, config: Config) -> None:
+        """Fork with this configuration from now on, as far as descriptors go."""
+        self._config = fit_connections(config, self._opened.worker_fds)
 
     def start_worker(
         self,
@@ -118,7 +119,7 @@ class Children:
             if handover is not None:
                 undo.callback(handover.close)
             context = WorkerContext(
-                config=self.config,
+                config=self._config,
                 slot=slot,
                 generation=generation,
                 row=row,
@@ -175,12 +176,16 @@ class Children:
             OSError: no room for a process or descriptor.
         """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        config, resources = self.config, owner.resources
+        config, resources = self._config, owner.resources
         sys_path = (str(config.app.app_dir.absolute()),)
         try:
             child = fork_child(
                 lambda: member_main(
-                    theirs, config.cpu, arena_fd=resources.arena_fd, sys_path=sys_path
+                    theirs,
+                    config.cpu,
+                    arena_fd=resources.arena_fd,
+                    sys_path=sys_path,
+                    soft_limit=self._opened.soft_limit,
                 ),
                 [theirs.fileno(), *resources.fds],
                 detach=[*self._sockets(), *self._links(), ours, *self._listening.all()],

@@ -30,10 +30,8 @@ from hybrid.core.scheduling import Policy
 from hybrid.errors import LinkError
 from hybrid.primary.children import Children, WorkerHandle
 from hybrid.primary.distributor import Distributor, least_loaded
-from hybrid.primary.listening import Listening
-from hybrid.system.permits import PermitTable
+from hybrid.primary.opening import Opened
 from hybrid.system.processes import describe_exit
-from hybrid.system.scoreboard import Scoreboard
 from hybrid.system.signals import SignalQueue
 from hybrid.worker.context import WorkerContext
 from hybrid.worker.main import worker_main
@@ -50,24 +48,21 @@ class Crew:
     def __init__(
         self,
         config: Config,
-        listening: Listening,
-        scoreboard: Scoreboard,
-        permits: PermitTable | None,
-        facts: dict[str, object],
+        opened: Opened,
         signals: Iterable[signal.Signals],
         hear: Callable[[WorkerHandle, m.Message], None],
     ) -> None:
         """Pass what workers say to `hear`, which raises LinkError for what they may not say."""
         self.selector = selectors.PollSelector()
         self.signals = SignalQueue(signals)
-        self.children = Children(config, listening, scoreboard, permits, self._sockets, facts)
+        self.children = Children(config, opened, self._sockets)
         self.other_sockets: Callable[[], list[socket.socket]] = list  # a child forgets them
-        self._listening = listening
+        self._listening = listening = opened.listening
         self._hear = hear
         self._distributor: Distributor | None = None
         if listening.handed_over:
             is_turn = listening.policy is Policy.ROUND_ROBIN
-            rota = Rota() if is_turn else least_loaded(self.children, scoreboard)
+            rota = Rota() if is_turn else least_loaded(self.children, opened.scoreboard)
             self._distributor = Distributor(listening.all(), self.selector, rota)
 
     @property

@@ -81,15 +81,7 @@ class ServingPrimary:
         """Fork the workers, watch over them, return the exit code."""
         config = self.configuration.current
         restart = config.restart
-        self.crew = Crew(
-            config,
-            self.opened.listening,
-            self.opened.scoreboard,
-            self.opened.permits,
-            self.opened.facts,
-            _SIGNALS,
-            self._on_message,
-        )
+        self.crew = Crew(config, self.opened, _SIGNALS, self._on_message)
         self.supervisor = Supervisor(
             config.io_workers,
             grace=restart.graceful_timeout,

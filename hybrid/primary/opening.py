@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import time
@@ -17,10 +18,13 @@ from hybrid.http.tls import server_context
 from hybrid.primary.listening import Listening
 from hybrid.primary.preload import preload
 from hybrid.system.cpu_budget import cpu_budget
+from hybrid.system.descriptors import descriptor_limit, raise_descriptor_limit
 from hybrid.system.listeners import Listener, close_all, open_listeners
 from hybrid.system.permits import PermitTable
 from hybrid.system.scoreboard import Scoreboard
 from hybrid.system.streams import open_standard_streams
+
+logger = logging.getLogger("hybrid.error")
 
 SCRIPT_ROWS = 256  # most workers of a script at once; 2 kB each, touched on use
 
@@ -33,6 +37,13 @@ class Opened:
     scoreboard: Scoreboard
     permits: PermitTable | None
     facts: dict[str, object]  # what any worker may show
+    soft_limit: int  # of descriptors, before it was raised; pool processes get it back
+
+    @property
+    def worker_fds(self) -> int:
+        """How many descriptors a worker inherits, at most."""
+        permits = self.permits.fds if self.permits is not None else []
+        return len(self.listening.all()) + len(permits)
 
     @property
     def address(self) -> str:
@@ -76,6 +87,8 @@ def open_cluster(config: Config, rows: int, began: float | None = None) -> Opene
     began = time.monotonic() if began is None else began
     policy = Policy(config.scheduling)
     open_standard_streams()
+    soft_limit = raise_descriptor_limit()
+    logger.debug("descriptors: limited to %d, before to %d", descriptor_limit(), soft_limit)
     listeners = open_listeners(config.bind, reuseport=policy is Policy.REUSEPORT)
     try:
         if config.bind.certfile is not None:
@@ -87,6 +100,7 @@ def open_cluster(config: Config, rows: int, began: float | None = None) -> Opene
             Scoreboard(rows),
             PermitTable(limit, rows) if limit is not None else None,
             _facts(config, listeners, began),
+            soft_limit,
         )
     except BaseException:
         close_all(listeners)

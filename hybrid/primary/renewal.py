@@ -57,7 +57,7 @@ class Renewal:
 
     def _adopt(self, config: Config) -> None:
         restart = config.restart
-        self.children.config = config
+        self.children.adopt(config)
         self.facts.update(cpu_pool=config.cpu.slots, cpu_lane=config.cpu.lane)
         self.set_logging(config.log)
         self.hangs.timeout = restart.hang_timeout

@@ -63,6 +63,9 @@ class Primary:
     def __init__(self, bind: str | Sequence[str] = (), *, config: Config | None = None) -> None:
         """Open the listening sockets; they stay open until `run` returns.
 
+        Standard streams that are closed are opened on /dev/null, and the limit of
+        descriptors is raised to the hard one.
+
         Args:
             bind: HOST:PORT or unix:PATH, or several; none: workers only take messages.
             config: everything else that ``hybrid serve`` has flags for; its
@@ -75,15 +78,7 @@ class Primary:
         self._config = config = script_config(config, bind)
         opened = open_cluster(config, SCRIPT_ROWS)
         self.address = opened.address  # a URL to paste; of several, separated by commas
-        self._crew = Crew(
-            config,
-            opened.listening,
-            opened.scoreboard,
-            opened.permits,
-            opened.facts,
-            _SIGNALS,
-            self._hear,
-        )
+        self._crew = Crew(config, opened, _SIGNALS, self._hear)
         restart = config.restart
         self._leading = Leading(self, self._crew.tell)
         self._callbacks = Callbacks(self._leading.tell)

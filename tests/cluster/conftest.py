@@ -36,12 +36,10 @@ def wait_until(condition: Callable[[], Any], deadline: float = PATIENCE, what: s
 class Server:
     """A running server and every process it ever had."""
 
-    def __init__(
-        self, args: tuple[str, ...], cwd: Path | None = None, redirection: str = ""
-    ) -> None:
+    def __init__(self, args: tuple[str, ...], cwd: Path | None = None, shell: str = "") -> None:
         command = [sys.executable, "-m", "hybrid", "serve", *args, "--no-access-log"]
-        if redirection:  # of the shell: 2>&- closes stderr
-            command = ["sh", "-c", f'exec "$@" {redirection}', "sh", *command]
+        if shell:  # words around the command, such as: exec "$@" 2>&-
+            command = ["sh", "-c", shell, "sh", *command]
         if not any(a.startswith(("--bind", "-b")) for a in args):
             command += ["--bind", "127.0.0.1:0"]
         env = {k: v for k, v in os.environ.items() if not k.startswith("HYBRID_")}
@@ -205,10 +203,8 @@ def serve() -> Iterator[Callable[..., Server]]:
     """Start servers; afterwards none of their processes is left."""
     servers: list[Server] = []
 
-    def start(
-        *args: str, ready: bool = True, cwd: Path | None = None, redirection: str = ""
-    ) -> Server:
-        server = Server(args, cwd, redirection)
+    def start(*args: str, ready: bool = True, cwd: Path | None = None, shell: str = "") -> Server:
+        server = Server(args, cwd, shell)
         servers.append(server)
         return server.wait_ready() if ready else server
 

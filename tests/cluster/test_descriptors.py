@@ -11,17 +11,19 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
+from hybrid.config import Config, CpuConfig, HttpConfig
 from hybrid.core import control as c
 from hybrid.primary.control import FRAME_LIMIT, ControlServer, Desk
+from hybrid.primary.room import fit_connections
 from hybrid.system.channel import Channel
-from tests.cluster.conftest import Server, read_answer, wait_until
+from tests.cluster.conftest import PATIENCE, Server, read_answer, wait_until
 
 Serve = Callable[..., Server]
 
@@ -183,3 +185,68 @@ def test_a_worker_that_cannot_take_the_listeners_finishes_its_requests(serve: Se
         assert answer[0] == 200
         assert server.wait_exit() == 0
     assert "died" not in server.log
+
+
+def soft_limit(pid: int) -> int:
+    return resource.prlimit(pid, resource.RLIMIT_NOFILE)[0]
+
+
+def test_workers_may_have_more_descriptors_and_jobs_what_there_was_before(serve: Serve) -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    server = serve("-w", "1", "--cpu-pool", "1", shell='ulimit -Sn 300; exec "$@"')
+    worker = server.workers()[0]["pid"]
+    (member,) = [p.pid for p in server.remember() if p.pid != worker]
+    assert soft_limit(server.pid) == soft_limit(worker) == min(hard, 1 << 20)
+    assert soft_limit(member) == 300
+    assert server.get(JOB)[0] == 200
+
+
+def test_a_crowd_leaves_descriptors_for_the_pool(serve: Serve) -> None:
+    server = serve("-w", "1", "--cpu-pool", "1", shell='ulimit -n 250; exec "$@"')
+    assert server.log.count("and not --limit-connections 10000") == 1
+    worker = server.workers()[0]["pid"]
+    (member,) = [p.pid for p in server.remember() if p.pid != worker]
+    connection = server.connection()
+    connection.connect()
+    assert ask(connection, JOB) == 200
+    with ExitStack() as crowd:
+        for _ in range(300):
+            address = ("127.0.0.1", server.port)
+            crowd.enter_context(socket.create_connection(address, timeout=PATIENCE))
+        most = int(server.wait_for_log(r"(\d+) connections per worker are possible")[1])
+        crowded = lambda: psutil.Process(worker).num_fds() > most  # noqa: E731
+        wait_until(crowded, what="as many as are accepted")
+
+        os.kill(member, signal.SIGKILL)
+        wait_until(lambda: ask(connection, JOB) == 200, what="another process came")
+    connection.close()
+    assert "no descriptor is free" not in server.log
+    assert "died: " not in server.log.replace("pool process died", "")
+
+
+def test_too_few_descriptors_to_start_with_are_exit_1_and_one_line() -> None:
+    command = 'ulimit -n 24; exec "$0" -m hybrid serve --bind 127.0.0.1:0'
+    result = subprocess.run(
+        ["sh", "-c", command, sys.executable], capture_output=True, text=True, timeout=60
+    )
+    assert result.returncode == 1
+    assert "too few descriptors to start with" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("wished", "limit", "inherited", "expected"),
+    [
+        (800, 1024, 10, 800),
+        (10_000, 1024, 10, 1024 - 10 - 24 - 64 - 16),
+        (10_000, 1024, 110, 1024 - 110 - 24 - 64 - 16),
+        (0, 1024, 10, 1024 - 10 - 24 - 64 - 16),
+        (10_000, 50, 10, 1),
+    ],
+)
+def test_connections_leave_descriptors_for_everything_else(
+    monkeypatch: pytest.MonkeyPatch, wished: int, limit: int, inherited: int, expected: int
+) -> None:
+    monkeypatch.setattr("hybrid.primary.room.descriptor_limit", lambda: limit)
+    config = Config(http=HttpConfig(limit_connections=wished), cpu=CpuConfig(slots=4))
+    assert fit_connections(config, inherited).http.limit_connections == expected

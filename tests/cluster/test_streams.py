@@ -39,7 +39,9 @@ def test_a_server_without_its_standard_streams_serves_and_stops(
     path = tmp_path / "socket"
     bind = ("--bind", f"unix:{path}", "--bind", "127.0.0.1:0")
     quiet = ("--no-control-socket", "--log-level", "debug")
-    server = serve("-w", "1", "--cpu-pool", "1", *bind, *quiet, ready=False, redirection=closed)
+    server = serve(
+        "-w", "1", "--cpu-pool", "1", *bind, *quiet, ready=False, shell=f'exec "$@" {closed}'
+    )
     wait_until(lambda: _answers(path) or server.process.poll() is not None, what=server.log)
     with httpx.Client(transport=httpx.HTTPTransport(uds=str(path)), timeout=PATIENCE) as client:
         assert client.get("http://localhost/cpu/primes?n=100&lane=process").status_code == 200
