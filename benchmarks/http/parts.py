@@ -45,6 +45,9 @@ class Nowhere:
 
     def set_write_buffer_limits(self, high: int) -> None: ...
 
+    def is_closing(self) -> bool:
+        return False
+
 
 async def say_hello(scope: Any, receive: Any, send: Any) -> None:
     """What Falcon does to the connection, without Falcon."""
