@@ -34,6 +34,8 @@ def _other_method(name: bytes) -> str:
     return name.decode("ascii")
 
 
+_SPACE = 32  # of what llhttp lets into a value, only SP and HTAB are not above it
+
 _TOO_LONG = "the request line is over {} bytes (--max-request-line)"
 _TOO_BIG = "the header lines are over {} bytes (--max-header-bytes)"
 _TOO_MANY = "there are more than {} header lines (--max-headers)"
@@ -47,7 +49,7 @@ def _length(request: Request, value: bytes) -> None:
 
 
 def _coding(request: Request, value: bytes) -> None:
-    if value.strip().lower() != b"chunked":
+    if value.lower() != b"chunked":
         raise Refused(400, "the only transfer coding here is chunked")
     request.content_length = -1
 
@@ -137,6 +139,8 @@ class RequestAssembler:
                 raise Refused(431, _TOO_BIG.format(self._limits.max_header_bytes))
             return
         name = name.lower()
+        if value and value[-1] <= _SPACE:  # llhttp leaves what stands behind a value
+            value = value.rstrip(b" \t")
         headers = request.headers
         headers.append((name, value))
         if len(headers) > self._limits.max_headers:

@@ -172,6 +172,30 @@ def test_malformed_streams_are_refused_with_400_whole_or_byte_by_byte(case: str)
 
 
 @pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        (b"X: a ", b"a"),
+        (b"X:a\t", b"a"),
+        (b"X: \t a \t b \t ", b"a \t b"),
+        (b"X:  ", b""),
+        (b"X:\t", b""),
+        (b"X: \xa0", b"\xa0"),  # no blank of HTTP's
+        (b"Expect: 100-continue\t ", b"100-continue"),
+        (b"Content-Length: 0 \t", b"0"),
+        (b"Transfer-Encoding: chunked  ", b"chunked"),
+    ],
+)
+def test_blanks_around_a_value_are_not_part_of_it(line: bytes, expected: bytes) -> None:
+    body = b"0\r\n\r\n" if b"chunked" in line else b""
+    stream = head(line) + body + NEXT
+
+    for pieces in ([stream], [stream[i : i + 1] for i in range(len(stream))]):
+        seen, refusal = read(*pieces)
+        assert refusal is None
+        assert [headers[-1][1] for *_, headers, _ in seen] == [expected, b"a"]
+
+
+@pytest.mark.parametrize(
     ("stream", "status"),
     [
         (b"GET / HTTP/2.0\r\nHost: a\r\n\r\n", 505),
