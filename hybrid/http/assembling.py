@@ -7,7 +7,7 @@ with Transfer-Encoding, chunked not last, sizes that are no hexadecimal number.
 
 What it lets through and is refused here: versions 0.9 and 2.0, a transfer
 coding before ``chunked``, Transfer-Encoding in HTTP/1.0, a missing or repeated
-Host, a fragment in the target, and every limit.
+Host or one that names no host, a fragment in the target, and every limit.
 
 Rule: no callback of the parser starts anything. A callback that raises ends
 the parsing, and the reader takes no byte after that.
@@ -20,7 +20,7 @@ from typing import Any
 import httptools
 
 from hybrid.config import HttpConfig
-from hybrid.http.message import Request
+from hybrid.http.message import Request, names_a_host
 from hybrid.http.refusal import Refused
 
 _METHODS = {
@@ -101,6 +101,7 @@ class RequestAssembler:
     __slots__ = (
         "_body",
         "_chunks",
+        "_host",
         "_limits",
         "_parser",
         "_piece",
@@ -118,6 +119,7 @@ class RequestAssembler:
         self._piece = b""  # what the parser is reading
         self._body = 0  # bytes of body that the current piece brought
         self._chunks = 0  # chunks that it began
+        self._host: bytes | None = None  # the last good one: nearly always the next one, too
         self.current: Request | None = None
         self.ready: list[Request] = []
         self.ended = False
@@ -147,8 +149,15 @@ class RequestAssembler:
             raise Refused(431, _TOO_MANY.format(self._limits.max_headers))
         if name == b"host":
             request.hosts += 1
+            if value != self._host:
+                self._check_host(value)
         elif name in _NOTES:
             _NOTES[name](request, value)
+
+    def _check_host(self, value: bytes) -> None:
+        if not names_a_host(value):
+            raise Refused(400, "the Host header names no host")
+        self._host = value
 
     def on_headers_complete(self) -> None:
         """The head is complete."""

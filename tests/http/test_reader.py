@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hybrid.config import HttpConfig
-from hybrid.http.message import Request
+from hybrid.http.message import Request, names_a_host
 from hybrid.http.reader import RequestReader
 from hybrid.http.refusal import Refused
 
@@ -117,6 +117,13 @@ MALFORMED = {
     "header without colon": head(b"X"),
     "no Host": b"GET / HTTP/1.1\r\n\r\n",
     "two Hosts": head(b"Host: b"),
+    "no host": b"GET / HTTP/1.1\r\nHost:\r\n\r\n",
+    "user in the Host": b"GET / HTTP/1.1\r\nHost: u@a\r\n\r\n",
+    "path in the Host of 1.0": b"GET / HTTP/1.0\r\nHost: a/b\r\n\r\n",
+    "two hosts in the authority": b"GET http://a,b/ HTTP/1.1\r\nHost: a\r\n\r\n",
+    "port of the authority too high": b"GET http://a:99999/ HTTP/1.1\r\nHost: a\r\n\r\n",
+    "fragment in the authority": b"GET http://a#b/ HTTP/1.1\r\nHost: a\r\n\r\n",
+    "absolute-form with a bad Host": b"GET http://a/ HTTP/1.1\r\nHost: a b\r\n\r\n",
     "equal Content-Lengths": head(b"Content-Length: 3", b"Content-Length: 3") + b"abc",
     "conflicting Content-Lengths": head(b"Content-Length: 3", b"Content-Length: 4") + b"abc",
     "Content-Length list": head(b"Content-Length: 3, 3") + b"abc",
@@ -169,6 +176,32 @@ def test_malformed_streams_are_refused_with_400_whole_or_byte_by_byte(case: str)
         assert refusal is not None
         assert refusal.status == 400
         assert all(target != b"/next" for _, target, *_ in seen)
+
+
+HOSTS = b"a  a:  a:80  a:65535  a_b.c  xn--a  127.0.0.1:8000  [::1]  [::1]:80  [::ffff:1.2.3.4]"
+HOSTS += b"  a%41  a-b.example.  !$&'()*+;=~  " + b"x" * 255
+NO_HOSTS = b"|a b|u@a|u:p@a|a/b|a,b|a?b|a#b|a\\b|http://a|\xff|a\xc3\xa9|a'\"b|<a>|a;\tb|:80|a:b"
+NO_HOSTS += (
+    b"|a:99999|a:65536|a:-1|a:+1|a:1:2|::1|[::1|[]|[1.2]|[v1.a]|[::1%25e]|[::1]80|%|a%4|a%zz"
+)
+NO_HOSTS += b"|" + b"x" * 256
+
+
+@pytest.mark.parametrize("host", HOSTS.split(b"  "))
+def test_these_are_hosts(host: bytes) -> None:
+    assert names_a_host(host)
+    seen, refusal = read(b"GET / HTTP/1.1\r\nHost: " + host + b"\r\n\r\n")
+    assert refusal is None
+    assert len(seen) == 1
+
+
+@pytest.mark.parametrize("host", NO_HOSTS.split(b"|"))
+def test_these_are_no_hosts(host: bytes) -> None:
+    assert not names_a_host(host)
+    seen, refusal = read(NEXT + b"GET / HTTP/1.1\r\nHost: " + host + b"\r\n\r\n")
+    assert len(seen) == 1
+    assert refusal is not None
+    assert refusal.status == 400
 
 
 @pytest.mark.parametrize(
@@ -261,7 +294,7 @@ def test_an_upgrade_nobody_speaks_is_ignored_and_the_body_is_read(
 
 
 def test_a_slice_full_of_upgrades_is_read_without_recursion() -> None:
-    one = b"GET / HTTP/1.1\r\nHost:\r\nUpgrade:a\r\nConnection:upgrade\r\n\r\n"
+    one = b"GET / HTTP/1.1\r\nHost:a\r\nUpgrade:a\r\nConnection:upgrade\r\n\r\n"
 
     seen, refusal = read(one * (16_000 // len(one)))
 
