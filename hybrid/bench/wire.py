@@ -45,8 +45,9 @@ class Partial:
 def encode(stream: Stream, host: str, port: int) -> bytes:
     """Return the request of `stream` as it goes over the wire."""
     body = Path(stream.body_file).read_bytes() if stream.body_file else b""
-    lines = [f"{stream.method} {stream.path} HTTP/1.1", f"Host: {host}:{port}"]
-    lines += [f"{name}: {value}" for name, value in stream.headers]
+    name = f"[{host}]" if ":" in host else host
+    lines = [f"{stream.method} {stream.path} HTTP/1.1", f"Host: {name}:{port}"]
+    lines += [f"{header}: {value}" for header, value in stream.headers]
     if body or stream.method in ("POST", "PUT", "PATCH"):
         lines.append(f"Content-Length: {len(body)}")
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1") + body

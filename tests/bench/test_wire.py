@@ -53,3 +53,7 @@ def test_a_request_is_encoded_once_with_its_length() -> None:
     found = encode(Stream("a", "/x", method="POST", headers=(("Accept", "*/*"),)), "h", 80)
 
     assert found == b"POST /x HTTP/1.1\r\nHost: h:80\r\nAccept: */*\r\nContent-Length: 0\r\n\r\n"
+
+
+def test_an_ipv6_address_stands_in_brackets() -> None:
+    assert b"\r\nHost: [::1]:80\r\n" in encode(Stream("a", "/x"), "::1", 80)
