@@ -5,9 +5,10 @@ may be more lenient): bare CR and LF inside the head, obs-fold, invalid names,
 space before the colon, repeated or conflicting Content-Length, Content-Length
 with Transfer-Encoding, chunked not last, sizes that are no hexadecimal number.
 
-What it lets through and is refused here: versions 0.9 and 2.0, a transfer
-coding before ``chunked``, Transfer-Encoding in HTTP/1.0, a missing or repeated
-Host or one that names no host, a fragment in the target, and every limit.
+What it lets through and is refused here: versions 0.9 and 2.0, RTSP and ICE,
+more than one space in the request line, a transfer coding before ``chunked``,
+Transfer-Encoding in HTTP/1.0, a missing or repeated Host or one that names no
+host, a fragment in the target, and every limit.
 
 Rule: no callback of the parser starts anything. A callback that raises ends
 the parsing, and the reader takes no byte after that.
@@ -169,8 +170,9 @@ class RequestAssembler:
             self._check_sizes(request)
         method = parser.get_method()
         # A look at the line costs a quarter of asking for the version.
-        if not self._piece.startswith(b" HTTP/1.1\r\n", len(method) + 1 + len(request.target)):
-            self._check_version(request, parser.get_http_version())
+        at = len(method) + 1 + len(request.target)
+        if not self._piece.startswith(b" HTTP/1.1\r\n", at):
+            self._check_line(request, at, parser.get_http_version())
         if request.hosts != 1 and request.http_version == "1.1":
             raise Refused(400, "HTTP/1.1 demands exactly one Host header")
         if request.content_length > self._limits.max_body > 0:
@@ -184,12 +186,12 @@ class RequestAssembler:
             request.websocket = method == b"GET" and is_1_1 and parser.should_upgrade()
         self.ready.append(request)
 
-    def _check_sizes(self, request: Request) -> None:
+    def _check_sizes(self, request: Request, *, line_ended: bool = True) -> None:
         """Refuse a head, complete or not, whose request line or headers are too long."""
         limits = self._limits
         # 14: the shortest rest of the line, "GET  HTTP/1.1\r\n" without the method's name.
         too_long = len(request.target) + 14 > limits.max_request_line
-        if too_long or (not request.headers and request.size > limits.max_request_line):
+        if too_long or (not line_ended and request.size > limits.max_request_line):
             self._refuse(414, _TOO_LONG.format(limits.max_request_line))
         size = sum(len(name) + len(value) + 4 for name, value in request.headers)
         too_big = request.size > limits.max_header_bytes + limits.max_request_line
@@ -200,11 +202,16 @@ class RequestAssembler:
         self.ended = True
         raise Refused(status, detail)
 
-    def _check_version(self, request: Request, version: str) -> None:
+    def _check_line(self, request: Request, at: int, version: str) -> None:
+        """Look at what stands behind the target, at `at`; llhttp tells only the number."""
+        if version not in ("1.1", "1.0"):
+            raise Refused(505, "this server speaks HTTP/1.0 and HTTP/1.1")
+        line = request.line + self._piece
+        if not line.startswith(b" HTTP/%b\r\n" % version.encode(), at):
+            raise Refused(400, "the request line is not: method, target, HTTP/1.1")
+        request.line = b""
         if version == "1.1":
             return  # the head came in pieces
-        if version != "1.0":
-            raise Refused(505, "this server speaks HTTP/1.0 and HTTP/1.1")
         if request.content_length < 0:
             raise Refused(400, "HTTP/1.0 has no Transfer-Encoding")
         if request.hosts > 1:

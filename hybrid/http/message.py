@@ -66,6 +66,7 @@ class Request:
     taken = 0  # bytes of the body that have come in all
     ended = False
     target = b""
+    line = b""  # what of a head that comes in pieces came up to the end of its first line
     chunks: list[bytes] | None = None
 
     def __init__(self) -> None:

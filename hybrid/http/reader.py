@@ -125,8 +125,10 @@ class RequestReader(RequestAssembler):
     def _weigh(self, request: Request, size: int) -> None:
         """Bound what llhttp and httptools keep or skip without telling us."""
         if not request.method:
+            if _LF not in request.line:
+                request.line += self._piece
             if request.size > self._small:
-                self._check_sizes(request)
+                self._check_sizes(request, line_ended=_LF in request.line)
         elif request.content_length < 0:
             excess = request.excess + size - 3 * self._body - _FORGIVEN * self._chunks
             request.excess = max(0, excess)

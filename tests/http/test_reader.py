@@ -160,6 +160,11 @@ MALFORMED = {
     "another scheme": b"GET ftp://a/ HTTP/1.1\r\nHost: a\r\n\r\n",
     "no authority": b"GET http:///x HTTP/1.1\r\nHost: a\r\n\r\n",
     "user in the authority": b"GET http://u@a/ HTTP/1.1\r\nHost: a\r\n\r\n",
+    "RTSP": b"DESCRIBE / RTSP/1.0\r\nHost: a\r\n\r\n",
+    "RTSP with a method of HTTP": b"GET / RTSP/1.1\r\nHost: a\r\n\r\n",
+    "ICE": b"SOURCE / ICE/1.0\r\nHost: a\r\n\r\n",
+    "two spaces before the target": b"GET  / HTTP/1.1\r\nHost: a\r\n\r\n",
+    "two spaces behind the target": b"GET /  HTTP/1.0\r\nHost: a\r\n\r\n",
     "unknown method": b"FOO / HTTP/1.1\r\nHost: a\r\n\r\n",
     "lower-case method": b"get / HTTP/1.1\r\nHost: a\r\n\r\n",
     "version 1.10": b"GET / HTTP/1.10\r\nHost: a\r\n\r\n",
@@ -264,6 +269,16 @@ def test_limits_are_exact() -> None:
         refusal = read(stream, limits=limits)[1]
         assert refusal is not None
         assert refusal.status == status
+
+
+@pytest.mark.parametrize("cut", [4000, 8200, 9000])
+def test_a_long_first_header_in_pieces_is_no_long_request_line(cut: int) -> None:
+    stream = b"GET / HTTP/1.1\r\nAuthorization: " + b"x" * 9000 + b"\r\nHost: a\r\n\r\n"
+
+    seen, refusal = read(stream[:cut], stream[cut:])
+
+    assert refusal is None
+    assert len(seen) == 1
 
 
 def test_nothing_behind_connection_close_is_a_request() -> None:
