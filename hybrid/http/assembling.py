@@ -8,7 +8,8 @@ with Transfer-Encoding, chunked not last, sizes that are no hexadecimal number.
 What it lets through and is refused here: versions 0.9 and 2.0, RTSP and ICE,
 more than one space in the request line, a transfer coding before ``chunked``,
 Transfer-Encoding in HTTP/1.0, a missing or repeated Host or one that names no
-host, a fragment in the target, and every limit.
+host, other headers that may not come twice, a fragment in the target, and every
+limit.
 
 Rule: no callback of the parser starts anything. A callback that raises ends
 the parsing, and the reader takes no byte after that.
@@ -16,6 +17,7 @@ the parsing, and the reader takes no byte after that.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import httptools
@@ -80,6 +82,32 @@ def _request_id(request: Request, value: bytes) -> None:
     request.request_id = value
 
 
+# A second one changes what the request means, and readers differ: a framework takes the first
+# or the last, a gateway or cache before it the other, nginx refuses some of them, too. Lists
+# may come in several lines (RFC 9110 section 5.3: If-Match, Accept, Cookie by custom), and of
+# what is only informative (Referer, User-Agent, Date) any will do.
+_SINGLE = (
+    b"authorization",  # who asks
+    b"proxy-authorization",
+    b"origin",  # from where: what checks of cross-site requests rest on
+    b"content-type",  # how the body is read
+    b"content-range",  # where it is written
+    b"range",  # what is asked for, and on which condition
+    b"if-range",
+    b"if-modified-since",
+    b"if-unmodified-since",
+)
+
+
+def _single(name: bytes, bit: int) -> Callable[[Request, bytes], None]:
+    def note(request: Request, value: bytes) -> None:
+        if request.singles & bit:
+            raise Refused(400, f"more than one {name.decode().title()} header")
+        request.singles |= bit
+
+    return note
+
+
 _NOTES = {
     b"content-length": _length,
     b"transfer-encoding": _coding,
@@ -88,6 +116,7 @@ _NOTES = {
     b"x-forwarded-for": _forwarded_for,
     b"x-forwarded-proto": _forwarded_proto,
     b"x-request-id": _request_id,
+    **{name: _single(name, 1 << number) for number, name in enumerate(_SINGLE)},
 }
 
 

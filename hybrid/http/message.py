@@ -60,6 +60,7 @@ class Request:
     forwarded_for: bytes | None = None
     forwarded_proto: bytes | None = None
     hosts = 0  # Host headers
+    singles = 0  # a bit for each header that may not come twice, and has come
     size = 0  # bytes of the head, and of trailers
     excess = 0  # bytes of chunk framing without a body to justify them
     buffered = 0

@@ -124,6 +124,12 @@ MALFORMED = {
     "port of the authority too high": b"GET http://a:99999/ HTTP/1.1\r\nHost: a\r\n\r\n",
     "fragment in the authority": b"GET http://a#b/ HTTP/1.1\r\nHost: a\r\n\r\n",
     "absolute-form with a bad Host": b"GET http://a/ HTTP/1.1\r\nHost: a b\r\n\r\n",
+    "two Content-Types": head(b"Content-Type: a/b", b"content-type: c/d"),
+    "equal Content-Types": head(b"Content-Type: a/b", b"X: y", b"Content-Type: a/b"),
+    "two Authorizations": head(b"Authorization: Basic a", b"Authorization: Basic b"),
+    "two Origins": head(b"Origin: http://a", b"Origin: http://b"),
+    "two Content-Ranges": head(b"Content-Range: bytes 0-0/1", b"Content-Range: bytes 0-1/2"),
+    "two preconditions": head(b"If-Unmodified-Since: a", b"If-Unmodified-Since: b"),
     "equal Content-Lengths": head(b"Content-Length: 3", b"Content-Length: 3") + b"abc",
     "conflicting Content-Lengths": head(b"Content-Length: 3", b"Content-Length: 4") + b"abc",
     "Content-Length list": head(b"Content-Length: 3, 3") + b"abc",
@@ -190,6 +196,17 @@ NO_HOSTS += (
     b"|a:99999|a:65536|a:-1|a:+1|a:1:2|::1|[::1|[]|[1.2]|[v1.a]|[::1%25e]|[::1]80|%|a%4|a%zz"
 )
 NO_HOSTS += b"|" + b"x" * 256
+
+
+def test_headers_that_are_lists_or_only_inform_may_come_twice() -> None:
+    names = (b"Accept", b"Cookie", b"If-Match", b"If-None-Match", b"User-Agent", b"Referer")
+    twice = [b"%b: a" % name for name in names] * 2
+    once = [b"Content-Type: a/b", b"Authorization: a", b"Origin: null", b"Range: bytes=0-"]
+
+    seen, refusal = read(head(*once, *twice) + head(*once, *twice))
+
+    assert refusal is None
+    assert [len(headers) for *_, headers, _ in seen] == [17, 17]
 
 
 @pytest.mark.parametrize("host", HOSTS.split(b"  "))
