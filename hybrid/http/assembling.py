@@ -26,6 +26,9 @@ from hybrid.config import HttpConfig
 from hybrid.http.message import Request, names_a_host
 from hybrid.http.refusal import Refused
 
+_EXCESS = 16 * 1024  # bytes of chunk framing above what is forgiven; as Go's net/http
+_FORGIVEN = 16  # bytes of framing per chunk that cost nothing
+
 _METHODS = {
     name.encode(): name for name in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH")
 }
@@ -265,13 +268,23 @@ class RequestAssembler:
         """A chunk begins."""
         self._chunks += 1
 
+    def _weigh_chunks(self, request: Request) -> None:
+        """Bound the chunk framing that llhttp skips: extensions, trailers, tiny chunks."""
+        excess = request.excess + len(self._piece) - 3 * self._body - _FORGIVEN * self._chunks
+        request.excess = max(0, excess)
+        if excess > _EXCESS:
+            self._refuse(400, "more chunk framing than body")
+
     def on_message_complete(self) -> None:
         """The request is complete, body included."""
         request = self.current
         if request is None or not request.method:
             return
-        if request.content_length > request.taken:
-            return  # its body is still to be counted
+        if request.content_length:
+            if request.content_length > request.taken:
+                return  # its body is still to be counted
+            if request.content_length < 0:
+                self._weigh_chunks(request)  # the last piece, too, or the only one
         request.ended = True
         self.current = None
         self._piece = b""  # an idle connection keeps nothing of its last request

@@ -15,8 +15,6 @@ from hybrid.http.message import Request
 from hybrid.http.refusal import Refused
 
 _QUEUED = 16  # requests that one feed may complete; the rest of its bytes waits
-_EXCESS = 16 * 1024  # bytes of chunk framing above what is forgiven; as Go's net/http
-_FORGIVEN = 16  # bytes of framing per chunk that cost nothing
 _CR, _LF = b"\r\n"
 _END = b"\r\n\r\n"
 
@@ -111,6 +109,7 @@ class RequestReader(RequestAssembler):
             self._body = self._chunks = 0
         else:
             request.size += len(data)
+            self._body = len(data)  # a head is no chunk framing
         self._piece = data
         try:
             self._parser.feed_data(data)
@@ -120,9 +119,9 @@ class RequestReader(RequestAssembler):
             self.ended = True
             raise _refusal(ex) from None
         if self.current is request:
-            self._weigh(request, len(data))
+            self._weigh(request)
 
-    def _weigh(self, request: Request, size: int) -> None:
+    def _weigh(self, request: Request) -> None:
         """Bound what llhttp and httptools keep or skip without telling us."""
         if not request.method:
             if _LF not in request.line:
@@ -130,10 +129,7 @@ class RequestReader(RequestAssembler):
             if request.size > self._small:
                 self._check_sizes(request, line_ended=_LF in request.line)
         elif request.content_length < 0:
-            excess = request.excess + size - 3 * self._body - _FORGIVEN * self._chunks
-            request.excess = max(0, excess)
-            if excess > _EXCESS:
-                self._refuse(400, "more chunk framing than body")
+            self._weigh_chunks(request)
 
     def _skip_empty_lines(self, data: bytes, at: int) -> int:
         """Return where the next request begins (RFC 9112 section 2.2).

@@ -351,6 +351,38 @@ def test_a_flood_of_pipelined_requests_costs_bytes_not_objects() -> None:
 
 
 @pytest.mark.parametrize(
+    "body",
+    [
+        b"1;" + b"x" * 65_536 + b"\r\na\r\n0\r\n\r\n",
+        b"1\r\na\r\n0;" + b"x" * 65_536 + b"\r\n\r\n",
+        b"".join(b"1;xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\r\na\r\n" for _ in range(2000))
+        + b"0\r\n\r\n",
+        b"1\r\na\r\n0\r\n" + b"T: x\r\n" * 5000 + b"\r\n",
+    ],
+)
+def test_chunk_framing_is_bounded_whether_or_not_the_body_comes_at_once(body: bytes) -> None:
+    stream = CHUNKED + body + NEXT
+
+    for size in (len(stream), 30_000, 1000):
+        pieces = [stream[at : at + size] for at in range(0, len(stream), size)]
+        seen, refusal = read(*pieces)
+        assert refusal is not None
+        assert refusal.status in (400, 431)
+        assert not seen
+
+
+@pytest.mark.parametrize("upgrade", [(), (b"Upgrade: h2c", b"Connection: Upgrade")])
+def test_a_large_head_is_no_chunk_framing(upgrade: tuple[bytes, ...]) -> None:
+    large = b"Cookie: " + b"x" * 20_000
+    stream = head(large, b"Transfer-Encoding: chunked", *upgrade) + b"3\r\nabc\r\n0\r\n\r\n" + NEXT
+
+    for size in (len(stream), 5000):
+        seen, refusal = read(*(stream[at : at + size] for at in range(0, len(stream), size)))
+        assert refusal is None
+        assert [body for *_, body in seen] == [b"abc", b""]
+
+
+@pytest.mark.parametrize(
     "endless",
     [
         b"GET /" + b"x" * 100,
