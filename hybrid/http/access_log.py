@@ -54,15 +54,15 @@ class AccessLog:
 
     def write(self, exchange: Sending, client: tuple[str, int] | None) -> None:
         """Add the line of an exchange that has ended."""
-        scope, request = exchange.scope, exchange.request
-        if scope["path"] in _UNLOGGED:
+        request = exchange.request  # never from the scope: that is the application's to change
+        if request.path in _UNLOGGED:
             return
         queue = run = 0.0
         times = exchange.departure.times
         if times:
             queue = sum(t.queue_s for t in times) * 1e3
             run = sum(t.run_s for t in times) * 1e3
-        peer = scope["client"] or client
+        peer = request.client or client
         self._add(
             peer[0] if peer else "-",
             request,

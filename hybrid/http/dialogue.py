@@ -118,12 +118,14 @@ class Dialogue(Flow):
     def exchange_ended(self, exchange: Sending) -> None:
         """Its answer is complete, or nobody waits for it any more."""
         shared = self.shared
+        is_connected = self.exchange is exchange
+        if is_connected:
+            self.exchange = None
         shared.counts.count(exchange.status, perf_counter() - exchange.began)
         if shared.log is not None:
             shared.log.write(exchange, self.client)
-        if self.exchange is not exchange:
-            return  # the connection is gone
-        self.exchange = None
+        if not is_connected:
+            return
         if exchange.closes:
             farewell(self)
         elif self._serving:

@@ -59,6 +59,7 @@ class Request:
     is_forwarded = False  # one of the next two is there
     forwarded_for: bytes | None = None
     forwarded_proto: bytes | None = None
+    client: tuple[str, int] | None = None  # as a trusted proxy tells it
     hosts = 0  # Host headers
     singles = 0  # a bit for each header that may not come twice, and has come
     size = 0  # bytes of the head, and of trailers

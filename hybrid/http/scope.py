@@ -22,13 +22,16 @@ def http_scope(
 ) -> dict[str, Any]:
     """Return the scope; a dictionary of its own, which the application may change.
 
+    So nothing is read from it, or from its headers, once the application has it.
+
     ``hybrid.departure`` among the extensions tells when the client leaves.
     """
-    shared = connection.shared
+    shared, headers = connection.shared, request.headers
     root_path = shared.settings.root_path
     client, scheme = connection.client, connection.scheme
     if request.is_forwarded and connection.is_trusted:
         client, scheme = _as_forwarded(connection, request)
+        request.client = client
     return {
         "type": "http",
         "asgi": _ASGI,
@@ -39,7 +42,7 @@ def http_scope(
         "raw_path": request.raw_path,
         "query_string": request.query,
         "root_path": root_path,
-        "headers": request.headers,
+        "headers": headers if shared.log is None else headers.copy(),  # the log reads them later
         "client": client,
         "server": connection.server,
         "state": {**shared.state, "request_id": request_id},

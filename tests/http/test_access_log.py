@@ -11,7 +11,7 @@ import pytest
 from hybrid.config import HttpConfig, LogConfig
 from hybrid.http import server as server_module
 from hybrid.http.access_log import AccessLog
-from tests.http.conftest import HELLO, Routes, serving
+from tests.http.conftest import HELLO, Routes, answer, serving
 
 
 def logged(run: Any, monkeypatch: Any, log_format: str, data: bytes, app: Any = None) -> list[str]:
@@ -80,6 +80,31 @@ def test_no_header_of_a_client_makes_a_second_field_or_line(
         assert line.count('"') == 6
     else:
         assert orjson.loads(line)["status"] == 200
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_what_the_application_does_to_its_scope_is_not_logged_and_hangs_no_client(
+    run: Any, monkeypatch: Any, log_format: str
+) -> None:
+    async def spoiling(scope: Any, receive: Any, send: Any) -> None:
+        scope["headers"][:] = [None, ("referer", "forged"), (b"user-agent", "\nforged")]
+        scope["extensions"].clear()
+        scope["client"] = ("1.1.1.1\nforged", 1)
+        if scope["path"] == "/empty":
+            scope.clear()
+        await answer(send, b"hello")
+
+    data = HELLO.replace(b"\r\n\r\n", b"\r\nUser-Agent: mine\r\n\r\n")
+    lines = logged(
+        run, monkeypatch, log_format, data + data.replace(b"/hello", b"/empty") + data, spoiling
+    )
+
+    assert len(lines) == 3
+    for line, path in zip(lines, ("/hello", "/empty", "/hello"), strict=True):
+        assert "forged" not in line
+        assert "127.0.0.1" in line
+        assert "mine" in line
+        assert path in line
 
 
 def test_refusals_and_departures_are_logged_and_probes_are_not(run: Any, monkeypatch: Any) -> None:
