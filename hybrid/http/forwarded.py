@@ -67,13 +67,16 @@ class TrustedPeers:
 
 
 def _host_of(entry: str) -> str | None:
-    """Return the address in ``1.2.3.4``, ``1.2.3.4:80``, ``::1`` or ``[::1]:80``."""
+    """Return the address in ``1.2.3.4``, ``1.2.3.4:80``, ``::1`` or ``[::1]:80``.
+
+    Without a zone (``fe80::1%eth0``): that may be any text, and would go into logs.
+    """
     if entry.startswith("["):
         entry = entry[1:].partition("]")[0]
     elif entry.count(":") == 1:
         entry = entry.partition(":")[0]
     try:
-        return str(ip_address(entry))
+        return str(ip_address(entry)).partition("%")[0]
     except ValueError:
         return None
 

@@ -191,6 +191,11 @@ def forwarded(peers: str, header: bytes, proto: bytes = b"https") -> tuple[Any, 
         ("*", b"6.6.6.6, 9.9.9.9", ("6.6.6.6", "https")),
         ("127.0.0.1", b"[2001:db8::1]:443", ("2001:db8::1", "https")),
         ("127.0.0.1", b"9.9.9.9:1234", ("9.9.9.9", "https")),
+        ("127.0.0.1", b'fe80::1%a" 200 5 "x y', ("fe80::1", "https")),
+        ("127.0.0.1", b"fe80::1%\x85forged", ("fe80::1", "https")),
+        ("127.0.0.1", b"[fe80::1%eth0]:80", ("fe80::1", "https")),
+        ("127.0.0.1,fe80::1", b"9.9.9.9, fe80::1%eth0", ("9.9.9.9", "https")),
+        ("127.0.0.1", b"9.9.9.9%eth0", ("the peer", "https")),
     ],
 )
 def test_forwarded_headers_are_believed_of_named_peers_only(
