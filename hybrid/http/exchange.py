@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("hybrid.error")
 
+_ENDS = (SystemExit, KeyboardInterrupt)
+
 _NOTHING, _STREAMING = Progress.NOTHING, Progress.STREAMING
 _COMPLETE, _GONE = Progress.COMPLETE, Progress.GONE
 
@@ -70,8 +72,14 @@ class Exchange(Sending):
             self._give_up("the application was cancelled before its answer was complete")
         except ClientGone:
             self._give_up("the application left its answer incomplete")
-        except Exception as ex:
+        except BaseException as ex:
+            if not shared.loop.is_running():
+                raise  # GeneratorExit: the loop is over, and Python throws this coroutine away
             self._fail(ex)
+            if _asks_for_an_end(ex):
+                if shared.leave is None:
+                    raise
+                shared.leave(f"{type(ex).__name__} in the application")
         finally:
             shared.running.discard(self)
             if shared.draining:
@@ -79,11 +87,11 @@ class Exchange(Sending):
 
     def _fail(self, ex: BaseException) -> None:
         """The application raised: its client gets a 500, or as much of an end as is honest."""
-        if self.progress is _GONE and isinstance(ex, OSError):
+        if self.progress is _GONE and _is_about_the_client(ex):
             return
-        self._log_error(f"{type(ex).__name__} in the application", ex)
         if self.progress < _COMPLETE:
             self._break_off()
+        self._log_error(f"{type(ex).__name__} in the application", ex)
 
     def _give_up(self, reason: str) -> None:
         if self.progress < _COMPLETE:
@@ -187,3 +195,17 @@ class Exchange(Sending):
             self._news = asyncio.Event()
         self._news.clear()
         await self._news.wait()
+
+
+def _asks_for_an_end(ex: BaseException) -> bool:
+    """Return whether the application wants its process to end, perhaps from a task group."""
+    if isinstance(ex, BaseExceptionGroup):
+        return ex.subgroup(_ENDS) is not None
+    return isinstance(ex, _ENDS)
+
+
+def _is_about_the_client(ex: BaseException) -> bool:
+    """Return whether it says only that the client has left."""
+    if isinstance(ex, BaseExceptionGroup):
+        return ex.split(OSError)[1] is None
+    return isinstance(ex, OSError)

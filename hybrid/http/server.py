@@ -11,7 +11,7 @@ Everything happens on the event loop's thread.
 from __future__ import annotations
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from ssl import SSLContext
 from typing import Any
@@ -53,7 +53,21 @@ class HttpServer:
         headers: Sequence[tuple[bytes, bytes]] = (),
         ssl: SSLContext | None = None,
         log: LogConfig,
+        leave: Callable[[str], None] | None = None,
     ) -> None:
+        """Prepare; nothing is accepted yet.
+
+        Args:
+            app: the application.
+            settings: limits and times.
+            state: what the lifespan has left for the requests.
+            headers: that every answer has.
+            ssl: makes it HTTPS, except on Unix sockets.
+            log: whether and how requests are logged.
+            leave: called with a reason when the application asks for the end of its process
+                (SystemExit, KeyboardInterrupt): its client has a 500 then, and the others are
+                served until somebody drains this server. None: the exception ends the loop.
+        """
         worker = next((v.decode() for n, v in headers if n.lower() == b"x-worker"), "-")
         self._shared = Shared(
             app,
@@ -61,6 +75,7 @@ class HttpServer:
             state,
             headers,
             log=AccessLog(log.format, worker) if log.access else None,
+            leave=leave,
         )
         self._acceptor = Acceptor(self._shared, ssl)
         self._watch = Watch(self._shared)

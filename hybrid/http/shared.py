@@ -63,6 +63,7 @@ class Shared:
         headers: Sequence[tuple[bytes, bytes]],
         *,
         log: AccessLog | None = None,
+        leave: Callable[[str], None] | None = None,
     ) -> None:
         self.app = app
         self.settings = settings
@@ -70,6 +71,7 @@ class Shared:
         self.heads = Heads(headers, server_header=settings.server_header)
         self.trusted = TrustedPeers(settings.forwarded_allow_ips if settings.proxy_headers else ())
         self.log = log
+        self.leave = leave  # asks for the end of this process, with the reason
         self.loop = asyncio.get_running_loop()
         self.context = copy_context()  # every request starts with a copy of it
         self.counts = Counts()

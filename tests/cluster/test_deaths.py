@@ -173,3 +173,32 @@ def test_jobs_that_would_never_end_outlive_nobody(
 
 def _cpu(process: psutil.Process) -> float:
     return float(process.cpu_times().user)
+
+
+def test_a_handler_that_exits_costs_its_client_a_500_and_no_other_anything(
+    serve: Serve, tmp_path: Path
+) -> None:
+    (tmp_path / "exits.py").write_text(
+        "import asyncio, os, sys\n"
+        "exits = asyncio.Event()\n"
+        "async def app(scope, receive, send):\n"
+        "    assert scope['type'] == 'http'\n"
+        "    if scope['path'] == '/exit':\n"
+        "        exits.set()\n"
+        "        sys.exit(3)\n"
+        "    if scope['path'] == '/slow':\n"
+        "        await exits.wait()\n"
+        "    await send({'type': 'http.response.start', 'status': 200, 'headers': []})\n"
+        "    await send({'type': 'http.response.body', 'body': b'%d' % os.getpid()})\n"
+    )
+    server = serve("exits:app", "--io-workers", "1", "--cpu-pool", "0", cwd=tmp_path)
+    pid = server.get("/")[2]
+    slow = server.in_background("GET", "/slow")
+
+    assert server.get("/exit")[0] == 500
+
+    result = slow.join().result
+    assert result is not None
+    assert result[2] == pid
+    server.wait_for_log("will be replaced: SystemExit in the application")
+    wait_until(lambda: server.get("/")[2] != pid, what="it is replaced")

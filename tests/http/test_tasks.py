@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from hybrid.http.exchange import Exchange
+from hybrid.http.message import Request
 from tests.http.conftest import HELLO, Routes, answer, judge, serving
 
 variable: ContextVar[str] = ContextVar("variable", default="unset")
@@ -100,3 +102,111 @@ def test_work_behind_the_answer_goes_on_and_holds_nothing_up(run: Any) -> None:
             await running.until(lambda: finished)
 
     run(main())
+
+
+class Unusual(BaseException):
+    """As libraries raise it past every `except Exception`."""
+
+
+@pytest.mark.parametrize("opened", [False, True])
+@pytest.mark.parametrize(
+    "raised",
+    [Unusual(), GeneratorExit(), BaseExceptionGroup("", [Unusual()]), asyncio.CancelledError()],
+    ids=lambda ex: type(ex).__name__,
+)
+def test_whatever_the_application_raises_its_client_has_an_answer(
+    run: Any, raised: BaseException, opened: bool
+) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if opened:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b"x", "more_body": True})
+        raise raised
+
+    async def main() -> None:
+        async with serving(Routes(app=app)) as running:
+            client = await running.connect()
+            if opened:
+                client.send(HELLO.replace(b"/hello", b"/app"))
+                assert not (await client.read_all()).endswith(b"0\r\n\r\n")
+            else:
+                assert (await client.get("/app")).status == 500
+                assert (await client.get("/hello")).status == 200
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    "raised",
+    [SystemExit(3), KeyboardInterrupt(), BaseExceptionGroup("", [SystemExit(), ValueError()])],
+    ids=lambda ex: type(ex).__name__,
+)
+def test_an_application_that_exits_is_a_500_and_the_wish_to_leave(
+    run: Any, raised: BaseException
+) -> None:
+    reasons: list[str] = []
+    go_on = asyncio.Event()
+
+    async def slow(scope: Any, receive: Any, send: Any) -> None:
+        await go_on.wait()
+        await answer(send, b"slow")
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        raise raised
+
+    async def main() -> None:
+        async with serving(Routes(app=app, slow=slow), leave=reasons.append) as running:
+            other, client = await running.connect(), await running.connect()
+            other.send(HELLO.replace(b"/hello", b"/slow"))
+            await running.until(lambda: running.server.statistics().requests_active)
+            assert (await client.get("/app")).status == 500
+            assert (await client.get("/hello")).status == 200
+            go_on.set()
+            assert (await other.read_answer()).body == b"slow"
+        assert reasons == [f"{type(raised).__name__} in the application"]
+
+    run(main())
+
+
+def test_where_nothing_replaces_the_process_an_exit_ends_the_loop(run: Any) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"] == "/exit":
+            raise SystemExit(3)
+        await answer(send)
+
+    async def main() -> None:
+        async with serving(app) as running:
+            client = await running.connect()
+            await client.get("/hello")
+            (connection,) = running.server._shared.connections
+            request = Request()
+            request.path, request.ended = "/exit", True
+            connection.exchange = exchange = Exchange(connection, request)
+            running.server._shared.counts.active += 1
+            with pytest.raises(SystemExit):
+                await exchange.run()
+            assert (await client.read_answer()).status == 500
+
+    run(main())
+
+
+def test_a_group_of_departures_is_no_failure_of_the_application(run: Any, caplog: Any) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        try:
+            await answer(send)
+        except OSError as ex:
+            raise BaseExceptionGroup("", [ExceptionGroup("", [ex]), ex]) from None
+
+    async def main() -> None:
+        async with serving(Routes(app=app)) as running:
+            client = await running.connect()
+            client.send(HELLO.replace(b"/hello", b"/app"))
+            await running.until(lambda: running.server.statistics().requests_active)
+            client.reset()
+            await running.until(lambda: not running.server._shared.running)
+
+    run(main())
+    assert not caplog.records
