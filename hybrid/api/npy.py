@@ -217,7 +217,8 @@ def npy_body(array: NDArray[Any]) -> NpyBody | None:
     npy.write_array_header_1_0(buffer, fields)
     # One of the two is contiguous, or neither: then there is one copy.
     flat = array.T if fields["fortran_order"] else np.ascontiguousarray(array)
-    return NpyBody(buffer.getvalue(), flat.reshape(-1).view(np.uint8).data)
+    # Read-only: nothing changes it before the client has it all, so the server need not copy.
+    return NpyBody(buffer.getvalue(), flat.reshape(-1).view(np.uint8).data.toreadonly())
 
 
 def _unprocessable(detail: str) -> falcon.HTTPUnprocessableEntity:

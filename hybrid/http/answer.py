@@ -29,6 +29,23 @@ class BadAnswer(HybridError):
     """The application sent what cannot be an HTTP answer: its bug, not the client's."""
 
 
+def settled(body: object) -> bytes | memoryview:
+    """Return a body as bytes that stay as they are until the client has read them.
+
+    A read-only view of bytes is its sender's word that they do, and is not copied.
+
+    Raises:
+        BadAnswer: it is no object made of bytes.
+    """
+    try:
+        view = memoryview(body)  # type: ignore[arg-type]
+    except TypeError:
+        raise BadAnswer(f"a body is made of bytes, not {type(body).__name__}") from None
+    if view.readonly and view.contiguous and view.format == "B" and view.ndim == 1:
+        return view
+    return view.tobytes()
+
+
 class Answer:
     """What the application wants to say, and how its body is framed.
 

@@ -16,7 +16,7 @@ from enum import IntEnum
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from hybrid.http.answer import Answer, BadAnswer
+from hybrid.http.answer import Answer, BadAnswer, settled
 from hybrid.http.files import send_file
 from hybrid.http.message import Request
 from hybrid.http.refusal import ClientGone
@@ -86,6 +86,8 @@ class Sending:
             return
         if kind == "http.response.body":
             body, more = message.get("body", b""), message.get("more_body", False)
+            if type(body) is not bytes:
+                body = settled(body)
             if self.progress is not _HELD:
                 self._take_more(body, more)
             elif more or not self._take_whole(body):
@@ -95,9 +97,12 @@ class Sending:
         else:
             raise BadAnswer(f"{kind!r} is no message of an HTTP answer")
         if self._connection.is_write_paused:
-            await self._connection.wait_writable()
-            if self.progress is _GONE:
-                raise ClientGone("the client is gone")
+            await self._wait_for_the_client()
+
+    async def _wait_for_the_client(self) -> None:
+        await self._connection.wait_writable()
+        if self.progress is _GONE:
+            raise ClientGone("the client is gone")
 
     def _may_stay_open(self) -> bool:
         """Decide, once per answer, whether another request may follow it."""

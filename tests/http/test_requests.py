@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import socket
 import struct
+from array import array
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +17,7 @@ from hybrid.core.histogram import quantile
 from tests.http.conftest import HELLO, Routes, answer, echo, judge, read_body, serving, within
 
 SETTINGS = HttpConfig()
+CLOSING = HELLO.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
 
 
 def test_keep_alive_then_close_on_request(run: Any) -> None:
@@ -404,3 +406,83 @@ def test_who_has_left_gets_no_further_answers(run: Any, caplog: Any) -> None:
 
     run(main())
     assert not [record for record in caplog.records if record.name == "asyncio"]
+
+
+NUMBERS = array("i", range(10))
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (memoryview(NUMBERS), NUMBERS.tobytes()),
+        (memoryview(NUMBERS).toreadonly(), NUMBERS.tobytes()),
+        (memoryview(b"abcdef")[::2], b"ace"),
+        (memoryview(b"abcdef").cast("B", (2, 3)), b"abcdef"),
+        (memoryview(b""), b""),
+        (bytearray(b"abc"), b"abc"),
+        (NUMBERS, NUMBERS.tobytes()),
+    ],
+    ids=["numbers", "read-only numbers", "strided", "table", "empty", "bytearray", "array"],
+)
+@pytest.mark.parametrize("announced", [False, True])
+def test_a_body_is_counted_in_bytes_not_in_items(
+    run: Any, body: Any, expected: bytes, announced: bool
+) -> None:
+    async def whole(scope: Any, receive: Any, send: Any) -> None:
+        headers = [(b"content-length", b"%d" % len(expected))] if announced else []
+        await answer(send, body, headers=tuple(headers))
+
+    async def pieces(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": body, "more_body": True})
+        await send({"type": "http.response.body", "body": body})
+
+    async def main() -> None:
+        async with serving(Routes(whole=whole, pieces=pieces)) as running:
+            client = await running.connect()
+            assert (await client.get("/whole")).body == expected
+            assert (await client.get("/pieces")).body == expected * 2
+            assert (await client.get("/hello")).body == b"hello"
+
+    run(main())
+
+
+@pytest.mark.parametrize("body", ["text", 5, None, [1, 2]])
+@pytest.mark.parametrize("more", [False, True])
+def test_a_body_that_is_no_bytes_is_the_application_s_failure(
+    run: Any, body: Any, more: bool
+) -> None:
+    async def wrong(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": body, "more_body": more})
+
+    async def main() -> None:
+        async with serving(Routes(wrong=wrong)) as running:
+            client = await running.connect()
+            assert (await client.get("/wrong")).status == 500
+            assert (await client.get("/hello")).body == b"hello"
+
+    run(main())
+
+
+def test_a_buffer_that_the_application_uses_again_reaches_the_client_as_it_was(run: Any) -> None:
+    size, count = 100_000, 40
+
+    async def reusing(scope: Any, receive: Any, send: Any) -> None:
+        buffer = bytearray(size)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for number in range(count):
+            buffer[:] = bytes([number]) * size
+            body = buffer if number % 2 else memoryview(buffer)
+            await send({"type": "http.response.body", "body": body, "more_body": True})
+            buffer[:] = b"\xff" * size
+        await send({"type": "http.response.body"})
+
+    async def main() -> None:
+        async with serving(Routes(reusing=reusing)) as running:
+            client = await running.connect(receive_buffer=2**12)
+            client.send(CLOSING.replace(b"/hello", b"/reusing"))
+            (got,) = judge(await client.read_all(), "GET")
+        assert got.body == b"".join(bytes([number]) * size for number in range(count))
+
+    run(main())
