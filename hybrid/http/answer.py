@@ -80,7 +80,7 @@ class Answer:
         self.status = status
         self.headers = headers
         self.request_id = request_id
-        self.bodiless = to == "HEAD" or status == 204 or status == 304
+        self.bodiless = to == "HEAD" or status == 204 or status == 205 or status == 304
         self.is_http_1_0 = is_http_1_0
         self.close = close
         self.length: int | None = None
@@ -159,7 +159,7 @@ class Answer:
         Returns:
             The last header lines and the empty line.
         """
-        if self.length is None or self.status == 204:
+        if self.length is None or self.status == 204 or self.status == 205:
             self._choose(size, more)
         if self.length is not None:
             if not (self.close or self.is_http_1_0):
@@ -176,6 +176,8 @@ class Answer:
     def _choose(self, size: int, more: bool) -> None:
         if self.status == 204:
             self.length = None
+        elif self.status == 205:
+            self.length = 0  # RFC 9110 section 15.3.6: no content, and it says so
         elif self.bodiless:
             if size and not more and self.status != 304:
                 self.length = size

@@ -8,6 +8,8 @@ import socket
 import struct
 from array import array
 from dataclasses import replace
+from decimal import Decimal
+from http import HTTPStatus
 from typing import Any
 
 import pytest
@@ -17,6 +19,7 @@ from hybrid.core.histogram import quantile
 from tests.http.conftest import HELLO, Routes, answer, echo, judge, read_body, serving, within
 
 SETTINGS = HttpConfig()
+FOUR_BYTES = [(b"content-length", b"4")]
 CLOSING = HELLO.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
 
 
@@ -115,11 +118,20 @@ def test_a_streamed_answer_is_chunked_and_judged_complete(run: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "status"), [("HEAD", 200), ("GET", 204), ("GET", 304), ("HEAD", 404)]
+    ("method", "status"), [("HEAD", 200), ("GET", 204), ("GET", 205), ("GET", 304), ("HEAD", 404)]
 )
-def test_answers_that_may_have_no_body_have_none(run: Any, method: str, status: int) -> None:
+@pytest.mark.parametrize("streamed", [False, True])
+def test_answers_that_may_have_no_body_have_none(
+    run: Any, method: str, status: int, streamed: bool
+) -> None:
     async def route(scope: Any, receive: Any, send: Any) -> None:
-        await answer(send, b"body", status)
+        if not streamed:
+            await answer(send, b"body", status)
+            return
+        start = {"type": "http.response.start", "status": status, "headers": FOUR_BYTES}
+        await send(start)
+        await send({"type": "http.response.body", "body": b"bo", "more_body": True})
+        await send({"type": "http.response.body", "body": b"dy"})
 
     async def main() -> None:
         async with serving(Routes(route=route)) as running:
@@ -131,6 +143,8 @@ def test_answers_that_may_have_no_body_have_none(run: Any, method: str, status: 
                 assert first.headers["content-length"] == "4"
             elif status == 204:
                 assert "content-length" not in first.headers
+            elif status == 205:
+                assert first.headers["content-length"] == "0"
             assert second.body == b"hello"
 
     run(main())
@@ -226,6 +240,21 @@ def test_a_failing_application_is_a_500_or_a_cut_connection(
             assert b"secret" not in data
             assert b"set-cookie" not in data
         assert len([r for r in caplog.records if "request_id=" in r.getMessage()]) == 1
+
+    run(main())
+
+
+@pytest.mark.parametrize("status", [HTTPStatus.CREATED, 201.0, Decimal(201)])
+def test_a_status_of_another_type_is_counted_as_its_number(run: Any, status: Any) -> None:
+    async def made(scope: Any, receive: Any, send: Any) -> None:
+        await answer(send, b"", status)
+
+    async def main() -> None:
+        async with serving(Routes(made=made)) as running:
+            client = await running.connect()
+            assert (await client.get("/made")).status == 201
+            assert (await client.get("/hello")).status == 200
+            assert running.server.statistics().responses_2xx == 2
 
     run(main())
 

@@ -115,6 +115,10 @@ def rendered(*headers: tuple[Any, Any], status: int = 200) -> bytes:
         (b"x", b"a\rb"),
         (b"x", b"a\0b"),
         (b"x", b"\r\n\r\nHTTP/1.1 200 OK"),
+        (b"x", b"\x1b[31m"),
+        (b"x", b"a\x01"),
+        (b"x", b"\x0b"),
+        (b"x", b"\x7f"),
         (b"a b", b"c"),
         (b"a:", b"c"),
         (b"", b"c"),
@@ -128,6 +132,24 @@ def rendered(*headers: tuple[Any, Any], status: int = 200) -> bytes:
 def test_an_answer_cannot_be_split(header: tuple[Any, Any]) -> None:
     with pytest.raises(BadAnswer):
         rendered((b"a", b"b"), header)
+    heads = Heads([(b"x-worker", b"1")], server_header=True)
+    heads.render(Answer(200, [(b"x", b"known")], "id", to="GET"), 0, False)
+    assert heads.whole(200, [header], "id", b"") is None  # the other way for usual answers
+
+
+def test_a_value_may_have_tabs_and_any_byte_above_ascii() -> None:
+    header = (b"x", bytes((9, *range(32, 127), *range(128, 256))))
+    heads = Heads([], server_header=False)
+    assert b"\r\nx: %b\r\n" % header[1] in rendered(header)
+    heads.render(Answer(200, [header], "id", to="GET"), 0, False)
+    assert heads.whole(200, [header], "id", b"") is not None
+
+
+def test_only_the_word_close_in_connection_closes() -> None:
+    for value in (b"close", b"Close", b"x, close\t", b"x,close"):
+        assert rendered((b"Connection", value)).count(b"connection: close\r\n") == 1
+    for value in (b"closed-not", b"disclose", b"keep-alive", b""):
+        assert b"onnection" not in rendered((b"Connection", value))
 
 
 def test_framing_is_the_server_s_business_and_doubles_are_dropped() -> None:
