@@ -265,7 +265,11 @@ class RequestAssembler:
         request.add_body(data)
 
     def on_chunk_header(self) -> None:
-        """A chunk begins."""
+        """A chunk begins.
+
+        Its size is not told, and not looked for: that would be a second parser
+        of the same bytes. Nothing is reserved for it; what comes is counted.
+        """
         self._chunks += 1
 
     def _weigh_chunks(self, request: Request) -> None:

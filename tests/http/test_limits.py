@@ -63,6 +63,7 @@ POST = b"POST /echo HTTP/1.1\r\nHost: a\r\n"
         (b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X" * 100, b"x" * 10_000, 431),
         (POST + b"Content-Length: 8000000\r\n\r\n", b"x" * 10_000, 413),
         (POST + b"Transfer-Encoding: chunked\r\n\r\n", b"2710\r\n" + b"x" * 10_000 + b"\r\n", 413),
+        (POST + b"Transfer-Encoding: chunked\r\n\r\nFFFFFFFFFFFFFFFF\r\n", b"x" * 10_000, 413),
         (POST + b"Transfer-Encoding: chunked\r\n\r\n", b"1;" + b"x" * 10_000 + b"\r\ny\r\n", 400),
         (POST + b"Transfer-Encoding: chunked\r\n\r\n0\r\n", b"X: " + b"y" * 20_000 + b"\r\n", 0),
     ],
@@ -132,11 +133,15 @@ def test_the_second_head_on_a_connection_has_the_same_deadline(run: Any) -> None
     run(main())
 
 
-def test_a_body_that_does_not_come_is_a_408(run: Any) -> None:
+@pytest.mark.parametrize(
+    "begun",
+    [b"Content-Length: 5\r\n\r\nab", b"Transfer-Encoding: chunked\r\n\r\nFFFFFFFFFFFFFFFF\r\nab"],
+)
+def test_a_body_that_does_not_come_is_a_408(run: Any, begun: bytes) -> None:
     async def main() -> None:
         async with serving(Routes(echo=echo), QUICK) as running:
             client = await running.connect()
-            client.send(POST + b"Content-Length: 5\r\n\r\nab")
+            client.send(POST + begun)
             got = judge(await client.read_all(), "POST")[0]
             assert (got.status, got.headers["connection"]) == (408, "close")
             assert b"--body-timeout" in got.body
