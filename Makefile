@@ -5,11 +5,12 @@ BIN    := $(VENV)/bin
 ARGS   ?= --io-workers 8 --cpu-pool 4
 STAMP  := $(VENV)/.installed
 RESULTS := benchmarks/results
+REAL_PROGRAMS := chromium curl openssl
 
-.PHONY: help serve test check fmt soak bench bench-pool fairness scheduling record picture bench-http notebooks lock clean suite-cluster suite-parts suite-bench
+.PHONY: help serve test check fmt soak bench bench-pool fairness scheduling record picture bench-http notebooks lock clean suite-cluster suite-parts suite-bench real-programs
 
 help:  ## list the verbs
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
 
 serve: $(STAMP)  ## serve the demonstration application; other flags: make serve ARGS="…"
 	@exec $(BIN)/hybrid serve $(ARGS)
@@ -35,6 +36,11 @@ check: $(STAMP)  ## format, lint, layers, types
 
 fmt: $(STAMP)  ## format and mend what can be mended
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+real-programs:  ## install the Debian packages that tests drive, as root; without them those tests are skipped
+	@installed=$$(dpkg-query -W -f '$${db:Status-Status}\n' $(REAL_PROGRAMS) 2>/dev/null | grep -cx installed); \
+	test "$$installed" = $(words $(REAL_PROGRAMS)) || { apt-get update -qq && \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(REAL_PROGRAMS); }
 
 soak: $(STAMP)  ## the process tests at full length
 	@HYBRID_SOAK=1 exec $(BIN)/python -m pytest -q -s -m soak -o faulthandler_timeout=900

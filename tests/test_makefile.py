@@ -38,6 +38,28 @@ def test_make_alone_lists_the_verbs(tmp_path: Path) -> None:
     assert {"serve", "test"} <= {line.split()[0] for line in answer.stdout.splitlines()}
 
 
+@pytest.mark.parametrize(("installed", "commands"), [("all", []), ("one", ["update", "install"])])
+def test_real_programs_are_installed_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, installed: str, commands: list[str]
+) -> None:
+    """Debian's commands are played by scripts that note how they were called."""
+    answers = {"all": 'for each in "$@"; do echo installed; done', "one": "echo installed; exit 1"}
+    for name, body in {
+        "dpkg-query": f"shift 3; {answers[installed]}",
+        "apt-get": f'echo "$@" >> {tmp_path}/calls',
+    }.items():
+        command = tmp_path / name
+        command.write_text(f"#!/bin/sh\n{body}\n")
+        command.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    answer = make(tmp_path, "real-programs")
+    assert answer.returncode == 0, answer.stderr
+    calls = tmp_path / "calls"
+    lines = calls.read_text().splitlines() if calls.exists() else []
+    assert [line.split()[0] for line in lines] == commands
+    assert all("chromium" in line for line in lines[1:])
+
+
 def test_a_python_without_ensurepip_gets_the_apt_line(tmp_path: Path) -> None:
     (tmp_path / "ensurepip.py").write_text("raise ImportError('bare Debian')\n")
     bare = python(tmp_path, f'PYTHONPATH={tmp_path} exec {sys.executable} "$@"')

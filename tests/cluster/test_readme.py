@@ -5,18 +5,17 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pytest
 from PIL import Image
 
 from hybrid.api.npy import array_to_bytes
 from tests.cluster.conftest import Server
+from tests.programs import need
 
 Serve = Callable[..., Server]
 ROOT = Path(__file__).parents[2]
@@ -29,11 +28,11 @@ def block(beginning: str) -> str:
     return found
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl")
 def test_the_first_curl_gets_a_picture_of_a_real_elevation_model(
     serve: Serve, tmp_path: Path
 ) -> None:
     server = serve("--io-workers", "2", "--cpu-pool", "1")
+    need("curl")
     commands = block(".venv/bin/python -m workloads.samples")
     commands = commands.replace(".venv/bin/python", sys.executable)
     commands = commands.replace("127.0.0.1:8000", f"127.0.0.1:{server.port}")

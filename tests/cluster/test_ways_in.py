@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 from tests.cluster.conftest import PATIENCE, Server, wait_until
+from tests.programs import need
 
 APP = "workloads.app:app"
 Serve = Callable[..., Server]
@@ -23,8 +24,7 @@ Serve = Callable[..., Server]
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> tuple[Path, Path]:
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl makes the certificate")
+    need("openssl")
     cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
     command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
     command += ["-nodes", "-keyout", str(key), "-out", str(cert), "-days", "2"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 import socket
 import ssl
 import subprocess
@@ -20,12 +19,12 @@ from hybrid.errors import ConfigError
 from hybrid.http.server import HttpServer
 from hybrid.http.tls import server_context
 from tests.http.conftest import HELLO, Client, Routes, echo, judge, serving, within
+from tests.programs import need
 
 
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl makes the certificate")
+    need("openssl")
     path = tmp_path_factory.mktemp("tls") / "both.pem"
     key = path.with_name("key.pem")
     command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
@@ -78,14 +77,13 @@ def test_aiohttp_posts_json_and_talks_websocket(run: Any) -> None:
     run(main())
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 def test_curl_asks_for_everything(run: Any, tmp_path: Path) -> None:
     uploaded = tmp_path / "file"
     uploaded.write_text("uploaded")
 
     async def curl(*args: str) -> str:
         process = await asyncio.create_subprocess_exec(
-            "curl", "-s", "-S", "-m", "20", *args, stdout=asyncio.subprocess.PIPE
+            need("curl"), "-s", "-S", "-m", "20", *args, stdout=asyncio.subprocess.PIPE
         )
         out, _ = await within(process.communicate(), 30)
         assert process.returncode == 0
