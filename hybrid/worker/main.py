@@ -63,6 +63,7 @@ from hybrid.worker.watchdog import Watchdog
 logger = logging.getLogger("hybrid.error")
 
 _ORDER_PATIENCE = 5.0  # s a terminated worker waits for the primary's order
+_LAST_WORD = 0.5  # s the application's shutdown has in any case, before the primary's SIGKILL
 _LAST_ACCEPT = 1.0  # s the last acceptor waits for the primary to close its listeners
 
 
@@ -307,7 +308,7 @@ class Worker:
         await begin
         await steps_down
         await registry.run(Moment.DRAINED)
-        await lifespan.shutdown()
+        await lifespan.shutdown(max(_LAST_WORD, deadline - self._loop.time()))
         await registry.run(Moment.EXIT, order.reason)
 
     async def _late_final(self, server: HttpServer) -> None:

@@ -141,7 +141,7 @@ def test_the_lifespans_state_reaches_every_request_as_a_copy(run: Any) -> None:
         routes = Routes()
         async with serving(routes, state=state) as running:
             await running.talk(HELLO * 2)
-        await within(lifespan.shutdown())
+        await within(lifespan.shutdown(60))
         seen = [scope["state"] for scope in routes.scopes]
         assert [found["pool"] for found in seen] == ["shared", "shared"]
         assert seen[0] is not seen[1]
@@ -164,6 +164,6 @@ def test_an_application_without_lifespan_is_served_all_the_same(run: Any) -> Non
     async def main() -> None:
         lifespan = Lifespan(lifespan_of(fail=True, read=False), {})
         await within(lifespan.startup())
-        await within(lifespan.shutdown())
+        await within(lifespan.shutdown(60))
 
     run(main())
