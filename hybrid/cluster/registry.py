@@ -56,6 +56,12 @@ class Registered:
             await asyncio.wait_for(result, self.timeout)
 
 
+def is_cancelled() -> bool:
+    """Return whether the current task shall end: a CancelledError may be a hook's own."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
 class Registry:
     """The hooks of this process, by moment, in order of registration."""
 
@@ -86,7 +92,9 @@ class Registry:
         for hook in self.at(moment):
             try:
                 await hook.run(*args)
-            except Exception as ex:
+            except (Exception, asyncio.CancelledError) as ex:
+                if is_cancelled():
+                    raise  # not the hook's doing
                 why = f"took over {hook.timeout:g} s" if isinstance(ex, TimeoutError) else repr(ex)
                 name = getattr(hook.call, "__qualname__", repr(hook.call))
                 text = f"on_{moment.label} hook {name}: {why}"

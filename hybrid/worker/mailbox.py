@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 from hybrid.cluster.membership import To
-from hybrid.cluster.registry import Moment, Registered, Registry
+from hybrid.cluster.registry import Moment, Registered, Registry, is_cancelled
 from hybrid.core import messages as m
 from hybrid.core.mail import ALL, OUTBOX_LIMIT, MailKind, pack_body
 from hybrid.errors import MailboxFull, NoReply, NoSuchWorker, NotInCluster, RequestFailed
@@ -186,7 +186,9 @@ class Mailbox:
             result = handler.call(message)
             if inspect.isawaitable(result):
                 await asyncio.wait_for(result, handler.timeout)
-        except Exception as ex:
+        except (Exception, asyncio.CancelledError) as ex:
+            if is_cancelled():
+                raise
             name = getattr(handler.call, "__qualname__", repr(handler.call))
             logger.exception("message handler %s raised", name)
             message.fail(f"handler {name} raised {type(ex).__name__}: {ex}")

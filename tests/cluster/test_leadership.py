@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from hybrid.cluster.registry import Moment, Registry
+from hybrid.core.messages import Mail
+from hybrid.errors import HookFailed
+from hybrid.worker.mailbox import Mailbox
 from tests.cluster.conftest import Server, wait_until
 from tests.cluster.test_messages import APP, ROOT, Line, Lines, lines, pid_of  # noqa: F401
 
@@ -121,8 +127,6 @@ def test_a_start_hook_that_raises_keeps_the_worker_from_becoming_ready(
 
 
 def test_without_a_server_the_process_leads_and_has_nobody_to_write_to() -> None:
-    import asyncio
-
     import hybrid
     from hybrid import cluster
 
@@ -137,10 +141,6 @@ def test_without_a_server_the_process_leads_and_has_nobody_to_write_to() -> None
 
 
 def test_a_hook_that_says_nothing_has_a_limit_of_its_moment() -> None:
-    import asyncio
-
-    from hybrid.cluster.registry import Moment, Registry
-
     registry = Registry()
     for moment in Moment:
         registry.add(moment, lambda: asyncio.sleep(60), None)
@@ -149,3 +149,54 @@ def test_a_hook_that_says_nothing_has_a_limit_of_its_moment() -> None:
         "start": 30, "drain": 5, "drained": 5, "exit": 5, "leadership": 5, "event": 5,
         "message": 60,
     }  # fmt: skip
+
+
+async def cancel_itself(*args: object) -> None:
+    """What an application's own cancelled task raises in whoever awaits it."""
+    raise asyncio.CancelledError("on purpose")
+
+
+def test_a_hook_that_raises_cancellederror_has_failed_and_the_next_one_runs(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    registry = Registry()
+    ran: list[str] = []
+    registry.add(Moment.DRAIN, cancel_itself, None)
+    registry.add(Moment.DRAIN, lambda: ran.append("next"), None)
+
+    asyncio.run(registry.run(Moment.DRAIN))
+
+    assert ran == ["next"]
+    assert "on_drain hook cancel_itself: CancelledError('on purpose')" in caplog.text
+    with pytest.raises(HookFailed, match="cancel_itself"):
+        asyncio.run(registry.run(Moment.DRAIN, strict=True))
+
+
+def test_hooks_whose_task_is_cancelled_end() -> None:
+    registry = Registry()
+    registry.add(Moment.EXIT, lambda: asyncio.sleep(3600), None)
+
+    async def main() -> None:
+        running = asyncio.create_task(registry.run(Moment.EXIT))
+        await asyncio.sleep(0)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+
+    asyncio.run(main())
+
+
+def test_a_message_handler_that_raises_cancellederror_fails_the_request() -> None:
+    registry = Registry()
+    registry.add(Moment.MESSAGE, cancel_itself, None)
+
+    async def main() -> Mail:
+        loop = asyncio.get_running_loop()
+        answer = loop.create_future()
+        mailbox = Mailbox(1, SimpleNamespace(send=answer.set_result), loop, registry)
+        mailbox.on_mail(Mail("request", 7, 1, None, sender=2, origin=3))
+        return await asyncio.wait_for(answer, 10)
+
+    answer = asyncio.run(main())
+    assert (answer.kind, answer.number) == ("failure", 7)
+    assert "CancelledError" in str(answer.body)
