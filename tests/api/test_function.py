@@ -69,6 +69,14 @@ def test_a_function_gets_the_whole_request() -> None:
     assert seen == [Request("POST", "/grüße", "a=1", {"x-name": "value"}, b"abc")]
 
 
+def test_a_body_is_not_copied_anew_for_every_piece() -> None:
+    class Piece(bytes):
+        def __radd__(self, before: bytes) -> bytes:
+            pytest.fail("all that came before is copied once more")
+
+    assert ask(lambda request: request.body, Piece(b"ab"), Piece(b"cd"))[1] == b"abcd"
+
+
 def test_an_asgi_application_is_left_alone() -> None:
     class Application:
         async def __call__(self, scope: Any, receive: Any, send: Any) -> None: ...
