@@ -15,7 +15,8 @@ class Ping:
     async def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Ping ``to`` (primary, leader or a slot number), ``n`` times one after the other."""
         asked = req.get_param("to") or "primary"
-        to: int | str = int(asked) if asked.isdecimal() else asked
+        is_slot = asked.isdecimal() and len(asked) < 10
+        to: int | str = int(asked) if is_slot else asked
         n = whole(req, "n", 1, 1, 10_000)
         try:
             times = [await hybrid.cluster.ping(to) for _ in range(n)]

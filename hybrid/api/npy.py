@@ -58,7 +58,7 @@ class Layout:
         """Raise unless a body of `there` bytes is exactly what the header says."""
         if self.size != there:
             raise _unprocessable(
-                f"shape {str(self.shape)[:80]} of {self.dtype} needs {self.size - self.start} "
+                f"shape {_shown(self.shape)} of {self.dtype} needs {self.size - self.start} "
                 f"bytes, the body has {there - self.start}"
             )
 
@@ -165,7 +165,7 @@ def _plain_dtype(descr: object) -> np.dtype[Any]:
     if isinstance(descr, str) and _NUMBER.fullmatch(descr):
         with contextlib.suppress(TypeError):  # such as "f3"
             return np.dtype(descr)
-    raise _unprocessable(f"arrays of dtype {str(descr)[:80]!r} are not taken; send plain numbers")
+    raise _unprocessable(f"arrays of dtype {_shown(descr)} are not taken; send plain numbers")
 
 
 def _possible_shape(shape: object) -> tuple[int, ...]:
@@ -176,7 +176,15 @@ def _possible_shape(shape: object) -> tuple[int, ...]:
         and math.prod(n for n in shape if n) <= sys.maxsize // 32  # numpy's bound; 0 hides it
     ):
         return shape
-    raise _unprocessable(f"shape {str(shape)[:80]} is not possible")
+    raise _unprocessable(f"shape {_shown(shape)} is not possible")
+
+
+def _shown(sent: object) -> str:
+    """Return what a header says for the answer that refuses it: ASCII, and not all of it."""
+    try:
+        return ascii(sent)[:80]
+    except ValueError:  # written in hexadecimal, an integer may have more digits than Python shows
+        return "with a number of thousands of digits"
 
 
 def array_to_bytes(array: NDArray[Any]) -> bytes:

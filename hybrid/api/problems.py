@@ -51,6 +51,8 @@ def write_problem(
     req: falcon.Request, resp: falcon.Response, status: int, title: str, detail: str, **more: Any
 ) -> None:
     """Make `resp` a problem answer."""
+    # What is told may hold what the client sent or a job raised: a lone surrogate is no JSON.
+    detail = detail.encode("utf-8", "backslashreplace").decode()
     problem = {"type": "about:blank", "title": title, "status": status, "detail": detail, **more}
     problem["request_id"] = request_id(req)
     resp.status = status

@@ -51,7 +51,10 @@ _TOO_LARGE = "the body is over {} bytes (--max-body)"
 
 
 def _length(request: Request, value: bytes) -> None:
-    request.content_length = int(value)  # llhttp has checked that it is a number
+    try:
+        request.content_length = int(value)  # llhttp has checked that it is a number
+    except ValueError:  # which Python takes only so many digits of; the first ones are zeros
+        raise Refused(400, "a Content-Length of thousands of digits") from None
 
 
 def _coding(request: Request, value: bytes) -> None:

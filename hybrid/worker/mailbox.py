@@ -60,6 +60,16 @@ class Message:
         self._answer(m.Mail(kind.value, mail.number, mail.to, body, origin=mail.origin))
 
 
+def _check_receiver(to: object) -> None:
+    """Raise NoSuchWorker for what no message can even be addressed to."""
+    if not isinstance(to, int | str) or isinstance(to, bool):  # True is no slot
+        raise NoSuchWorker(repr(to))
+    if isinstance(to, int) and to.bit_length() > 63:  # nor is it JSON here
+        raise NoSuchWorker("of so great a number")
+    if isinstance(to, str) and not to.isascii():  # a lone surrogate is no JSON either
+        raise NoSuchWorker(ascii(to))
+
+
 class Mailbox:
     """Sends and receives; a `hybrid.cluster.membership.Membership`."""
 
@@ -119,8 +129,7 @@ class Mailbox:
 
     async def _exchange(self, kind: MailKind, to: To, body: Any, timeout: float) -> Any:
         packed = pack_body(body)
-        if not isinstance(to, int | str) or isinstance(to, bool):  # True is no slot
-            raise NoSuchWorker(repr(to))
+        _check_receiver(to)
         if self._link.waiting > OUTBOX_LIMIT:
             raise MailboxFull([], self._link.waiting)
         number = next(self._numbers)

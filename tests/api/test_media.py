@@ -9,12 +9,17 @@ import struct
 import tracemalloc
 
 import falcon
+import falcon.asgi
+import falcon.testing
 import numpy as np
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
+import hybrid
+from hybrid.api.media import JsonHandler
 from hybrid.api.npy import array_from_bytes, array_from_stream, array_to_bytes, npy_body
 
 
@@ -53,6 +58,10 @@ BAD = {
     "10^12 elements": npy(header((10**12,))),
     "10^30 elements": npy(header((10**15, 10**15))),
     "zero times huge": npy(header((0, 10**30))),
+    "a lone surrogate for a shape": npy(header("'\\ud800'")),
+    "a lone surrogate for a dtype": npy(header((1,), "'\\ud800'"), bytes(8)),
+    "hexadecimal shape": npy(header(f"(0x{'f' * 9000},)")),
+    "hexadecimal dtype": npy(header((1,), f"0x{'f' * 9000}"), bytes(8)),
     "negative": npy(header((-1, -8)), bytes(64)),
     "bool for a size": npy(header("(True, 3)"), bytes(24)),
     "not a tuple": npy(header("[3]"), bytes(24)),
@@ -87,6 +96,7 @@ def test_a_hostile_array_is_refused_without_believing_it(body):
     finally:
         tracemalloc.stop()
     assert caught.value.status_code == 422
+    assert orjson.dumps(caught.value.description)
     assert peak < 4_000_000
     assert not Trap.sprung
 
@@ -199,3 +209,39 @@ def test_a_large_answer_is_written_from_where_it_lies(array, order):
 )
 def test_small_and_odd_arrays_are_no_stream(array):
     assert npy_body(array) is None
+
+
+@pytest.mark.parametrize(("length", "status"), [(2, None), (None, None), (4, 400)])
+def test_the_beginning_of_a_json_body_is_not_taken_for_all_of_it(length, status):
+    async def arrived():
+        stream = io.BytesIO(b"12")  # of 1234
+
+        class Stream:
+            async def read(self):
+                return stream.read()
+
+        return await JsonHandler().deserialize_async(Stream(), "application/json", length)
+
+    if status is None:
+        assert asyncio.run(arrived()) == 12
+    else:
+        with pytest.raises(falcon.HTTPError) as caught:
+            asyncio.run(arrived())
+        assert caught.value.status_code == status
+
+
+def test_a_problem_is_told_though_its_text_is_no_unicode():
+    class Refusing:
+        async def on_get(self, req, resp):
+            raise falcon.HTTPBadRequest(description="not \ud800")
+
+        async def on_post(self, req, resp):
+            raise hybrid.JobError("not \ud800")
+
+    app = falcon.asgi.App()
+    hybrid.install(app)
+    app.add_route("/", Refusing())
+    client = falcon.testing.TestClient(app)
+    assert client.simulate_get("/").json["detail"] == "not \\ud800"
+    failed = client.simulate_post("/")
+    assert (failed.status_code, failed.json["detail"]) == (500, "not \\ud800")

@@ -199,7 +199,8 @@ def test_ping_says_how_long_it_took(serve: Serve) -> None:
         assert status == 200
         assert headers["server-timing"].startswith("ipc;dur=")
         assert 0 < json.loads(body)["min_ms"] <= json.loads(body)["mean_ms"]
-    assert server.get("/ipc/ping?to=9")[0] == 404
+    for nowhere in ("9", "9" * 30, "9" * 4400, "%ff"):
+        assert server.get(f"/ipc/ping?to={nowhere}")[0] == 404
 
 
 def pid_of(line: Line) -> int:

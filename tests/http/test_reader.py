@@ -137,6 +137,7 @@ MALFORMED = {
     "negative Content-Length": head(b"Content-Length: -3") + b"abc",
     "empty Content-Length": head(b"Content-Length:") + b"abc",
     "Content-Length overflow": head(b"Content-Length: 99999999999999999999") + b"abc",
+    "Content-Length of too many digits": head(b"Content-Length: %b3" % (b"0" * 5000)) + b"abc",
     "Content-Length and chunked": head(b"Content-Length: 3", b"Transfer-Encoding: chunked"),
     "chunked and Content-Length": head(b"Transfer-Encoding: chunked", b"Content-Length: 3"),
     "unknown transfer coding": head(b"Transfer-Encoding: gzip"),
