@@ -17,7 +17,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from hybrid.http.answer import Answer, BadAnswer, settled
-from hybrid.http.files import send_file
+from hybrid.http.files import open_regular, send_file
 from hybrid.http.message import Request
 from hybrid.http.refusal import ClientGone
 from hybrid.http.shared import Message
@@ -183,7 +183,7 @@ class Sending:
         if self.progress is not _HELD:
             raise BadAnswer("http.response.pathsend comes right after http.response.start")
         answer = self._begin_answer()
-        with open(path, "rb") as file:  # noqa: ASYNC230 - opening is quick; reading is sendfile's
+        with open_regular(path) as file:
             head, size = answer.before_file(self._connection.shared.heads, file)
             self._began(answer)
             if answer.bodiless:

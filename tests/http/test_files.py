@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from hybrid.config import HttpConfig
-from tests.http.conftest import HELLO, Routes, judge, serving, within
+from tests.http.conftest import HELLO, PATIENCE, Routes, judge, serving, within
 
 GET = HELLO.replace(b"/hello", b"/file")
 
@@ -46,20 +47,33 @@ def test_a_file_arrives_whole_and_the_connection_goes_on(
     run(main())
 
 
-@pytest.mark.parametrize("fault", ["missing", "other length"])
+@pytest.mark.parametrize("fault", ["missing", "other length", "pipe", "folder", "device"])
 def test_a_file_that_is_not_as_said_is_a_500(run: Any, tmp_path: Path, fault: str) -> None:
     path = tmp_path / "file"
-    if fault != "missing":
+    if fault == "pipe":
+        os.mkfifo(path)
+    elif fault == "folder":
+        path.mkdir()
+    elif fault == "device":
+        path.symlink_to("/dev/zero")
+    elif fault == "other length":
         path.write_bytes(b"abc")
 
     async def main() -> None:
         async with serving(sends(path, 4)) as running:
             assert judge(await running.talk(GET), "GET")[0].status == 500
 
-    run(main())
+    # Whoever waits for a writer to the pipe blocks the loop, and this test: until there is one.
+    rescue = threading.Timer(PATIENCE, lambda: os.close(os.open(path, os.O_RDWR)))
+    if fault == "pipe":
+        rescue.start()
+    try:
+        run(main())
+    finally:
+        rescue.cancel()
 
 
-@pytest.mark.parametrize("how", ["leaves", "stalls"])
+@pytest.mark.parametrize("how", ["leaves", "closes", "stalls"])
 def test_a_client_that_does_not_take_its_file_costs_nothing(
     run: Any, tmp_path: Path, how: str
 ) -> None:
@@ -77,6 +91,8 @@ def test_a_client_that_does_not_take_its_file_costs_nothing(
             await client.read_head()
             if how == "leaves":
                 client.reset()
+            elif how == "closes":
+                client.half_close()
             await running.until(lambda: running.server.statistics().connections == 0)
             await running.until(lambda: not running.server._shared.running)
         await running.until(lambda: len(os.listdir("/proc/self/fd")) <= before)
