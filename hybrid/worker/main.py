@@ -208,7 +208,7 @@ class Worker:
             headers=((b"x-worker", str(context.slot).encode()),),
             ssl=self._ssl(),
             log=config.log,
-            leave=lambda reason: self.link.send(m.Leave(reason)),
+            leave=lambda reason: self.link.send(m.Leave(Leaving.RECYCLE, reason)),
         )
         self._accept(self._server)
         return lifespan
