@@ -103,7 +103,10 @@ class Connection(Dialogue):
     def pause_writing(self) -> None:
         """The client reads slower than the application writes."""
         super().pause_writing()
-        self.pace()
+        if self.state is not _UPGRADED:
+            self.pace()
+        elif self.exchange is not None:
+            self.exchange.pace_writing()
 
     def resume_writing(self) -> None:
         """The client has caught up, or is gone."""
@@ -113,3 +116,5 @@ class Connection(Dialogue):
                 self.serve()
             else:
                 self.pace()
+        elif self.exchange is not None:
+            self.exchange.pace_writing()

@@ -154,6 +154,9 @@ class Exchange(Sending):
     def take_frames(self, data: bytes) -> None:
         """Bytes behind an upgrade; an HTTP exchange has none."""
 
+    def pace_writing(self) -> None:
+        """The client reads too slowly, or has caught up; for HTTP that is the connection's."""
+
     def depart(self) -> None:
         """The client is gone before its answer was complete."""
         if self.progress < _COMPLETE:

@@ -102,6 +102,9 @@ def leave(connection: Dialogue) -> None:
 def look(connection: Dialogue) -> None:
     """The deadline has passed: who waits in vain for whom?"""
     transport = connection.transport
+    if connection.state is State.UPGRADED and connection.exchange is not None:
+        connection.exchange.time_out()
+        return
     unsent = transport.get_write_buffer_size()
     if unsent and unsent < connection.unsent:
         connection.unsent = unsent  # slow, but it reads

@@ -13,7 +13,8 @@ It ends when the transport ends: until then the client may still be closing.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from math import inf
+from typing import TYPE_CHECKING
 
 from websockets.protocol import State as WireState
 
@@ -44,7 +45,9 @@ class WebSocketExchange(Exchange):
         "_inbox",
         "_opened",
         "_pinged",
+        "_taken",
         "_wire",
+        "_written",
     )
 
     def __init__(self, connection: Dialogue, request: Request) -> None:
@@ -53,6 +56,8 @@ class WebSocketExchange(Exchange):
         self._wire = Wire(self._inbox, connection.shared.settings.websocket_max_message)
         self._opened = False
         self._pinged = False
+        self._written = 0  # bytes since the handshake
+        self._taken = 0  # bytes of them that the socket had taken at the last look
         self._code: tuple[int, str] | None = None  # how it ended
         self._accept_key = b""
         websocket_scope(self.scope, request.headers)
@@ -87,15 +92,49 @@ class WebSocketExchange(Exchange):
             self._connection.pause_reading()
 
     def time_out(self) -> None:
-        """Nothing has come for a while: ask, and the second time give up."""
-        ping = self._connection.shared.settings.websocket_ping
-        if self._pinged or self._wire.state is not WireState.OPEN or not self._opened:
-            self._connection.abort()
+        """Nothing has moved for a while: ask, and the second time give up.
+
+        A client that takes what we write is alive, however slowly it does; one
+        that waits for the application is not asked, for its answer would wait too.
+        """
+        connection = self._connection
+        is_open = self._wire.state is WireState.OPEN
+        if self._has_taken_some():
+            self._pinged = False
+        elif self._pinged or not is_open or connection.is_write_paused:
+            connection.abort()
             return
-        self._pinged = True
-        self._wire.send_ping(b"")
-        self._flush()
-        self._connection.wait_for(ping)
+        if is_open and not (connection.is_write_paused or self._inbox.is_full):
+            self._pinged = True
+            self._wire.send_ping(b"")
+            self._flush()
+        if connection.is_write_paused or not is_open:
+            connection.wait_for(connection.shared.settings.body_timeout)
+        else:
+            self._stay_alive()
+
+    def pace_writing(self) -> None:
+        """The client reads too slowly, and has --body-timeout to go on; or it has gone on."""
+        connection = self._connection
+        if connection.is_write_paused:
+            self._wire.mute()
+            self._has_taken_some()
+            connection.wait_for(connection.shared.settings.body_timeout)
+        else:
+            self._wire.unmute()
+            self._stay_alive()
+            self._flush()
+
+    def _has_taken_some(self) -> bool:
+        """Return whether the socket was full at the last look, and has taken something since.
+
+        Taking alone proves nothing: the kernel takes some megabytes for a client that is gone.
+        """
+        connection = self._connection
+        before, was_full = self._taken, connection.unsent > 0
+        connection.unsent = unsent = connection.transport.get_write_buffer_size()
+        self._taken = self._written - unsent
+        return was_full and self._taken > before
 
     def go_away(self) -> None:
         """The server drains."""
@@ -217,13 +256,24 @@ class WebSocketExchange(Exchange):
 
     def _flush(self) -> None:
         """Write what the library has to say; an empty piece is its end of stream."""
-        for piece in self._wire.data_to_send():
-            if piece:
-                self._connection.write(piece)
-            else:
-                self._connection.close()
+        pieces = self._wire.data_to_send()
+        if not pieces:
+            return
+        connection = self._connection
+        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        if data:
+            self._written += len(data)
+            connection.write(data)
+        if not pieces[-1]:
+            connection.close()
+            connection.wait_for(_CLOSING)
 
     def _stay_alive(self) -> None:
-        ping: Any = self._connection.shared.settings.websocket_ping
-        if ping:
+        """Set the time of the next look: at an open WebSocket, or at one that is closing."""
+        ping = self._connection.shared.settings.websocket_ping
+        if self._wire.state is not WireState.OPEN:
+            self._connection.wait_for(_CLOSING)
+        elif ping:
             self._connection.wait_for(ping)
+        else:
+            self._connection.deadline = inf

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from hybrid.config import HttpConfig
+from hybrid.http import websocket
 from tests.http.conftest import Routes, serving, within
 from tests.http.test_limits import bounded, flood
 from tests.http.test_websocket import HANDSHAKE, Echo, frame
@@ -58,5 +62,143 @@ def test_a_message_of_endless_fragments_keeps_no_more_than_their_bytes(
             client.send(frame(0, b"z"))
             await running.until(lambda: bool(echo.events))
             assert echo.events[0]["text"] == "a" + payload.decode() * 100_000 + "z"
+
+    run(main())
+
+
+def test_pings_of_a_client_that_never_reads_keep_nothing_and_it_is_still_heard(run: Any) -> None:
+    heard: list[Any] = []
+
+    async def ear(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        while not heard or heard[-1]["type"] != "websocket.disconnect":
+            heard.append(await receive())
+
+    async def main() -> None:
+        async with serving(Routes(ear=ear)) as running:
+            client = await running.connect(limit=1000, receive_buffer=4096)
+            client.send(HANDSHAKE.replace(b"/echo", b"/ear"))
+            await client.read_head()
+            with bounded(2_000_000):
+                await flood(client, frame(9, b"p" * 125) * 100)
+                client.send(frame(9, b"the last ping") + frame(1, b"heard") + frame(8, b""))
+                await running.until(lambda: len(heard) == 2)
+            assert heard[0]["text"] == "heard"
+            got = await client.read_all()
+            assert b"\x8a\x0dthe last ping" not in got  # the close overtakes it
+            assert got.startswith(b"\x8a\x7d" + b"p" * 125)
+
+    run(main())
+
+
+async def talkative(scope: Any, receive: Any, send: Any) -> None:
+    """Sends without end."""
+    await receive()
+    await send({"type": "websocket.accept"})
+    while True:
+        await send({"type": "websocket.send", "bytes": b"x" * 60_000})
+
+
+def test_the_latest_ping_is_answered_when_the_client_reads_again(run: Any) -> None:
+    async def main() -> None:
+        async with serving(Routes(echo=Echo())) as running:
+            client = await running.connect(limit=1000, receive_buffer=4096)
+            client.send(HANDSHAKE)
+            await client.read_head()
+            await flood(client, frame(9, b"p" * 125) * 100)
+            client.send(frame(9, b"the last ping"))
+            got = b""
+            while not got.endswith(b"\x8a\x0dthe last ping"):
+                got = got[-20:] + await within(client.reader.read(100_000))
+
+    run(main())
+
+
+def test_a_client_that_reads_slowly_is_not_cut_while_it_reads(run: Any) -> None:
+    settings = replace(HttpConfig(), websocket_ping=0.1, linger=0.1)
+
+    async def main() -> None:
+        async with serving(Routes(talk=talkative), settings) as running:
+            client = await running.connect(limit=1000, receive_buffer=4096)
+            client.send(HANDSHAKE.replace(b"/echo", b"/talk"))
+            await client.read_head()
+            clock = asyncio.get_running_loop().time
+            end = clock() + 1.5  # s, many times --websocket-ping
+            while clock() < end:
+                await within(client.reader.readexactly(20_000))
+                await asyncio.sleep(0.005)
+            assert running.server.statistics().connections == 1
+
+    run(main())
+
+
+@pytest.mark.parametrize("ping", [0, 20.0])
+def test_a_client_that_never_reads_is_cut_after_the_body_timeout(run: Any, ping: float) -> None:
+    settings = replace(HttpConfig(), websocket_ping=ping, body_timeout=0.2)
+
+    async def main() -> None:
+        async with serving(Routes(talk=talkative, echo=Echo()), settings) as running:
+            for path in (b"/talk", b"/echo"):
+                client = await running.connect(limit=1000, receive_buffer=4096)
+                client.send(HANDSHAKE.replace(b"/echo", path))
+                await client.read_head()
+                await flood(client, frame(9, b"p" * 125) * 100)
+                await running.until(lambda: running.server.statistics().connections == 0)
+
+    run(main())
+
+
+def test_a_close_behind_what_is_not_read_does_not_wait_for_ever(
+    run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(websocket, "_CLOSING", 0.2)
+    settings = replace(HttpConfig(), websocket_ping=0, linger=0.1)
+
+    async def main() -> None:
+        async with serving(Routes(talk=talkative), settings) as running:
+            for last in (frame(3, b""), frame(8, b"")):  # malformed, and a close
+                client = await running.connect(limit=1000, receive_buffer=4096)
+                client.send(HANDSHAKE.replace(b"/echo", b"/talk"))
+                await client.read_head()
+                client.send(last)
+                await running.until(lambda: running.server.statistics().connections == 0)
+
+    run(main())
+
+
+def test_a_client_that_waits_for_the_application_is_not_cut(
+    run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[None] = []
+    time_out = websocket.WebSocketExchange.time_out
+
+    def count(self: Any) -> None:
+        looks.append(None)
+        time_out(self)
+
+    monkeypatch.setattr(websocket.WebSocketExchange, "time_out", count)
+    settings = replace(HttpConfig(), websocket_ping=0.05, linger=0.1)
+    release = asyncio.Event()
+
+    async def lazy(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        await release.wait()
+        for _ in range(20):
+            await receive()
+        await send({"type": "websocket.send", "text": "all"})
+        await receive()
+
+    async def main() -> None:
+        async with serving(Routes(lazy=lazy), settings) as running:
+            client = await running.connect()
+            client.send(HANDSHAKE.replace(b"/echo", b"/lazy"))
+            await client.read_head()
+            client.send(frame(2, b"x" * 100_000) * 20)
+            await running.until(lambda: len(looks) > 5)
+            release.set()
+            got = await within(client.reader.readuntil(b"\x81\x03all"))
+            assert got.count(b"\x89\x00") < len(looks)
 
     run(main())
