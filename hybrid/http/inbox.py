@@ -23,13 +23,14 @@ class Inbox:
     are: a fragment, empty or not, keeps nothing beside its bytes.
     """
 
-    __slots__ = ("_decoder", "_messages", "_partial", "_waiting")
+    __slots__ = ("_decoder", "_is_shut", "_messages", "_partial", "_waiting")
 
     def __init__(self, first: Message) -> None:
         self._messages: deque[tuple[int, Message]] = deque([(0, first)])
         self._waiting = 0  # bytes of complete messages
         self._partial = bytearray()  # a message of which the last fragment is not here
         self._decoder: IncrementalDecoder | None = None  # it is text: checks every fragment
+        self._is_shut = False
 
     def __bool__(self) -> bool:
         """Return whether there is a message to take."""
@@ -46,6 +47,8 @@ class Inbox:
         Raises:
             UnicodeDecodeError: text that is not UTF-8, known by the first fragment that is not.
         """
+        if self._is_shut:
+            return
         opcode, data = frame.opcode, frame.data
         if frame.fin and opcode is not Opcode.CONT:
             self._put(data, is_text=opcode is Opcode.TEXT)
@@ -64,6 +67,13 @@ class Inbox:
         cost, message = self._messages.popleft()
         self._waiting -= cost
         return message
+
+    def shut(self) -> None:
+        """Throw away what is here and what will come: the application takes no more."""
+        self._is_shut = True
+        self._messages.clear()
+        self._waiting = 0
+        self.drop_partial()
 
     def drop_partial(self) -> None:
         """Forget the message that is not complete: its end will not come."""

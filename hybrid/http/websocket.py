@@ -32,6 +32,7 @@ from hybrid.http.wire import Wire
 if TYPE_CHECKING:
     from hybrid.http.dialogue import Dialogue
 
+_PIECE = 4096  # bytes that are parsed before we look whether there is room for more
 _CLOSING = 5.0  # s the client has to answer our close frame
 _DENIAL = "websocket.http.response."
 
@@ -46,6 +47,7 @@ class WebSocketExchange(Exchange):
         "_opened",
         "_pinged",
         "_taken",
+        "_unparsed",
         "_wire",
         "_written",
     )
@@ -58,6 +60,7 @@ class WebSocketExchange(Exchange):
         self._pinged = False
         self._written = 0  # bytes since the handshake
         self._taken = 0  # bytes of them that the socket had taken at the last look
+        self._unparsed = b""  # behind messages that the application has not taken
         self._code: tuple[int, str] | None = None  # how it ended
         self._accept_key = b""
         websocket_scope(self.scope, request.headers)
@@ -78,10 +81,22 @@ class WebSocketExchange(Exchange):
         return False
 
     def take_frames(self, data: bytes) -> None:
-        """Parse what the client sent."""
+        """Take what the client sent."""
         self._pinged = False
-        wire = self._wire
-        wire.receive_data(data)
+        self._unparsed = self._unparsed + data if self._unparsed else data
+        self._parse()
+
+    def _parse(self) -> None:
+        """Parse what is here as long as there is room for what comes of it.
+
+        That may be a hundred times as much: messages without payload, each a dict.
+        """
+        wire, data = self._wire, self._unparsed
+        at, size = 0, len(data)
+        while at < size and not self._inbox.is_full:
+            wire.receive_data(data[at : at + _PIECE])
+            at += _PIECE
+        self._unparsed = data[at:]
         if self._inbox:
             self.wake()
         ended = wire.close_sent if wire.parser_exc is not None else wire.close_rcvd
@@ -90,6 +105,8 @@ class WebSocketExchange(Exchange):
         self._flush()
         if self._inbox.is_full:
             self._connection.pause_reading()
+        else:
+            self._connection.resume_reading()
 
     def time_out(self) -> None:
         """Nothing has moved for a while: ask, and the second time give up.
@@ -144,6 +161,7 @@ class WebSocketExchange(Exchange):
     def depart(self) -> None:
         """The transport is gone."""
         self._wire.forget()
+        self._unparsed = b""
         if self._opened:
             self._leave(1006, "")
             if self.progress < Progress.COMPLETE:
@@ -163,7 +181,10 @@ class WebSocketExchange(Exchange):
             await self._wait_for_news()
         message = self._inbox.take()
         if self._opened and not self._inbox.is_full:
-            self._connection.resume_reading()
+            if self._unparsed:
+                self._parse()
+            else:
+                self._connection.resume_reading()
         return message
 
     def _leave(self, code: int, reason: str) -> None:
@@ -243,6 +264,7 @@ class WebSocketExchange(Exchange):
     def _break_off(self) -> None:
         """The application ended without closing; after an exception with 1011."""
         if self._opened:
+            self._hear_no_more()
             self._close(1011, "the application failed")
         else:
             super()._break_off()
@@ -250,9 +272,15 @@ class WebSocketExchange(Exchange):
     def _give_up(self, reason: str) -> None:
         """Returning without websocket.close is a normal end of an open WebSocket."""
         if self._opened:
+            self._hear_no_more()
             self._close(1000, "")
         else:
             super()._give_up(reason)
+
+    def _hear_no_more(self) -> None:
+        """The application has returned: read on for the client's close only."""
+        self._inbox.shut()
+        self._parse()
 
     def _flush(self) -> None:
         """Write what the library has to say; an empty piece is its end of stream."""

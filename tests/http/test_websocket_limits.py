@@ -53,15 +53,15 @@ def test_a_message_of_endless_fragments_keeps_no_more_than_their_bytes(
             await client.read_head()
             client.send(frame(1, b"a", fin=False))
             fragments = frame(0, payload, fin=False) * 1000
-            with bounded(3_000_000):
-                for _ in range(100):
+            with bounded(2_000_000):
+                for _ in range(40):
                     client.send(fragments)
                     await client.writer.drain()
                 client.send(frame(9, b"end"))
                 assert await within(client.reader.readexactly(5)) == b"\x8a\x03end"
             client.send(frame(0, b"z"))
             await running.until(lambda: bool(echo.events))
-            assert echo.events[0]["text"] == "a" + payload.decode() * 100_000 + "z"
+            assert echo.events[0]["text"] == "a" + payload.decode() * 40_000 + "z"
 
     run(main())
 
@@ -200,5 +200,57 @@ def test_a_client_that_waits_for_the_application_is_not_cut(
             release.set()
             got = await within(client.reader.readuntil(b"\x81\x03all"))
             assert got.count(b"\x89\x00") < len(looks)
+
+    run(main())
+
+
+def test_messages_without_payload_wait_outside_until_the_application_takes_some(run: Any) -> None:
+    release = asyncio.Event()
+    count = 200_000
+    taken: list[int] = []
+
+    async def lazy(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        await release.wait()
+        for _ in range(count):
+            assert (await receive())["bytes"] == b""
+        taken.append(count)
+        await receive()
+
+    async def main() -> None:
+        async with serving(Routes(lazy=lazy)) as running:
+            client = await running.connect()
+            client.send(HANDSHAKE.replace(b"/echo", b"/lazy"))
+            await client.read_head()
+            messages = frame(2, b"") * 1000
+            with bounded(3_000_000):
+                for _ in range(count // 1000):
+                    client.send(messages)
+                left = -1
+                while left != client.writer.transport.get_write_buffer_size():
+                    left = client.writer.transport.get_write_buffer_size()
+                    await asyncio.sleep(0.1)
+            release.set()
+            await running.until(lambda: bool(taken))
+
+    run(main())
+
+
+def test_a_close_is_heard_behind_messages_that_the_application_did_not_want(run: Any) -> None:
+    async def brief(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+
+    async def main() -> None:
+        async with serving(Routes(brief=brief)) as running:
+            client = await running.connect()
+            client.send(HANDSHAKE.replace(b"/echo", b"/brief"))
+            await client.read_head()
+            client.send(frame(2, b"x" * 10_000) * 100)
+            close = b"\x03\xe8"
+            assert await within(client.reader.readexactly(4)) == b"\x88\x02" + close
+            client.send(frame(8, close))
+            assert await client.read_all() == b""  # an end of stream, no reset
 
     run(main())
