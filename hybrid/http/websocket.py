@@ -293,8 +293,21 @@ class WebSocketExchange(Exchange):
             self._written += len(data)
             connection.write(data)
         if not pieces[-1]:
-            connection.close()
+            self._end_stream()
             connection.wait_for(_CLOSING)
+
+    def _end_stream(self) -> None:
+        """Close; but if the client may be in mid-sentence, so that it can read why.
+
+        Closing a socket with unread input makes the kernel send a reset, which
+        may overtake our close frame. What still comes the library throws away.
+        """
+        connection = self._connection
+        transport = connection.transport
+        if self._wire.parser_exc is not None and transport.can_write_eof():
+            transport.write_eof()
+        else:
+            connection.close()
 
     def _stay_alive(self) -> None:
         """Set the time of the next look: at an open WebSocket, or at one that is closing."""

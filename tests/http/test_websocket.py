@@ -305,3 +305,19 @@ def test_no_websocket_in_a_post_or_in_http_1_0(run: Any) -> None:
             assert seen == ["http", "http"]
 
     run(main())
+
+
+def test_a_client_in_mid_sentence_can_read_why_it_is_cut_off(run: Any) -> None:
+    async def main() -> None:
+        settings = replace(SETTINGS, websocket_max_message=1000)
+        async with serving(Routes(echo=Echo()), settings) as running:
+            client = await running.connect()
+            client.send(HANDSHAKE)
+            await client.read_head()
+            client.send(frame(2, b"x" * 1_000_000))
+            got = await client.read_all()  # an end of stream, no reset
+            assert int.from_bytes(got[2:4], "big") == 1009
+            client.close()
+            await running.until(lambda: running.server.statistics().connections == 0)
+
+    run(main())
