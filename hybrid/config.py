@@ -53,6 +53,8 @@ class HttpConfig:
     linger: float = 1.0  # s an idle connection may still send one request while draining
     write_buffer: int = 256 * 1024  # bytes kept for a slow reader before the application waits
     websocket_max_message: int = 16 * 1024 * 1024  # bytes; close code 1009
+    websocket_compression: bool = True  # permessage-deflate (RFC 7692), where the client offers it
+    websocket_context_takeover: bool = True  # the compressor remembers messages before
     websocket_ping: float = 20.0  # s between pings; 0: none
     proxy_headers: bool = True  # believe X-Forwarded-* of the peers below
     forwarded_allow_ips: tuple[str, ...] = ("127.0.0.1", "::1")  # addresses, networks or "*"

@@ -13,8 +13,8 @@ from hybrid.http.refusal import Refused
 SPOKEN = ((b"upgrade", b"websocket"), (b"sec-websocket-version", b"13"))
 
 
-def accept_key(wire: ServerProtocol, request: Request) -> bytes:
-    """Return the proof that the handshake was understood.
+def answer_handshake(wire: ServerProtocol, request: Request) -> list[Header]:
+    """Return the headers that tell the client what is agreed on; `wire` keeps to it.
 
     Raises:
         Refused: it is no valid handshake; with the status and the reason for the client.
@@ -30,12 +30,8 @@ def accept_key(wire: ServerProtocol, request: Request) -> bytes:
     if response.status_code != 101:
         detail = (response.body or b"").decode("utf-8", "replace").strip()
         raise Refused(response.status_code, detail)
-    return response.headers["Sec-WebSocket-Accept"].encode("latin-1")
-
-
-def upgrade(key: bytes, subprotocol: str | None) -> list[Header]:
-    """Return the headers of the 101 that is the server's side of it."""
-    headers = [(b"upgrade", b"websocket"), (b"sec-websocket-accept", key)]
-    if subprotocol:
-        headers.append((b"sec-websocket-protocol", subprotocol.encode("latin-1")))
-    return headers
+    return [
+        (name, response.headers[name.decode()].encode("latin-1"))
+        for name in (b"upgrade", b"sec-websocket-accept", b"sec-websocket-extensions")
+        if name.decode() in response.headers
+    ]

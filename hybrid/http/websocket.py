@@ -20,9 +20,9 @@ from websockets.protocol import State as WireState
 
 from hybrid.http.answer import BadAnswer
 from hybrid.http.exchange import Exchange
-from hybrid.http.handshake import SPOKEN, accept_key, upgrade
+from hybrid.http.handshake import SPOKEN, answer_handshake
 from hybrid.http.inbox import Inbox
-from hybrid.http.message import Request
+from hybrid.http.message import Header, Request
 from hybrid.http.refusal import ClientGone, Refused
 from hybrid.http.scope import websocket_scope
 from hybrid.http.sending import CLIENT_GONE, Progress
@@ -32,7 +32,8 @@ from hybrid.http.wire import Wire
 if TYPE_CHECKING:
     from hybrid.http.dialogue import Dialogue
 
-_PIECE = 4096  # bytes that are parsed before we look whether there is room for more
+_PIECE = 16 * 1024  # bytes that are parsed before we look whether there is room for more
+_COMPRESSED_PIECE = 1024  # the same, where each byte may become a thousand
 _CLOSING = 5.0  # s the client has to answer our close frame
 _DENIAL = "websocket.http.response."
 
@@ -41,8 +42,8 @@ class WebSocketExchange(Exchange):
     """A WebSocket, from the handshake to the last frame."""
 
     __slots__ = (
-        "_accept_key",
         "_code",
+        "_handshake",
         "_inbox",
         "_opened",
         "_pinged",
@@ -55,14 +56,14 @@ class WebSocketExchange(Exchange):
     def __init__(self, connection: Dialogue, request: Request) -> None:
         super().__init__(connection, request)
         self._inbox = Inbox({"type": "websocket.connect"})
-        self._wire = Wire(self._inbox, connection.shared.settings.websocket_max_message)
+        self._wire = Wire(self._inbox, connection.shared.settings)
         self._opened = False
         self._pinged = False
         self._written = 0  # bytes since the handshake
         self._taken = 0  # bytes of them that the socket had taken at the last look
         self._unparsed = b""  # behind messages that the application has not taken
         self._code: tuple[int, str] | None = None  # how it ended
-        self._accept_key = b""
+        self._handshake: list[Header] = []  # what is agreed on with the client
         websocket_scope(self.scope, request.headers)
 
     # -- what a connection asks of its exchange --------------------------------------
@@ -70,7 +71,7 @@ class WebSocketExchange(Exchange):
     def is_refused(self) -> bool:
         """Check the handshake; answer a bad one without the application."""
         try:
-            self._accept_key = accept_key(self._wire, self.request)
+            self._handshake = answer_handshake(self._wire, self.request)
         except Refused as refusal:
             self.answer_instead(refusal.status, refusal.detail, more=SPOKEN)
             return True
@@ -89,13 +90,15 @@ class WebSocketExchange(Exchange):
     def _parse(self) -> None:
         """Parse what is here as long as there is room for what comes of it.
 
-        That may be a hundred times as much: messages without payload, each a dict.
+        That may be a hundred times as much: messages without payload, each a dict; or a
+        thousand times: compressed ones.
         """
         wire, data = self._wire, self._unparsed
         at, size = 0, len(data)
+        step = _COMPRESSED_PIECE if wire.extensions else _PIECE
         while at < size and not self._inbox.is_full:
-            wire.receive_data(data[at : at + _PIECE])
-            at += _PIECE
+            wire.receive_data(data[at : at + step])
+            at += step
         self._unparsed = data[at:]
         if self._inbox:
             self.wake()
@@ -160,8 +163,6 @@ class WebSocketExchange(Exchange):
 
     def depart(self) -> None:
         """The transport is gone."""
-        self._wire.forget()
-        self._unparsed = b""
         if self._opened:
             self._leave(1006, "")
             if self.progress < Progress.COMPLETE:
@@ -230,8 +231,11 @@ class WebSocketExchange(Exchange):
             raise BadAnswer(f"{kind!r} has no place before websocket.accept")
         connection = self._connection
         answer = self._new_answer(101, message.get("headers", ()))
-        handshake = upgrade(self._accept_key, message.get("subprotocol"))
-        connection.write(connection.shared.heads.render_switch(answer, handshake))
+        subprotocol = message.get("subprotocol")
+        if subprotocol:
+            protocol = (b"sec-websocket-protocol", subprotocol.encode("latin-1"))
+            self._handshake.append(protocol)
+        connection.write(connection.shared.heads.render_switch(answer, self._handshake))
         self._opened = True
         self.progress = Progress.STREAMING
         self.status = 101
@@ -254,6 +258,11 @@ class WebSocketExchange(Exchange):
         self._flush()
 
     # -- the end -----------------------------------------------------------------------
+
+    def _end(self, progress: Progress, status: int) -> None:
+        self._wire.forget()
+        self._unparsed = b""
+        super()._end(progress, status)
 
     def _close(self, code: int, reason: str) -> None:
         if self._wire.state is WireState.OPEN:

@@ -2,12 +2,40 @@
 
 from __future__ import annotations
 
+from functools import cache
+
+from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
 from websockets.frames import Frame, Opcode
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 from websockets.typing import BytesLike
 
+from hybrid.config import HttpConfig
 from hybrid.http.inbox import Inbox
+
+# What is worth compressing, in bytes. Shorter messages gain nothing; longer ones would make
+# the event loop stand still for more than some 10 ms.
+_LEAST = 64
+_LEAST_WITHOUT_CONTEXT = 512
+_MOST = 256 * 1024
+
+
+@cache
+def _compression(context_takeover: bool) -> ServerPerMessageDeflateFactory:
+    """Return the library's permessage-deflate, with a small window and a quick compressor.
+
+    A connection keeps 39 KB to compress and 11 KB to inflate; 40 KB for the
+    latter if its client does not let us limit its window. Level 1 takes half the
+    time of the usual 6 and leaves some 10 % more bytes.
+    """
+    return ServerPerMessageDeflateFactory(
+        server_no_context_takeover=not context_takeover,
+        client_no_context_takeover=not context_takeover,
+        server_max_window_bits=12,
+        client_max_window_bits=12,
+        compress_settings={"level": 1, "memLevel": 5},
+    )
+
 
 _DATA = frozenset((Opcode.TEXT, Opcode.BINARY, Opcode.CONT))
 
@@ -19,9 +47,17 @@ class Wire(ServerProtocol):
     frame of six bytes is an object of hundreds.
     """
 
-    def __init__(self, inbox: Inbox, max_message: int) -> None:
-        super().__init__(state=State.OPEN, max_size=max_message)
+    def __init__(self, inbox: Inbox, settings: HttpConfig) -> None:
+        compression = (
+            [_compression(settings.websocket_context_takeover)]
+            if settings.websocket_compression
+            else None
+        )
+        super().__init__(
+            state=State.OPEN, max_size=settings.websocket_max_message, extensions=compression
+        )
         self._inbox = inbox
+        self._least = _LEAST if settings.websocket_context_takeover else _LEAST_WITHOUT_CONTEXT
         self._is_muted = False
         self._unanswered: BytesLike | None = None  # the latest ping since then
 
@@ -48,6 +84,13 @@ class Wire(ServerProtocol):
         if frame.opcode in _DATA:
             self._inbox.add(frame)
 
+    def send_frame(self, frame: Frame) -> None:
+        """Frame what is to be sent, compressed if that is agreed on and worth it."""
+        if self.extensions and not self._least <= len(frame.data) <= _MOST:
+            self.writes.append(frame.serialize(mask=False))
+        else:
+            super().send_frame(frame)
+
     def forget(self) -> None:
         """Keep nothing of what was not complete: its end will not come.
 
@@ -55,5 +98,6 @@ class Wire(ServerProtocol):
         garbage collector, with all their bytes.
         """
         self.parser.close()
+        self.extensions = []
         self.reader.discard()
         self._inbox.drop_partial()
