@@ -158,7 +158,9 @@ def test_a_job_that_eats_all_memory_is_507_and_alone(serve: Serve) -> None:
     assert neighbour.result[0] == 200
 
 
-def test_slots_lost_to_threads_that_nobody_waits_for_get_a_new_worker(serve: Serve) -> None:
+def test_a_worker_whose_slots_are_lost_to_abandoned_threads_is_replaced_for_the_next_job(
+    serve: Serve,
+) -> None:
     server = serve("--io-workers", "1", "--cpu-pool", "2", "--graceful-timeout", "5")
     old = server.workers()[0]["pid"]
     stuck = [
@@ -168,7 +170,8 @@ def test_slots_lost_to_threads_that_nobody_waits_for_get_a_new_worker(serve: Ser
     for request in stuck:
         assert request.join().result[0] == 504
 
+    waiting = server.in_background("GET", "/cpu/sleep?ms=1&lane=thread&deadline=3")
     wait_until(lambda: [w["pid"] for w in server.workers()] not in ([], [old]), what="a new worker")
-    server.wait_for_log("thread jobs that nobody waits for")
+    assert waiting.join().result[0] == 504  # the old worker had no slot for it
     wait_until(lambda: not psutil.pid_exists(old), what="the old worker has left")
     assert server.get("/cpu/sleep?ms=1&lane=thread")[0] == 200
