@@ -16,6 +16,8 @@ from typing import Any
 
 _PLAIN = frozenset((int, float, complex, bool, str, bytes, type(None)))  # nothing inside
 
+_NUMBERS = "biufc"  # kinds of dtype that have a buffer
+
 
 def guarded(
     args: tuple[Any, ...], kwargs: dict[str, Any], writable: bool, private: bool
@@ -53,6 +55,10 @@ def _walk(value: Any, array: type, treat: Callable[[Any], Any]) -> Any:
 
 
 def _view(array: Any) -> Any:
+    numpy = sys.modules["numpy"]
+    if type(array) is numpy.ndarray and array.flags.c_contiguous and array.dtype.kind in _NUMBERS:
+        # A view of writable memory can be made writable again; one of a read-only buffer cannot.
+        return numpy.asarray(memoryview(array).toreadonly())
     view = array.view()
     view.flags.writeable = False
     return view

@@ -316,3 +316,23 @@ def look_from_a_forked_child(x: Any) -> int:
         faulthandler.disable()
         os._exit(int(x[0] == x[0]))
     return os.waitpid(child, 0)[1]
+
+
+_end = threading.Event()
+
+
+def leave_a_thread(x: Any) -> None:
+    """Return while a thread goes on, which no reference in Python connects with `x`."""
+    memo.append(threading.Thread(target=_end.wait, daemon=True))
+    memo[-1].start()
+
+
+def end_the_thread() -> bool:
+    _end.set()
+    memo[-1].join()
+    return not memo.pop().is_alive()
+
+
+def make_writable(x: Any) -> None:
+    x.flags.writeable = True
+    x[...] = 0

@@ -215,3 +215,15 @@ def test_a_job_that_releases_the_gil_is_not_accused(harness):
 
     harness.run(test())
     assert not [text for text in harness.recorder.warnings if "GIL" in text]
+
+
+def test_a_job_cannot_make_its_arguments_writable(harness):
+    pool = harness.pool(slots=1)
+    array = np.ones(1000)
+
+    async def test():
+        with pytest.raises(ValueError, match="WRITEABLE"):
+            await submit(pool, jobs.make_writable, array)
+
+    harness.run(test())
+    assert array.all()
