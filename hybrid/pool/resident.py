@@ -15,6 +15,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import inspect
+import logging
 import os
 import stat
 import tempfile
@@ -26,6 +27,8 @@ from hybrid.errors import ConfigError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+logger = logging.getLogger("hybrid.error")
 
 _DIRECTORY = "HYBRID_RESIDENT_DIR"  # where computed arrays are kept
 
@@ -58,7 +61,12 @@ def resident(
     path = _directory() / f"{name}-{_fingerprint(name, source, version)}.npy"
     if not path.exists():
         _compute_once(path, source)
-    return _mapped(path)
+    try:
+        return _mapped(path)
+    except (EOFError, ValueError) as ex:  # cut, emptied, overwritten: it can be computed again
+        logger.warning("%s is damaged and computed anew: %s", path, ex)
+        _compute_once(path, source, damaged=path.stat().st_ino)
+        return _mapped(path)
 
 
 def _mapped(path: Path) -> NDArray[Any]:
@@ -89,13 +97,21 @@ def _directory() -> Path:
     return path
 
 
-def _compute_once(path: Path, source: Callable[[], NDArray[Any]]) -> None:
-    """Write the array unless another process has done so while we waited."""
+def _compute_once(
+    path: Path, source: Callable[[], NDArray[Any]], damaged: int | None = None
+) -> None:
+    """Write the array unless another process has done so while we waited.
+
+    Args:
+        path: where it belongs.
+        source: computes it.
+        damaged: the inode of a file that is there and no array; one with another is new.
+    """
     import numpy as np
 
     with open(path.with_suffix(".lock"), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # given back by the kernel, also at death
-        if path.exists():
+        if path.exists() and path.stat().st_ino != damaged:
             return
         draft = path.with_suffix(".draft")  # one writer: the holder of the lock
         with open(draft, "wb") as file:

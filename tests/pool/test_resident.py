@@ -97,3 +97,25 @@ def test_a_directory_of_somebody_else_is_refused(directory, monkeypatch):
 
     with pytest.raises(ConfigError, match="HYBRID_RESIDENT_DIR"):
         resident("table", table)
+
+
+@pytest.mark.parametrize("left", [0, 50, 10_000])
+def test_a_computed_file_that_is_damaged_is_computed_anew(directory, caplog, left):
+    resident("table", table)
+    (path,) = directory.glob("*.npy")
+    os.truncate(path, left)
+
+    array = resident("table", table)
+
+    assert array[-1] == 99_999.0
+    assert len(computed) == 2
+    assert str(path) in caplog.text
+
+
+def test_a_file_of_the_user_that_is_damaged_stays_as_it_is(tmp_path):
+    (tmp_path / "a.npy").write_bytes(b"")
+
+    with pytest.raises(EOFError):
+        resident("a", tmp_path / "a.npy")
+
+    assert (tmp_path / "a.npy").exists()
