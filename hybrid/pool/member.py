@@ -18,6 +18,7 @@ Rule 3: a job's result, exception and arguments are let go of before the answer
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import os
 import pickle
 import resource
@@ -77,6 +78,9 @@ def member_main(
             that uses select(2), which breaks above 1024.
     """
     sock.setblocking(True)
+    # A group of its own: what a job leaves behind in it ends with this process (`Children.reap`).
+    with contextlib.suppress(OSError):
+        os.setpgid(0, 0)
     _ignore_signals()
     _lower_priority(settings)
     if soft_limit is not None:
@@ -93,6 +97,8 @@ def _ignore_signals() -> None:
         # The C library keeps two real-time signals for itself.
         with contextlib.suppress(OSError, ValueError):
             signal.signal(number, signal.SIG_IGN)
+    with contextlib.suppress(OSError, RuntimeError, ValueError):  # standard error may be closed
+        faulthandler.register(signal.SIGUSR2)
 
 
 def _lower_priority(settings: CpuConfig) -> None:

@@ -7,6 +7,7 @@ nothing of what the worker does. Pool processes are children of the primary too
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -256,6 +257,11 @@ class Children:
                 reaped.append((self.workers[worker], pid, status))
                 continue
             self._services.discard(pid)
+            if pid in self._owners:
+                # Its group has what its jobs have started. Its number is not used again while
+                # anything of that lives; if nothing does, there is no such group.
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(pid, signal.SIGKILL)
             owner = self.workers.get(self._owners.pop(pid, -1))
             if owner is not None:
                 owner.members.discard(pid)

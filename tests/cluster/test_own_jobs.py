@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from tests.cluster.conftest import Server, wait_until
@@ -50,6 +51,13 @@ def leave():
     os._exit(3)
 
 @hybrid.job
+def shell(path):
+    import pathlib, subprocess
+    process = subprocess.Popen(["sleep", "1000"])
+    pathlib.Path(path).write_text(str(process.pid))
+    process.wait()
+
+@hybrid.job
 def fault():
     import ctypes
     ctypes.string_at(0)
@@ -67,9 +75,9 @@ class Run:
         if req.get_param_as_bool("all"):
             resp.media = await hybrid.broadcast(job, deadline=20.0)
         else:
-            seconds = [0.5] if name == "pure" else []
+            args = [0.5] if name == "pure" else [req.get_param("path")] if name == "shell" else []
             deadline = req.get_param_as_float("deadline")
-            resp.media = await hybrid.submit(job, *seconds, lane=lane, deadline=deadline)
+            resp.media = await hybrid.submit(job, *args, lane=lane, deadline=deadline)
 
 app = falcon.asgi.App()
 hybrid.install(app)
@@ -148,3 +156,17 @@ def test_endless_thread_jobs_do_not_stop_the_jobs_of_the_cluster(own: Serve) -> 
 
     server.wait_for_log(r"WARNING .* thread job endless goes on")
     server.wait_for_log(r"will be replaced: .* held by abandoned jobs \(endless\)")
+
+
+def test_what_a_job_has_started_ends_with_its_pool_process(own: Serve, tmp_path: Path) -> None:
+    server = own("--cpu-pool", "1", "--cpu-kill-grace", "0.1", "--cpu-nice", "0")
+    told = tmp_path / "pid"
+    request = server.in_background("GET", f"/shell?path={told}&deadline=5")
+    wait_until(lambda: told.exists() and told.read_text(), what="it runs")
+    child = psutil.Process(int(told.read_text()))
+
+    answer = request.join().result
+
+    assert answer is not None
+    assert answer[0] == 504
+    wait_until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
