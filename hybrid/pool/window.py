@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import threading
 import weakref
 from collections.abc import Iterable
 from typing import Any
@@ -24,6 +25,7 @@ class Window:
         # What a job forks may outlive the job, and its argument's block is used again.
         self._arena.hide_from_children()
         self._region = Region(info.start, info.size, info.live)
+        self._threads = threading.active_count()
         self._lent: list[tuple[int, weakref.ref[Any]]] = []
         self._laid: list[int] = []  # blocks of the answer that is being made
 
@@ -50,7 +52,10 @@ class Window:
         """
         if any(alive() is not None for _, alive in self._lent):
             gc.collect()
-        kept = tuple(offset for offset, alive in self._lent if alive() is not None)
+        # A thread that goes on may look at memory without a reference that could be seen.
+        threads, before = threading.active_count(), self._threads
+        self._threads = threads
+        kept = tuple(o for o, alive in self._lent if threads > before or alive() is not None)
         self._lent.clear()
         self._laid.clear()
         return kept

@@ -222,3 +222,16 @@ def test_a_result_that_outlives_its_process_leaves_no_pages(is_taken_again):
 
     assert os.fstat(arena).st_blocks == 0
     os.close(arena)
+
+
+def test_a_thread_that_a_job_leaves_running_keeps_the_arguments_memory(harness):
+    pool = harness.pool(slots=1)
+
+    async def test():
+        await submit(pool, jobs.leave_a_thread, np.ones(LARGE))
+        assert await submit(pool, jobs.end_the_thread) is True
+        await submit(pool, jobs.total, np.ones(LARGE))
+
+    harness.run(test())
+    (warning,) = harness.recorder.warnings
+    assert "left a thread running" in warning
