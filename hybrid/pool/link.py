@@ -239,6 +239,12 @@ class Link:
         """Return what an answer carries; large arrays stay where the process laid them."""
         return decode(frame, self.lease.adopt if self.lease is not None else None)
 
+    def ask_for_stacks(self) -> None:
+        """Have the process write its stacks to standard error, if it can still do that."""
+        if self._pidfd >= 0:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, signal.SIGUSR2)
+
     def kill(self) -> None:
         """End the process at once; `link_lost` follows when it is dead."""
         if self._pidfd >= 0:

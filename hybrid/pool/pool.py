@@ -62,7 +62,20 @@ class Pool:
         hatchery: Hatchery | None = None,
         resources: WorkerResources | None = None,
         observer: PoolObserver | None = None,
+        start_timeout: float = 0.0,
     ) -> None:
+        """Open a pool without any process.
+
+        Args:
+            settings: what the operator has chosen.
+            loop: the event loop that `run` is called on.
+            permits: the right to run, shared by the cluster; None: no such limit.
+            hatchery: makes pool processes; None: there is no process lane.
+            resources: the arena; None: arrays travel in frames.
+            observer: is told what happens; None: the log is.
+            start_timeout: seconds that a pool process may take to get ready, those of `warm`
+                apart, before it is killed and replaced; 0: any time.
+        """
         self.loop = loop
         self.slots = max(1, settings.slots)  # 0: everything inline, one at a time anyway
         self._settings = settings
@@ -82,7 +95,13 @@ class Pool:
             lanes["thread"] = self._threads
         if settings.slots and hatchery is not None:
             lanes["process"] = self._processes = ProcessLane(
-                self._dispatcher, loop, settings, hatchery, self._arrays.blocks, self._observer
+                self._dispatcher,
+                loop,
+                settings,
+                hatchery,
+                self._arrays.blocks,
+                self._observer,
+                start_timeout,
             )
 
     # -- for the submitter -------------------------------------------------------

@@ -44,6 +44,7 @@ from hybrid.pool.wire import Frame
 _REFILL = 2.0  # replacements per second, in the long run
 _QUARANTINE = 256 * 1024 * 1024  # bytes kept by a process's jobs before it is replaced
 _SLOW_IMPORT = 2.0  # s; what nobody wants to pay in every process, and does not know
+_STACKS = 0.2  # s for a process to write its stacks before it is killed
 _JITTER = 0.2  # share added to their limits, so that processes leave at different times
 
 
@@ -58,7 +59,9 @@ class ProcessLane:
         hatchery: Hatchery,
         blocks: Blocks | None,
         observer: PoolObserver,
+        start_timeout: float = 0.0,
     ) -> None:
+        self._start_timeout = start_timeout  # s; 0: a process may take any time to get ready
         self._owner, self._loop, self._settings = owner, loop, settings
         self._hatchery, self._blocks, self._observer = hatchery, blocks, observer
         self._errands = Errands()
@@ -223,6 +226,20 @@ class ProcessLane:
         share, grown = int(self._settings.max_jobs * more), int(self._settings.max_rss * more)
         region = lease.info() if lease is not None else None
         link.greet(Hello(jobs, declared_initializers(), share, grown, region))
+        # Not while the worker itself starts: a worker that loads for minutes is slow, not dead.
+        if self._start_timeout and self._warming is None:
+            self._loop.call_later(self._start_timeout, self._end_late_start, link)
+
+    def _end_late_start(self, link: Link) -> None:
+        """Replace a process that hangs while it gets ready: calls would wait for it without end."""
+        if link.state is LinkState.STARTING:
+            self._observer.warned(
+                f"pool process {link.pid} is not ready after {self._start_timeout:g} s "
+                f"(--boot-timeout): it is killed and replaced; where it stands is in the log, "
+                f"unless it is stopped"
+            )
+            link.ask_for_stacks()
+            self._loop.call_later(_STACKS, link.kill)
 
     def _despair(self, error: PoolBroken) -> None:
         """Let waiting calls fail if no process is there or on its way to serve them."""
@@ -309,7 +326,8 @@ class ProcessLane:
         replace = note.replace
         if note.kept and link.lease is not None and link.call is not None:
             self._observer.warned(
-                f"job {link.call.job.name} kept a reference to its arguments (a global, a memo): "
+                f"job {link.call.job.name} kept a reference to its arguments (a global, a memo) "
+                f"or left a thread running: "
                 f"their memory is not used again before pool process {link.pid} is replaced; "
                 f"keep a copy instead"
             )

@@ -194,6 +194,7 @@ class Worker:
             hatchery=self.link,
             resources=context.resources,
             observer=WorkerObserver(self.link.send),
+            start_timeout=config.restart.boot_timeout,
         )
         set_current_pool(self._pool)
         await self._pool.warm()

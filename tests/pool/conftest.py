@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import signal
 import socket
 import sys
 import time
@@ -35,6 +36,7 @@ class LocalHatchery:
     resources: WorkerResources
     pids: list[int] = field(default_factory=list)
     refuse: str = ""
+    stop_new: bool = False  # a new process is stopped before it can get ready
 
     async def hatch(self) -> Hatched:
         if self.refuse:
@@ -50,6 +52,8 @@ class LocalHatchery:
         )
         theirs.close()
         self.pids.append(child.pid)
+        if self.stop_new:
+            os.kill(child.pid, signal.SIGSTOP)
         return Hatched(ours, child.pid, child.pidfd)
 
     def reap(self) -> None:
@@ -96,7 +100,14 @@ class Harness:
         self._pools: list[Pool] = []
         self._hatcheries: list[LocalHatchery] = []
 
-    def pool(self, *, arena: bool = True, permits: Any = None, **settings: Any) -> Pool:
+    def pool(
+        self,
+        *,
+        arena: bool = True,
+        permits: Any = None,
+        start_timeout: float = 0.0,
+        **settings: Any,
+    ) -> Pool:
         cpu = CpuConfig(**{"slots": 2, "kill_grace": 0.05, "nice": 0, **settings})
         resources = make_worker_resources() if arena else WorkerResources(None)
         hatchery = LocalHatchery(cpu, resources)
@@ -108,6 +119,7 @@ class Harness:
             hatchery=hatchery,
             resources=resources,
             observer=self.recorder,
+            start_timeout=start_timeout,
         )
         self._pools.append(pool)
         return pool

@@ -396,3 +396,19 @@ def test_a_deadline_that_the_queue_cannot_meet_is_refused_with_a_time(harness):
     harness.run(test())
     assert pool.statistics().shed == 1
     assert pool.statistics().timeout == 0
+
+
+def test_a_process_that_hangs_while_it_gets_ready_is_replaced(harness):
+    pool = harness.pool(slots=1, start_timeout=0.2)
+
+    async def test():
+        first = await submit(pool, jobs.pid)
+        harness.hatchery.stop_new = True
+        os.kill(first, signal.SIGKILL)
+        await until(lambda: len(harness.hatchery.pids) == 2)
+        harness.hatchery.stop_new = False
+        assert await submit(pool, jobs.add, 1) == 2
+
+    harness.run(test())
+    assert len(harness.hatchery.pids) == 3
+    assert "is not ready after 0.2 s" in harness.recorder.warnings[0]
