@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.installed
 RESULTS := benchmarks/results
 REAL_PROGRAMS := chromium curl openssl
 
-.PHONY: help serve test check fmt soak bench bench-pool fairness scheduling record picture bench-http notebooks lock clean suite-cluster suite-parts suite-bench real-programs
+.PHONY: help serve test check fmt soak bench bench-pool fairness scheduling record picture bench-http notebooks flags lock clean suite-cluster suite-parts suite-bench real-programs
 
 help:  ## list the verbs
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -68,6 +68,9 @@ bench-http: $(STAMP)  ## HTTP connections beside Node's and other Python servers
 
 notebooks: $(STAMP)  ## show in the notebooks what is recorded
 	@for book in notebooks/*.ipynb; do $(BIN)/jupyter execute --inplace "$$book" || exit 1; done
+
+flags: $(STAMP)  ## the tables of CONFIGURATION.md, from the settings in hybrid/config.py
+	@exec $(BIN)/python -m hybrid.cli.reference CONFIGURATION.md
 
 lock: $(STAMP)  ## pin the newest versions that pyproject.toml allows, for every Python from 3.11
 	@$(BIN)/python -m pip install -q uv

@@ -10,22 +10,21 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import click
 
 from hybrid import __version__
 from hybrid.cli.logs import configure_logging
-from hybrid.cli.options import add_options
-from hybrid.cli.settings import ServeCommand, build_config, load_file, origins, reader_again
+from hybrid.cli.options import parameters
+from hybrid.cli.settings import ServeCommand, build_config, origins, reader_again
 from hybrid.config import Config
 from hybrid.errors import AppLoadError, ConfigError
 from hybrid.system.cpu_budget import cpu_budget
 
 logger = logging.getLogger("hybrid.error")
 
-_EXAMPLES = """Serve an ASGI application from a cluster of I/O workers.
+_HELP = """Serve an ASGI application from a cluster of I/O workers.
 
 \b
 APP is module:attribute; without it the demonstration application is served.
@@ -38,48 +37,13 @@ Examples:
 """
 
 
-@click.command(
-    cls=ServeCommand,
-    help=_EXAMPLES,
-    context_settings={"auto_envvar_prefix": "HYBRID", "show_default": True},
-)
-@click.argument("app", default="workloads.app:app", required=False)
-@click.option(
-    "--config",
-    "-c",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    is_eager=True,
-    expose_value=False,
-    callback=load_file,
-    help="TOML file; its keys are flag names",
-)
-@click.option(
-    "--bind",
-    "-b",
-    multiple=True,
-    help="HOST:PORT, unix:PATH or fd://N (repeatable)  [default: 127.0.0.1:8000]",
-)
-@click.option("--host", default=None, help="short for --bind HOST:PORT")
-@click.option(
-    "--port",
-    default=None,
-    type=click.IntRange(0, 65535),
-    help="short for --bind HOST:PORT; 0: any free one",
-)
-@add_options
-@click.option(
-    "--check-config", is_flag=True, help="check the options and the application, then exit"
-)
-@click.option(
-    "--print-config", is_flag=True, help="print every value and where it came from, then exit"
-)
 @click.pass_context
-def serve(ctx: click.Context, /, **values: Any) -> None:
+def _serve(ctx: click.Context, /, **values: Any) -> None:
     """Turn flags into a `Config` and run the primary."""
     config = build_config(ctx)
     if values["print_config"]:
         for name, value, origin in origins(ctx):
-            click.echo(f"{name:22} {value!s:34} {origin}")
+            click.echo(f"{name:22} {value:34} {origin}")
         return
     configure_logging(config.log)
     try:
@@ -94,6 +58,15 @@ def serve(ctx: click.Context, /, **values: Any) -> None:
         code = 1
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # one more Ctrl-C must not become a traceback
     sys.exit(code)
+
+
+serve = ServeCommand(
+    "serve",
+    help=_HELP,
+    params=parameters(),
+    callback=_serve,
+    context_settings={"auto_envvar_prefix": "HYBRID", "show_default": True},
+)
 
 
 def check(config: Config) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
@@ -14,11 +14,30 @@ _SECONDS = {"ms": 0.001, "": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0
 _MOST = 2**62  # bytes; what the kernel and numpy still take as a size
 _BYTES = {"": 1, "b": 1, "k": 2**10, "m": 2**20, "g": 2**30}
 
+T = TypeVar("T")
 
-class Duration(click.ParamType[float]):
+
+class Typed(click.ParamType[T]):
+    """A type whose values can be written again as the operator types them."""
+
+    def text(self, value: T) -> str:
+        """Return what `convert` reads as this value."""
+        return str(value)
+
+
+class Duration(Typed[float]):
     """Seconds as float: ``30``, ``30s``, ``250ms``, ``5m``, ``1h``."""
 
     name = "duration"
+
+    def text(self, value: float) -> str:
+        """Return it in the largest unit of which it is a multiple."""
+        for unit, seconds in (("d", 86400), ("h", 3600), ("m", 60)):
+            if value and value % seconds == 0:
+                return f"{value / seconds:.0f}{unit}"
+        if 0 < value < 1:
+            return f"{value * 1000:.12g}ms"
+        return f"{value:.12g}s" if value else "0"
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
@@ -32,10 +51,17 @@ class Duration(click.ParamType[float]):
         return float(match[1]) * _SECONDS[match[2]]
 
 
-class Size(click.ParamType[int]):
+class Size(Typed[int]):
     """Bytes: ``1048576``, ``64k``, ``16M``, ``2G``."""
 
     name = "size"
+
+    def text(self, value: int) -> str:
+        """Return it in the largest unit of which it is a multiple."""
+        for unit, size in (("g", 2**30), ("m", 2**20), ("k", 2**10)):
+            if value and value % size == 0:
+                return f"{value // size}{unit}"
+        return str(value)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Return bytes."""
@@ -48,6 +74,12 @@ class Size(click.ParamType[int]):
         if size > _MOST:
             self.fail(f"{value!r} is more than any machine has", param, ctx)
         return size
+
+
+class Count(click.IntRange):
+    """A whole number within bounds."""
+
+    name = "whole number"
 
 
 class Limit(click.ParamType[str]):
@@ -78,10 +110,14 @@ class Patience(Duration):
         return seconds
 
 
-class Octal(click.ParamType[int]):
+class Octal(Typed[int]):
     """Permissions of a file: ``660``."""
 
     name = "octal"
+
+    def text(self, value: int) -> str:
+        """Return its digits."""
+        return f"{value:o}"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Return the mode as a number."""
@@ -92,10 +128,14 @@ class Octal(click.ParamType[int]):
         return int(str(value).removeprefix("0o"), 8)
 
 
-class Peers(click.ParamType[tuple[str, ...]]):
+class Peers(Typed[tuple[str, ...]]):
     """Addresses and networks: ``127.0.0.1,10.0.0.0/8``, or ``*``."""
 
     name = "addresses"
+
+    def text(self, value: tuple[str, ...]) -> str:
+        """Return the entries with commas."""
+        return ",".join(value)
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
@@ -112,6 +152,11 @@ class Peers(click.ParamType[tuple[str, ...]]):
 
 DURATION, PATIENCE, SIZE, LIMIT = Duration(), Patience(), Size(), Limit()
 OCTAL, PEERS = Octal(), Peers()
+
+
+def as_typed(kind: click.ParamType[Any] | None, value: Any) -> Any:
+    """Return a value as the operator types it, where its type says how; else the value."""
+    return kind.text(value) if isinstance(kind, Typed) else value
 
 
 def as_written(param: click.Parameter, value: Any) -> Any:

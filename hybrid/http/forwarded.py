@@ -29,7 +29,7 @@ class TrustedPeers:
                 self._networks.append(ip_network(entry, strict=False))
             except ValueError:
                 raise ConfigError(
-                    f"--forwarded-allow-ips: {entry!r} is no address, network or *"
+                    f"trusted proxies: {entry!r} is not an IP address, a network or *"
                 ) from None
 
     def trusts(self, host: str | None) -> bool:

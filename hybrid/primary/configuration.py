@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from collections.abc import Callable
 
-from hybrid.config import Config
+from hybrid.config import Config, settings, value_at, with_values
 
 logger = logging.getLogger("hybrid.error")
 
@@ -43,25 +42,12 @@ class Configuration:
 
 
 def merge(running: Config, fresh: Config) -> tuple[Config, list[str]]:
-    """Return `fresh` with the fixed parts of `running`, and the names of those that differ.
+    """Return `fresh` with the fixed settings of `running`, and the names of those that differ.
 
-    Fixed are the listening sockets, the files of the control group, what was
-    preloaded, and the number of permits: all of them live in the primary,
-    which a reload does not replace.
+    Fixed is what lives in the primary, which a reload does not replace: the
+    listening sockets, the control socket, the watcher, what was preloaded, and
+    the number of permits.
     """
-    merged = dataclasses.replace(
-        fresh,
-        scheduling=running.scheduling,
-        bind=running.bind,
-        control=running.control,
-        app=dataclasses.replace(fresh.app, preload=running.app.preload),
-        cpu=dataclasses.replace(fresh.cpu, limit=running.cpu.limit),
-    )
-    pairs = {
-        "scheduling": (running.scheduling, fresh.scheduling),
-        "bind": (running.bind, fresh.bind),
-        "control": (running.control, fresh.control),
-        "preload": (running.app.preload, fresh.app.preload),
-        "cpu-limit": (running.cpu.limit, fresh.cpu.limit),
-    }
-    return merged, [name for name, (before, after) in pairs.items() if before != after]
+    kept = {place: value_at(running, place) for place, about in settings().items() if about.fixed}
+    refused = [place for place, value in kept.items() if value_at(fresh, place) != value]
+    return with_values(fresh, kept), [settings()[place].name for place in refused]

@@ -302,7 +302,7 @@ def test_a_reload_reads_the_configuration_again_and_refuses_an_invalid_one(
     assert hybrid("reload").returncode == 0
     wait_until(lambda: len(server.workers()) == 2, what="two workers")
     assert server.request("POST", "/io/echo", b"x" * 2000)[0] == 413
-    assert "cannot change bind" in server.log
+    assert "cannot change backlog" in server.log
 
     before = server.workers()
     for broken in ("io-wrokers = 3\n", "io-workers = 'x'\n", "][\n"):

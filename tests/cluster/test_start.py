@@ -86,7 +86,7 @@ def test_a_file_sets_options_and_the_command_line_wins(tmp_path: Path) -> None:
     lines = {line.split()[0]: line.split() for line in result.stdout.splitlines() if line}
     assert lines["io-workers"][1:] == ["3", "configuration", "file"]
     assert lines["cpu-pool"][1:] == ["2", "command", "line"]
-    assert lines["graceful-timeout"][1] == "300.0"
+    assert lines["graceful-timeout"][1] == "5m"
 
 
 def test_an_unknown_key_in_the_file_is_an_error(tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ def test_one_word_in_the_file_is_enough_for_a_flag_that_takes_several(tmp_path: 
     result = run("serve", "-c", str(file), "--print-config")
     assert result.returncode == 0, result
     assert "127.0.0.1:8123" in result.stdout
-    assert "('::1', '10.0.0.1')" in result.stdout
+    assert "::1,10.0.0.1" in result.stdout
 
 
 def test_a_grace_period_of_months_is_only_a_number(serve: Serve) -> None:
