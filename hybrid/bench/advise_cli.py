@@ -81,11 +81,11 @@ def advise(
             served = advising.Served(str(target), endpoints)
         advice = advising.advise(measured, rate, objective)
         console = Console()
-        _print(console, advice, target or "your.app:app")
+        print_advice(console, advice, target or "your.app:app")
         for complaint in crowded(max(others, busy_neighbours())):
             console.print(f"⚠ {complaint} meanwhile: ask again on a quiet machine", style="yellow")
         if check:
-            _print_verified(console, advising.verify(advice, served, 5.0 * seconds))
+            print_verified(console, advising.verify(advice, served, 5.0 * seconds))
     except HybridError as ex:
         raise click.ClickException(str(ex)) from None
 
@@ -111,14 +111,14 @@ def _endpoints(
     return tuple(found)
 
 
-def _print(console: Console, advice: Advice, target: str) -> None:
-    from rich.table import Table
-
+def print_advice(console: Console, advice: Advice, target: str) -> None:
+    """Print what was measured, what was simulated, and the advice."""
     from hybrid.bench.advise import sentences
+    from hybrid.bench.report_text import plain_table
 
-    costs = Table(title="Measured, one request at a time")
-    for name in ("endpoint", "rate/s", "loop ms", "job ms", "job C²", "two threads", "bytes"):
-        costs.add_column(name, justify="left" if name == "endpoint" else "right")
+    names = ("rate/s", "loop ms", "job ms", "job C²", "two threads", "bytes")
+    title = "Measured, one request at a time"
+    costs = plain_table(title, "endpoint", *names, left=("endpoint",))
     for cost, rate in zip(advice.measured.costs, advice.rates, strict=True):
         job = (f"{1e3 * cost.job:.2f}", f"{cost.scv:.2f}", f"{cost.speedup:.2f} ×")
         costs.add_row(
@@ -129,9 +129,8 @@ def _print(console: Console, advice: Advice, target: str) -> None:
             str(cost.sent + cost.answered),
         )
     console.print(costs)
-    table = Table(title="Simulated, best first")
-    for name in ("topology", "I/O delay p99", "job p99", "a loop", "CPUs", "memory"):
-        table.add_column(name, justify="left" if name == "topology" else "right")
+    figures = ("I/O delay p99", "job p99", "a loop", "CPUs", "memory")
+    table = plain_table("\nSimulated, best first", "topology", *figures, left=("topology",))
     for each in (*advice.ranked[:5], advice.thumb):
         table.add_row(
             each.candidate.short,
@@ -146,12 +145,13 @@ def _print(console: Console, advice: Advice, target: str) -> None:
         console.print(line, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 
-def _print_verified(console: Console, found: list[Verified]) -> None:
-    from rich.table import Table
+def print_verified(console: Console, found: list[Verified]) -> None:
+    """Print forecasts next to what the real server did."""
+    from hybrid.bench.report_text import plain_table
 
-    table = Table(title="Predicted against measured (p99, or the highest the samples allow)")
-    for name in ("topology", "I/O predicted", "measured", "job predicted", "measured", "failed"):
-        table.add_column(name, justify="left" if name == "topology" else "right")
+    names = ("I/O predicted", "measured", "job predicted", "measured", "failed")
+    title = "\nPredicted against measured (p99, or the highest the samples allow)"
+    table = plain_table(title, "topology", *names, left=("topology",))
     for each in found:
         table.add_row(
             each.forecast.candidate.short,

@@ -85,22 +85,20 @@ def _measure(
 
 def print_comparison(console: Console, found: Comparison) -> None:
     """Print figures, ratios, and what was skipped and excluded."""
-    from rich.table import Table
-
     from hybrid.bench.fingerprint import one_line
     from hybrid.bench.peer_stacks import HYBRID
     from hybrid.bench.peers import MEASURES
+    from hybrid.bench.report_text import plain_table
     from hybrid.bench.statistics import interval
     from hybrid.bench.verdict import number
 
     title = f"{found.workers} workers × {found.slots} slots; ratio: hybrid over the peer"
-    table = Table(title=title)
-    table.add_column("")
     others = [name for name in found.titles if name != HYBRID]
-    for name in (HYBRID, *others):
-        table.add_column(found.titles[name], justify="right")
-    for name in others:
-        table.add_column(f"hybrid / {name}", justify="right")
+    ratios = [f"hybrid / {name}" for name in others]
+    table = plain_table(title, "", HYBRID, *others, *ratios, left=("",))
+    table.caption = "\n".join(
+        f"{name}: {found.titles[name].removeprefix(f'{name}: ')}" for name in (HYBRID, *others)
+    )
     for measure in MEASURES:
         row = [f"{measure.title}, {measure.unit}"]
         for name in (HYBRID, *others):

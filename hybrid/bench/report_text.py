@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console
 from rich.table import Table
@@ -17,6 +17,16 @@ from hybrid.bench.report_table import SHOWN, detail_rows, named
 from hybrid.bench.scenarios import METRICS
 from hybrid.bench.sentences import headline, sentence
 from hybrid.bench.verdict import Row, rows, titles
+
+
+def plain_table(title: str, *columns: str, left: tuple[str, ...] = ()) -> Table:
+    """Return a table without a frame; a word that is too long goes on below, nothing is cut."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), title=title)
+    table.title_justify = table.caption_justify = "left"
+    for name in columns:
+        side: Literal["left", "right"] = "left" if name in left else "right"
+        table.add_column(name, justify=side, overflow="fold", header_style="bold")
+    return table
 
 
 def print_matrix(console: Console, results: Results) -> None:
@@ -38,15 +48,13 @@ def print_matrix(console: Console, results: Results) -> None:
 
 
 def _matrix_table(results: Results, found: list[Row]) -> Table:
-    table = Table(title="The decision matrix, measured (bold: best, or tied with the best)")
-    table.add_column("scenario", no_wrap=True)
-    for topology in results.profile.topologies:
-        table.add_column(topology.key, justify="right")
-    table.add_column("the article's advice")
+    advice = "the article"
+    keys = [topology.key for topology in results.profile.topologies]
+    title = "The decision matrix, measured (bold: best, or tied with the best)"
+    table = plain_table(title, "scenario", *keys, advice, left=("scenario", advice))
     for row in found:
-        cells = [_cell(row, topology.key) for topology in results.profile.topologies]
-        table.add_row(row.scenario.key, *cells, row.agreement)
-    table.caption = "below a figure its 95 % interval"
+        table.add_row(_scenario(row), *(_cell(row, key) for key in keys), row.agreement)
+    table.caption = "below a figure, its 95 % interval"
     return table
 
 
@@ -57,25 +65,30 @@ def _legend(results: Results, found: list[Row]) -> str:
     return "; ".join(columns) + "\n" + "; ".join(lines)
 
 
+def _scenario(row: Row) -> Text:
+    """Return the first cell of a row: three lines where figures have an interval."""
+    name = Text(row.scenario.key)
+    repeated = any(figure.spread for figure in row.figures.values())
+    return name.append("\n  from\n  to", style="dim") if repeated else name
+
+
 def _cell(row: Row, key: str) -> Text:
     figure = row.figures.get(key)
     if figure is None:
         return Text("⚠")
     best = "bold" if key in row.best else ""
-    return Text(str(figure), style=best).append(f"\n{figure.spread}".rstrip(), style="dim")
+    interval = "\n".join(f"\n{figure.spread}".split(" … "))
+    return Text(str(figure), style=best).append(interval.rstrip(), style="dim")
 
 
 def _detail_table(results: Results, metric: str) -> Table | None:
     found = detail_rows(results, metric)
     if not found:
         return None
-    table = Table(title=named(METRICS[metric]))
-    table.add_column("scenario")
-    for topology in results.profile.topologies:
-        table.add_column(topology.key, justify="right")
+    keys = [topology.key for topology in results.profile.topologies]
+    table = plain_table(f"\n{named(METRICS[metric])}", "scenario", *keys, left=("scenario",))
     for row in found:
-        cells = [_cell(row, topology.key) for topology in results.profile.topologies]
-        table.add_row(row.scenario.key, *cells)
+        table.add_row(_scenario(row), *(_cell(row, key) for key in keys))
     return table
 
 
@@ -87,25 +100,21 @@ def _print_excluded(console: Console, found: list[Row]) -> None:
 
 def print_load(console: Console, summary: dict[str, Any]) -> None:
     """Print the summary of one run of the generator."""
-    table = Table(title=f"{summary['mode']} loop, {summary['seconds']:.1f} s")
-    table.add_column("stream")
-    for name in ("offered/s", "ok/s", "failed", "retried", "p50", "p90", "p99", "p99.9"):
-        table.add_column(name, justify="right")
-    table.add_column("p99 uncorrected", justify="right")
     streams = dict(summary["streams"])
     if len(streams) > 1:
         streams["all"] = summary["all"]
-    for name, each in streams.items():
-        quantiles = [milliseconds(each["latency_ms"][q]) for q in ("p50", "p90", "p99", "p99.9")]
-        table.add_row(
-            name,
-            f"{each['offered_per_s']:.1f}",
-            f"{each['ok_per_s']:.1f}",
-            str(each["failed"]),
-            str(each["retried"]),
-            *quantiles,
-            milliseconds(each["uncorrected_ms"]["p99"]),
-        )
+    # A figure a line: ten of them next to each other do not fit a terminal.
+    title = f"{summary['mode']} loop, {summary['seconds']:.1f} s"
+    table = plain_table(title, "", *streams, left=("",))
+    each = list(streams.values())
+    table.add_row("requests offered/s", *(f"{s['offered_per_s']:.1f}" for s in each))
+    table.add_row("answered well/s", *(f"{s['ok_per_s']:.1f}" for s in each))
+    table.add_row("failed", *(str(s["failed"]) for s in each))
+    table.add_row("retried", *(str(s["retried"]) for s in each))
+    for name in ("p50", "p90", "p99", "p99.9"):
+        table.add_row(f"latency {name}", *(milliseconds(s["latency_ms"][name]) for s in each))
+    uncorrected = (milliseconds(s["uncorrected_ms"]["p99"]) for s in each)
+    table.add_row("p99, counted from the send", *uncorrected)
     console.print(table)
     own = summary["generator"]
     console.print(
@@ -120,9 +129,9 @@ def print_load(console: Console, summary: dict[str, Any]) -> None:
 
 def print_calibration(console: Console, found: Calibration) -> None:
     """Print what the generator can do."""
-    table = Table(title="The load generator against a server that does nothing")
-    for name in ("offered/s", "CPU", "µs/request", "send lag p99", "latency p99", "gates"):
-        table.add_column(name, justify="right")
+    names = ("offered/s", "CPU", "µs/request", "send lag p99", "latency p99", "gates")
+    title = "The load generator against a server that does nothing"
+    table = plain_table(title, *names, left=("gates",))
     for step in found.steps:
         table.add_row(
             f"{step.rate:,.0f}",

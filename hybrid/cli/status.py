@@ -27,4 +27,4 @@ def status(as_json: bool, control_socket: Path | None, pid_file: Path | None) ->
         click.echo(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode())
         return
     console = plain_console()
-    console.print(render(found, width=console.width))
+    console.print(render(found, console.width))

@@ -17,8 +17,11 @@ _COLUMNS = (
     *("slot", "state", "gen", "pid", "age", "restarts", "conns", "active", "requests", "req/s"),
     *("p50 ms", "p99 ms", "lag ms", "busy", "queued", "RSS MB", "PSS MB", "pool PSS MB"),
 )
-_FIRST_TO_GO = {"requests", "age", "restarts", "RSS MB", "pool PSS MB", "active"}  # when narrow
-_WIDE = 140  # columns of a terminal that has room for everything
+_FIRST_TO_GO = (  # in this order, until the others fit
+    *("requests", "pool PSS MB", "RSS MB", "restarts", "age", "active", "gen", "queued", "PSS MB"),
+    *("req/s", "p50 ms", "lag ms", "busy", "conns", "p99 ms"),
+)
+_WIDEST_STATE = 24  # characters; a longer one, with its reason, goes on below
 
 Status = dict[str, Any]
 
@@ -46,28 +49,48 @@ def add_memory(status: Status) -> Status:
 
 
 def render(
-    status: Status, before: Status | None = None, seconds: float = 0.0, width: int = _WIDE
+    status: Status, width: int, before: Status | None = None, seconds: float = 0.0
 ) -> RenderableType:
     """Return heading and table.
 
     Args:
         status: with memory.
-        before: an earlier one; rates and quantiles are then those of the time
-            between, otherwise quantiles are those since each worker's start.
-        seconds: between the two.
         width: of the terminal; without room for everything, some columns go.
+        before: an earlier one; rates and quantiles are then those of the time
+            between, otherwise quantiles are those since each worker's start,
+            and there are no rates.
+        seconds: between the two.
     """
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    shown = [n for n in _COLUMNS if width >= _WIDE or n not in _FIRST_TO_GO]
-    for name in shown:
-        table.add_column(name, justify="left" if name == "state" else "right", no_wrap=True)
     earlier = {w["pid"]: w for w in before["workers"]} if before else {}
-    for worker in status["workers"]:
-        cells = cells_of(worker, earlier.get(worker["pid"]), seconds)
+    rows = [
+        dict(zip(_COLUMNS, cells_of(w, earlier.get(w["pid"]), seconds), strict=True))
+        for w in status["workers"]
+    ]
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    shown = _fitting([name for name in _COLUMNS if before or name != "req/s"], rows, width)
+    for name in shown:
+        if name == "state":
+            table.add_column(name, max_width=_WIDEST_STATE, overflow="fold")
+        else:
+            table.add_column(name, justify="right", no_wrap=True)
+    for worker, row in zip(status["workers"], rows, strict=True):
         late = worker["loop_lag_ms"] >= _LATE
-        cells = [cell for name, cell in zip(_COLUMNS, cells, strict=True) if name in shown]
-        table.add_row(*cells, style="red" if late else _COLOURS.get(worker["state"], ""))
+        style = "red" if late else _COLOURS.get(worker["state"], "")
+        table.add_row(*(row[name] for name in shown), style=style)
     return Group(Text(heading(status)), table)
+
+
+def _fitting(names: list[str], rows: list[dict[str, str]], width: int) -> list[str]:
+    """Return the columns for which a terminal has room."""
+    needed = {name: max(map(len, (name, *(row[name] for row in rows)))) for name in names}
+    needed["state"] = min(needed["state"], _WIDEST_STATE)
+    shown = list(names)
+    for name in _FIRST_TO_GO:
+        if sum(needed[each] + 2 for each in shown) - 2 <= width:
+            break
+        if name in shown:
+            shown.remove(name)
+    return shown
 
 
 def heading(status: Status) -> str:

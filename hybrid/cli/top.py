@@ -25,7 +25,7 @@ def top(interval: float, count: int, control_socket: Path | None, pid_file: Path
     console = plain_console()
     seen, at = add_memory(client.status()), time.monotonic()
     with Live(
-        render(seen, width=console.width),
+        render(seen, console.width),
         console=console,
         auto_refresh=False,
         screen=console.is_terminal,
@@ -35,7 +35,7 @@ def top(interval: float, count: int, control_socket: Path | None, pid_file: Path
             while looks != count:
                 time.sleep(interval)
                 fresh, now = add_memory(client.status()), time.monotonic()
-                live.update(render(fresh, seen, now - at, console.width), refresh=True)
+                live.update(render(fresh, console.width, seen, now - at), refresh=True)
                 seen, at, looks = fresh, now, looks + 1
         except KeyboardInterrupt:
             pass
