@@ -16,39 +16,63 @@ if TYPE_CHECKING:
 
 @click.command(
     epilog=(
-        "\b\nhybrid advise workloads.app:app --get '/io/wait?ms=20' --get /cpu/matmul --rate 60\n"
+        "\b\nhybrid advise workloads.app:app --get '/io/wait?ms=20' --get /cpu/matmul\n"
         "hybrid advise app:app --get /x --post /y=@body.npy --verify\n"
         "hybrid advise --job mymodule:function\n"
     )
 )
 @click.argument("target", required=False)
-@click.option("--get", "gets", multiple=True, metavar="PATH", help="Endpoint (repeatable).")
-@click.option("--post", "posts", multiple=True, metavar="PATH=@FILE", help="Endpoint with a body.")
+@click.option("--get", "gets", multiple=True, metavar="PATH", help="endpoint to GET (repeatable)")
 @click.option(
-    "--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="Of every request."
+    "--post",
+    "posts",
+    multiple=True,
+    metavar="PATH=@FILE",
+    help="endpoint to POST the body in FILE to (repeatable)",
 )
-@click.option("--job", "jobs", multiple=True, metavar="MODULE:FUNCTION", help="Without a server.")
+@click.option(
+    "--header",
+    "headers",
+    multiple=True,
+    metavar="'NAME: VALUE'",
+    help="header line of every request (repeatable)",
+)
+@click.option(
+    "--job",
+    "jobs",
+    multiple=True,
+    metavar="MODULE:FUNCTION",
+    help="function to measure without a server (repeatable)",
+)
 @click.option(
     "--rate",
     type=click.FloatRange(min=0.0),
     default=0.0,
-    help="Requests/s in all; 0: half the CPUs busy.",
+    metavar="N",
+    help="requests per second to all endpoints; 0: as many as keep half the CPUs busy",
 )
 @click.option(
     "--objective",
     type=click.FloatRange(min=0.0, min_open=True),
     default=0.02,
     show_default=True,
-    help="I/O delay, s, p99.",
+    metavar="SECONDS",
+    help="I/O delay that 99 % of the requests stay below",
 )
 @click.option(
     "--seconds",
     type=click.FloatRange(min=0.05),
     default=1.0,
     show_default=True,
-    help="Per measurement; of --verify five times that.",
+    metavar="SECONDS",
+    help="duration of each measurement; --verify measures five times as long",
 )
-@click.option("--verify", "check", is_flag=True, help="Measure the best two and the rule of thumb.")
+@click.option(
+    "--verify",
+    "check",
+    is_flag=True,
+    help="measure the best two topologies and the rule of thumb",
+)
 def advise(
     target: str | None,
     gets: tuple[str, ...],
@@ -60,7 +84,7 @@ def advise(
     seconds: float,
     check: bool,
 ) -> None:
-    """Say which topology fits your endpoints or jobs, and why."""
+    """Find the topology that fits your endpoints or jobs, and say why."""
     from rich.console import Console
 
     from hybrid.bench import advise as advising
@@ -83,7 +107,10 @@ def advise(
         console = Console()
         print_advice(console, advice, target or "your.app:app")
         for complaint in crowded(max(others, busy_neighbours())):
-            console.print(f"⚠ {complaint} meanwhile: ask again on a quiet machine", style="yellow")
+            console.print(
+                f"⚠ {complaint} during the measurement; repeat it on a quiet machine",
+                style="yellow",
+            )
         if check:
             print_verified(console, advising.verify(advice, served, 5.0 * seconds))
     except HybridError as ex:
@@ -106,7 +133,7 @@ def _endpoints(
     for each in posts:
         path, at, file = each.rpartition("=@")
         if not at or not Path(file).is_file():
-            raise click.UsageError(f"--post is PATH=@FILE with a file that exists, got {each!r}")
+            raise click.UsageError(f"--post takes PATH=@FILE with a file that exists, not {each!r}")
         found.append(Endpoint("POST", path, str(Path(file).resolve()), sent))
     return tuple(found)
 

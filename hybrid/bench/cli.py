@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     )
 )
 def bench() -> None:
-    """Measure hybrid, or any HTTP server, honestly."""
+    """Measure hybrid or any other HTTP server."""
 
 
 @bench.command(
@@ -36,42 +36,90 @@ def bench() -> None:
     )
 )
 @click.argument("url")
-@click.option("--rate", type=float, default=100.0, show_default=True, help="Requests/s offered.")
-@click.option("--concurrency", type=int, default=0, help="Closed loop of so many clients instead.")
+@click.option(
+    "--rate", type=float, default=100.0, show_default=True, help="requests per second to offer"
+)
+@click.option(
+    "--concurrency",
+    type=int,
+    default=0,
+    help="number of clients in a closed loop, instead of --rate; 0: open loop",
+)
 @click.option(
     "--arrivals",
     type=click.Choice(["poisson", "constant", "burst", "trace"]),
     default="poisson",
     show_default=True,
+    help="pattern of start times",
 )
-@click.option("--burst", type=int, default=10, show_default=True, help="Requests per burst.")
+@click.option(
+    "--burst",
+    type=int,
+    default=10,
+    show_default=True,
+    help="requests per burst of --arrivals burst",
+)
 @click.option(
     "--trace",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="File of start times in seconds, one per line.",
+    help="file of start times in seconds, one per line, instead of --arrivals",
 )
-@click.option("--duration", type=float, default=5.0, show_default=True, help="Seconds.")
-@click.option("--warmup", type=float, default=0.5, show_default=True, help="Seconds left out.")
-@click.option("--connections", type=int, default=64, show_default=True, help="Opened beforehand.")
-@click.option("--max-connections", type=int, default=1024, show_default=True)
 @click.option(
-    "--reconnect-every", type=int, default=0, help="Requests per connection; 0: no limit."
+    "--duration", type=float, default=5.0, show_default=True, help="duration of the load in seconds"
 )
-@click.option("--timeout", type=float, default=10.0, show_default=True, help="Seconds per request.")
-@click.option("--method", default="GET", show_default=True)
-@click.option("--header", "headers", multiple=True, metavar="'NAME: VALUE'")
+@click.option(
+    "--warmup",
+    type=float,
+    default=0.5,
+    show_default=True,
+    help="seconds at the start that do not count",
+)
+@click.option(
+    "--connections",
+    type=int,
+    default=64,
+    show_default=True,
+    help="connections to open before the load starts",
+)
+@click.option(
+    "--max-connections",
+    type=int,
+    default=1024,
+    show_default=True,
+    help="largest number of connections at once",
+)
+@click.option("--reconnect-every", type=int, default=0, help="requests per connection; 0: no limit")
+@click.option(
+    "--timeout",
+    type=float,
+    default=10.0,
+    show_default=True,
+    help="seconds after which a request counts as failed",
+)
+@click.option("--method", default="GET", show_default=True, help="HTTP method")
+@click.option(
+    "--header",
+    "headers",
+    multiple=True,
+    metavar="'NAME: VALUE'",
+    help="header line of every request (repeatable)",
+)
 @click.option(
     "--body",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="File sent as the body.",
+    help="file to send as the body",
 )
-@click.option("--seed", type=int, default=1, show_default=True)
-@click.option("--out", type=click.Path(path_type=Path), help="Every request's row, as .npz.")
-@click.option("--json", "as_json", is_flag=True, help="The summary as JSON.")
+@click.option("--seed", type=int, default=1, show_default=True, help="seed of random start times")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="file for the times of every request (.npz)"
+)
+@click.option("--json", "as_json", is_flag=True, help="print the summary as JSON")
 def load(url: str, out: Path | None, as_json: bool, **options: Any) -> None:
-    """Offer load to URL: an open loop, so a stall of the server is not hidden.
+    """Put load on URL and show rates and latencies.
 
-    Ctrl-C ends it early and shows what was measured.
+    The load is an open loop: requests start at their intended times even if
+    the server stalls, and a stall is not hidden. Ctrl-C ends the load early
+    and shows what was measured.
     """
     from rich.console import Console
 
@@ -121,10 +169,12 @@ def _plan(url: str, *, rate: float, headers: tuple[str, ...], **options: Any) ->
 
 
 @bench.command(epilog="\b\nhybrid bench calibrate")
-@click.option("--seconds", type=float, default=1.0, show_default=True, help="Of each step.")
-@click.option("--json", "as_json", is_flag=True)
+@click.option(
+    "--seconds", type=float, default=1.0, show_default=True, help="duration of each step in seconds"
+)
+@click.option("--json", "as_json", is_flag=True, help="print the result as JSON")
 def calibrate(seconds: float, as_json: bool) -> None:
-    """Find the generator's own ceiling and CPU per request."""
+    """Find the load generator's highest rate and CPU per request."""
     from rich.console import Console
 
     from hybrid.bench.calibrate import calibrate as measure

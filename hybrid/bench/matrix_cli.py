@@ -20,54 +20,64 @@ INTERRUPTED = 130  # as a shell says it: 128 + SIGINT
         "hybrid bench matrix --resume benchmarks/results/matrix-….json\n"
     )
 )
-@click.option("--quick", "name", flag_value="quick", help="Three blocks, about eight minutes.")
-@click.option("--ci", "name", flag_value="ci", help="Two rows, three columns, under a minute.")
+@click.option("--quick", "name", flag_value="quick", help="three blocks, about eight minutes")
+@click.option("--ci", "name", flag_value="ci", help="two rows, three columns, under a minute")
 @click.option(
-    "--full", "name", flag_value="full", default="full", help="Five blocks, more than an hour."
+    "--full",
+    "name",
+    flag_value="full",
+    default="full",
+    help="five blocks, more than an hour (the default)",
 )
 @click.option(
     "--io-workers",
     type=click.IntRange(min=0),
     default=0,
-    help="Of the clusters; 0: as many as CPUs.",
+    metavar="N",
+    help="workers of the clusters; 0: one per CPU",
 )
 @click.option(
     "--cpu-pool",
     type=click.IntRange(min=0),
     default=0,
-    help="Slots per worker; 0: as many as CPUs.",
+    metavar="N",
+    help="pool slots per worker; 0: one per CPU",
 )
-@click.option("--scenario", multiple=True, help="Only these rows (repeatable).")
-@click.option("--topology", multiple=True, help="Only these columns (repeatable).")
+@click.option("--scenario", multiple=True, help="measure only this row (repeatable)")
+@click.option("--topology", multiple=True, help="measure only this column (repeatable)")
 @click.option(
-    "--blocks", type=click.IntRange(min=0), default=0, help="Repetitions; 0: the profile's."
+    "--blocks",
+    type=click.IntRange(min=0),
+    default=0,
+    metavar="N",
+    help="number of repetitions; 0: as --quick, --ci or --full says",
 )
-@click.option("--seed", type=int, default=1, show_default=True)
+@click.option("--seed", type=int, default=1, show_default=True, help="seed of random start times")
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
     default=RESULTS,
     show_default=True,
-    help="Folder, or file ending in .json.",
+    help="folder for the results, or a file ending in .json",
 )
 @click.option(
     "--resume",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Go on with an interrupted matrix, or measure again what was excluded from it.",
+    help="continue an interrupted matrix, or measure again what was excluded from it",
 )
-@click.option("--html", type=click.Path(path_type=Path), help="Also write this report.")
-def matrix(out: Path, resume: Path | None, html: Path | None, **wishes: Any) -> None:
+@click.option("--html", type=click.Path(path_type=Path), help="file for a report in HTML")
+def matrix(out: Path, resume: Path | None, html: Path | None, **chosen: Any) -> None:
     """Measure which topology wins which scenario on this machine.
 
-    Ctrl-C ends it early; what was measured is reported, and stored after every
-    cell, so that --resume can go on.
+    Results are stored after every cell. Ctrl-C ends the measurement early and
+    reports what was measured; --resume continues it.
     """
     from rich.console import Console
 
     from hybrid.bench.report_text import print_matrix
 
     console = Console()
-    wanted = None if resume else _profile(**wishes)
+    wanted = None if resume else _profile(**chosen)
     results, path = _measure(console, wanted, resume, out)
     if results is None or not results.cells:
         raise click.ClickException("interrupted before anything was measured")
@@ -75,7 +85,7 @@ def matrix(out: Path, resume: Path | None, html: Path | None, **wishes: Any) -> 
     console.print(f"stored in {path}")
     if any(cell.problems for cell in results.cells):
         again = f"hybrid bench matrix --resume {path}"
-        console.print(f"what is excluded is measured again by: {again}", soft_wrap=True)
+        console.print(f"to measure again what was excluded: {again}", soft_wrap=True)
     if html is not None:
         _write_html(results, html)
     if len(results.cells) < results.profile.cells:
@@ -166,15 +176,15 @@ def _write_html(results: Results, path: Path) -> None:
     epilog="\b\nhybrid bench report benchmarks/results/matrix-quick-….json --html report.html"
 )
 @click.argument("results", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--html", type=click.Path(path_type=Path), help="One self-contained page.")
-@click.option("--svg", type=click.Path(path_type=Path), help="The matrix alone, as a picture.")
+@click.option("--html", type=click.Path(path_type=Path), help="file for a self-contained page")
+@click.option("--svg", type=click.Path(path_type=Path), help="file for a picture of the matrix")
 @click.option(
     "--readme",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Markdown file: verdict and picture (--svg) between its markers <!-- matrix -->.",
+    help="Markdown file to put verdict and picture (--svg) into, between <!-- matrix --> markers",
 )
 def report(results: Path, html: Path | None, svg: Path | None, readme: Path | None) -> None:
-    """Show stored RESULTS again."""
+    """Show the stored RESULTS of a matrix."""
     from rich.console import Console
 
     from hybrid.bench.report_heat import heat_map

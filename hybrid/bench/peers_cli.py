@@ -18,28 +18,41 @@ if TYPE_CHECKING:
 
 @click.command(epilog="\b\nhybrid bench peers --blocks 5 --out benchmarks/results/peers.json")
 @click.option(
-    "--io-workers", type=click.IntRange(min=0), default=0, help="Of each stack; 0: as many as CPUs."
+    "--io-workers",
+    type=click.IntRange(min=0),
+    default=0,
+    metavar="N",
+    help="workers of each stack; 0: one per CPU",
 )
 @click.option(
     "--cpu-pool",
     type=click.IntRange(min=0),
     default=0,
-    help="Slots per worker; 0: as many as CPUs.",
+    metavar="N",
+    help="pool slots per worker; 0: one per CPU",
 )
-@click.option("--blocks", type=click.IntRange(min=1), default=3, show_default=True)
+@click.option(
+    "--blocks",
+    type=click.IntRange(min=1),
+    default=3,
+    show_default=True,
+    metavar="N",
+    help="number of repetitions",
+)
 @click.option(
     "--seconds",
     type=click.FloatRange(min=0.3),
     default=2.0,
     show_default=True,
-    help="Of each load.",
+    metavar="SECONDS",
+    help="duration of each load",
 )
-@click.option("--out", type=click.Path(path_type=Path), help="Also store the results, as JSON.")
+@click.option("--out", type=click.Path(path_type=Path), help="file for the results as JSON")
 def peers(io_workers: int, cpu_pool: int, blocks: int, seconds: float, out: Path | None) -> None:
-    """Compare with Node's cluster + piscina, and uvicorn + a process pool.
+    """Compare hybrid with Node + piscina and uvicorn + a process pool.
 
-    They are installed on demand below benchmarks/peers. What cannot be had is
-    said and skipped.
+    Missing packages are installed below benchmarks/peers. A peer that cannot
+    be installed is skipped, with the reason.
     """
     from rich.console import Console
 

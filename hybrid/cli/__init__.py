@@ -15,29 +15,30 @@ _HELP = """A process cluster with a compute pool in each worker, for Falcon and 
 
 \b
 Examples:
-  hybrid serve                                    the demonstration application
-  hybrid serve --io-workers 8 --cpu-pool 4        8 processes, 4 jobs at once in each
-  hybrid serve shop.app:app --bind 0.0.0.0:80     your own ASGI application
-  hybrid check shop.app:app && hybrid reload      new code, if it can start
-  hybrid status --json                            every worker, for a program
-  hybrid top                                      the same, live
-  hybrid events                                   what happens to workers, as it happens
-  hybrid scale +1; hybrid drain 3                 one worker more; replace that of slot 3
-  hybrid stop                                     finish every request, then end
-  hybrid bench load http://127.0.0.1:8000/hello   an open-loop load on any server
-  hybrid advise shop.app:app --get /books         which topology fits these endpoints
+  hybrid serve                                   the demonstration application
+  hybrid serve --io-workers 8 --cpu-pool 4       8 workers × 4 jobs at once
+  hybrid serve shop.app:app --bind 0.0.0.0:80    your own ASGI application
+  hybrid check shop.app:app && hybrid reload     new code, if it can start
+  hybrid status --json                           all workers, for a program
+  hybrid top                                     all workers, live
+  hybrid events                                  what happens to them, live
+  hybrid scale +1; hybrid drain 3                add one; replace number 3
+  hybrid stop                                    finish all requests, then end
+  hybrid bench load http://127.0.0.1:8000/hello  open-loop load on any server
+  hybrid advise shop.app:app --get /books        the topology that fits best
 
 \b
 Signals of the primary (the process that `hybrid serve` starts):
-  TERM, INT   drain: finish requests and their jobs, then exit; a second one: at once
-  QUIT        stop at once
-  HUP         replace the workers one by one, each new one ready before its elder
-              drains; when the terminal was closed: drain and exit
-  TTIN, TTOU  one worker more, one worker less
+  TERM, INT   finish all requests and their jobs, then exit; a second signal
+              exits at once
+  QUIT        exit at once
+  HUP         replace the workers one by one, each new worker ready before its
+              predecessor drains; if the terminal was closed: like TERM
+  TTIN, TTOU  add a worker, remove a worker
 
 \b
-Exit codes: 0 clean, 1 configuration or run time, 2 usage, 3 no worker was ever
-ready, 4 the application cannot be imported.
+Exit codes: 0 success, 1 configuration or run-time error, 2 usage error, 3 no
+worker ever became ready, 4 the application cannot be imported.
 """
 
 
@@ -64,7 +65,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # a disk, a termin
 )
 @click.version_option(__version__, prog_name="hybrid")
 def cli() -> None:
-    """Hold the commands together."""
+    """Group the commands."""
 
 
 def main() -> None:

@@ -16,14 +16,14 @@ from hybrid.errors import ConfigError
 
 logger = logging.getLogger("hybrid.error")
 
-_HELP = """Check the options, the configuration file and the application, as `serve` would use them.
+_HELP = """Check settings and application as `hybrid serve` would use them.
 
 \b
-For a deployment's last step before `hybrid reload`:
+The last step of a deployment, before `hybrid reload`:
   hybrid check shop.app:app -c hybrid.toml && hybrid reload
 
-Takes every option of `hybrid serve`. Exit codes: 0 fine, 1 configuration, 2 usage,
-4 the application cannot be imported.
+Takes every option of `hybrid serve`. Exit codes: 0 valid, 1 configuration
+error, 2 usage error, 4 the application cannot be imported.
 """
 _NOT_HERE = ("check_config", "print_config")
 

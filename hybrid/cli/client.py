@@ -26,24 +26,27 @@ Command = Callable[..., Any]
 
 
 def target_options(command: Command) -> Command:
-    """Decorate a click command with the ways to say which server is meant."""
+    """Decorate a click command with the options that choose a server."""
     path = click.Path(path_type=Path)
     command = click.option(
         "--pid-file",
         type=path,
         envvar="HYBRID_PID_FILE",
-        help="of the server meant; needed when several run",
+        help="pid file of the server, to choose one of several",
     )(command)
     return click.option(
-        "--control-socket", type=path, envvar="HYBRID_CONTROL_SOCKET", help="the same, directly"
+        "--control-socket",
+        type=path,
+        envvar="HYBRID_CONTROL_SOCKET",
+        help="control socket of the server, instead of its pid file",
     )(command)
 
 
 def find(control_socket: Path | None, pid_file: Path | None) -> Path:
-    """Return the control socket of the server that is meant.
+    """Return the control socket of the chosen server, or of the only one that runs.
 
     Raises:
-        click.ClickException: none runs, or several; says how to choose.
+        click.ClickException: no server runs, or several do; says how to choose.
     """
     if control_socket is not None:
         return control_socket
@@ -52,23 +55,23 @@ def find(control_socket: Path | None, pid_file: Path | None) -> Path:
         pid = _owner_of(pid_file)
         if pid not in found:
             raise click.ClickException(
-                f"process {pid} of {pid_file} has no control socket of its own choice; "
-                "if it was given one, say --control-socket, too"
+                f"process {pid} ({pid_file}) does not use the default control socket; "
+                "pass its --control-socket"
             )
         return found[pid]
     if not found:
-        raise click.ClickException("no server of this user is running with a control socket")
+        raise click.ClickException("no running server of this user has a control socket")
     if len(found) > 1:
         listing = "".join(f"\n  {pid}: --control-socket {path}" for pid, path in found.items())
-        raise click.ClickException(f"{len(found)} servers are running, choose one:{listing}")
+        raise click.ClickException(f"{len(found)} servers are running; choose one:{listing}")
     return next(iter(found.values()))
 
 
 def _owner_of(pid_file: Path) -> int:
-    """Return the pid in a pid file, if the server that wrote it is still there.
+    """Return the pid in a pid file, if the server that wrote it still runs.
 
     Raises:
-        click.ClickException: it is not, or this is no pid file.
+        click.ClickException: it does not, or this is not a pid file.
     """
     try:
         with pid_file.open() as file:
@@ -76,8 +79,10 @@ def _owner_of(pid_file: Path) -> int:
             if not is_held(file.fileno()):
                 raise click.ClickException(f"{pid_file} is stale: its server has ended")
             return pid
-    except (OSError, ValueError) as ex:
-        raise click.ClickException(f"cannot read a pid from {pid_file}: {ex}") from ex
+    except OSError as ex:
+        raise click.ClickException(f"cannot read {pid_file}: {ex.strerror}") from ex
+    except ValueError as ex:
+        raise click.ClickException(f"{pid_file} is not a pid file") from ex
 
 
 class Client:
@@ -87,7 +92,7 @@ class Client:
         """Connect.
 
         Raises:
-            click.ClickException: nobody listens there.
+            click.ClickException: no server listens there.
         """
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
@@ -111,7 +116,7 @@ class Client:
             except (EOFError, ConnectionError):
                 return
             except LinkError as ex:
-                raise click.ClickException(f"the server's answer is unusable: {ex}") from ex
+                raise click.ClickException(f"the server's answer cannot be read: {ex}") from ex
             select.select([self._channel], [], [])
 
     def status(self) -> dict[str, Any]:
@@ -125,10 +130,10 @@ class Client:
                 status: dict[str, Any] = answer["status"]
                 return status
             raise click.ClickException(answer.get("text", "no status"))
-        raise click.ClickException("the server has ended")
+        raise click.ClickException("the server ended without an answer")
 
     def wait_for_exit(self) -> bool:
-        """Wait until the primary is gone, which is a moment after its socket; False: it is not."""
+        """Wait for the primary to exit after it closed its socket; return whether it has."""
         if self._pidfd < 0:
             return True
         ready, _, _ = select.select([self._pidfd], [], [], _LAST_MOMENT)

@@ -1,6 +1,6 @@
-"""``hybrid reload``, ``scale``, ``drain``, ``stop``: wishes, followed to their end.
+"""``hybrid reload``, ``scale``, ``drain``, ``stop``: requests, followed to their end.
 
-Exit code 0: it is so now. 1: it is not, and the last line says why.
+Exit code 0: the request has been carried out. 1: it has not; the last line says why.
 """
 
 from __future__ import annotations
@@ -20,50 +20,53 @@ _HELP = {"help_option_names": ["-h", "--help"]}
 @click.command(context_settings=_HELP)
 @target_options
 def reload(control_socket: Path | None, pid_file: Path | None) -> None:
-    """Replace every worker, each new one ready before its elder leaves.
+    """Replace all workers, each only once its successor is ready.
 
-    The configuration file is read again. When it is invalid, or a new worker
-    cannot start, the workers that serve keep serving, the reason is printed
-    and the exit code is 1.
+    The configuration file is read again. If it is invalid, or if a new worker
+    cannot start, the old workers keep serving, the reason is printed and the
+    exit code is 1.
     """
     follow(find(control_socket, pid_file), c.Reload())
 
 
-# A negative number is no option here.
+# A negative number is not an option here.
 @click.command(context_settings={**_HELP, "ignore_unknown_options": True})
 @click.argument("workers", metavar="N|+N|-N")
 @target_options
 def scale(workers: str, control_socket: Path | None, pid_file: Path | None) -> None:
-    """Run N workers, or so many more or less than now.
+    """Change the number of workers: to N, by +N or by -N.
 
-    Returns when they are ready and, scaling down, when the surplus has
-    finished its requests.
+    Returns when the new workers are ready, or when the surplus workers have
+    finished their requests.
     """
     if not re.fullmatch(r"[+-]?\d{1,4}", workers):
-        raise click.BadParameter(f"{workers!r} is none of 4, +1, -1", param_hint="N")
+        raise click.BadParameter(
+            f"{workers!r} is not a number of workers; write 4, +1 or -1", param_hint="N"
+        )
     number = int(workers)
-    wish = c.Scale(by=number) if workers[0] in "+-" else c.Scale(to=number)
-    follow(find(control_socket, pid_file), wish)
+    request = c.Scale(by=number) if workers[0] in "+-" else c.Scale(to=number)
+    follow(find(control_socket, pid_file), request)
 
 
 @click.command(context_settings=_HELP)
 @click.argument("slot", type=click.IntRange(1))
 @target_options
 def drain(slot: int, control_socket: Path | None, pid_file: Path | None) -> None:
-    """Replace the worker of one SLOT; it leaves when its requests are finished.
+    """Replace the worker of SLOT once its requests are finished.
 
-    To have one worker less instead: hybrid scale -1.
+    `hybrid status` shows the slots. To run one worker fewer: hybrid scale -1.
     """
     follow(find(control_socket, pid_file), c.DrainSlot(slot))
 
 
 @click.command(context_settings=_HELP)
-@click.option("--now", is_flag=True, help="without finishing any request")
+@click.option("--now", is_flag=True, help="stop at once, without finishing requests")
 @target_options
 def stop(now: bool, control_socket: Path | None, pid_file: Path | None) -> None:
-    """Finish every request, then end; returns when the server is gone.
+    """Finish every request, then stop the server.
 
-    Asking again while it finishes changes nothing; with --now it ends at once.
+    Returns when the server has exited. Repeating the command in the meantime
+    changes nothing; repeating it with --now stops the server at once.
     """
     client = Client(find(control_socket, pid_file))
     for answer in client.ask(c.Stop(now)):
@@ -71,12 +74,14 @@ def stop(now: bool, control_socket: Path | None, pid_file: Path | None) -> None:
             raise click.ClickException(answer["text"])
         click.echo(answer["text"])
     if not client.wait_for_exit():
-        raise click.ClickException("the server has closed its socket but is still there")
+        raise click.ClickException(
+            "the server has closed its control socket, but its process still runs"
+        )
     click.echo("stopped")
 
 
 def follow(path: Path, request: c.Request) -> None:
-    """Ask, show the progress, exit with 1 when it does not come to pass."""
+    """Send a request and show its progress; exit with 1 if it fails."""
     client = Client(path)
     for answer in client.ask(request):
         match answer["answer"]:
@@ -89,4 +94,4 @@ def follow(path: Path, request: c.Request) -> None:
             case _:
                 click.echo(f"Error: {answer['text']}", err=True)
                 sys.exit(1)
-    raise click.ClickException("the server ended before it was done")
+    raise click.ClickException("the server ended before the request was carried out")

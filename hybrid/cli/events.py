@@ -17,15 +17,17 @@ _SHOWN_ELSEWHERE = {"kind", "slot", "generation", "pid", "at"}
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--json", "as_json", is_flag=True, help="one JSON object a line")
+@click.option("--json", "as_json", is_flag=True, help="print one JSON object per line")
 @target_options
 def events(as_json: bool, control_socket: Path | None, pid_file: Path | None) -> None:
-    """Print fork, online, listening, ready, message, drain, exit, reload … until Ctrl-C.
+    """Print what happens to workers as it happens, until Ctrl-C.
 
-    Ends with exit code 0 when the server ends.
+    Events are fork, online, listening, ready, message, drain, exit, leader,
+    reload, aborted, scale and stop; the lines of an exit name its reason.
+    Exits with code 0 when the server ends.
     """
     client = Client(find(control_socket, pid_file))
-    # Of one clock and one machine, so that the difference turns it into time of day.
+    # The server's monotonic clock is this process's own: one machine, one difference.
     offset = time.time() - time.monotonic()
     try:
         for answer in client.ask(c.Events()):
@@ -44,9 +46,9 @@ def line(event: dict[str, Any], offset: float) -> str:
     """Return an event as ``12:00:00.123 exit slot=1 generation=2 pid=77 reason=killed …``."""
     at = event["at"] + offset
     stamp = time.strftime("%H:%M:%S", time.localtime(at)) + f".{int(at % 1 * 1000):03d}"
-    who = f"slot={event['slot']} " if event["slot"] else ""
+    slot = f"slot={event['slot']} " if event["slot"] else ""
     rest = " ".join(f"{k}={_value(v)}" for k, v in event.items() if k not in _SHOWN_ELSEWHERE)
-    head = f"{stamp} {event['kind']:9} {who}generation={event['generation']} pid={event['pid']}"
+    head = f"{stamp} {event['kind']:9} {slot}generation={event['generation']} pid={event['pid']}"
     return f"{head} {rest}".rstrip()
 
 

@@ -14,10 +14,10 @@ from hybrid.config import LogConfig
 
 
 class SafeHandler(logging.StreamHandler[IO[str]]):
-    """Writes one line at a time; a terminal or pipe that is gone never ends anybody."""
+    """Writes one line at a time; a terminal or pipe that is gone ends no process."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - its name in logging
-        """Drop the line: EIO and EPIPE are the reader's choice, not our fault."""
+        """Drop the line: EIO and EPIPE mean that its reader has gone."""
 
 
 class TextFormatter(logging.Formatter):
@@ -32,7 +32,7 @@ class TextFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line, with ``ts`` in Unix seconds."""
+    """One JSON object per line, with ``ts`` in Unix seconds."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return one line."""

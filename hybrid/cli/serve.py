@@ -92,7 +92,7 @@ def check(config: Config) -> int:
     _, status = os.waitpid(child.pid, 0)
     code = os.waitstatus_to_exitcode(status)
     if code == 0:
-        click.echo(f"{config.app.target} and the options are fine")
+        click.echo(f"{config.app.target} and the settings are valid")
     return code
 
 
@@ -101,7 +101,7 @@ def run(config: Config, reread: Callable[[], Config]) -> int:
 
     Args:
         config: what is in force first.
-        reread: builds the configuration anew for a reload.
+        reread: builds the configuration again for a reload.
 
     Raises:
         ConfigError: an address cannot be bound, a module not preloaded, or the
@@ -142,7 +142,7 @@ def run(config: Config, reread: Callable[[], Config]) -> int:
 
 
 def banner(config: Config, address: str, budget: int, took: float) -> str:
-    """Return what is said when every worker is ready."""
+    """Return the lines that are logged when every worker is ready."""
     n, m, limit = config.io_workers, config.cpu.slots, config.cpu.limit
     workers = f"{n} I/O worker{'s' if n != 1 else ''}"
     cpus = f"{budget} CPU{'s' if budget != 1 else ''}"
@@ -158,7 +158,7 @@ def banner(config: Config, address: str, budget: int, took: float) -> str:
     return (
         f"hybrid {__version__} listening on {address} (pid {os.getpid()})\n"
         f"  {config.app.target}: {pool}\n"
-        f"  ready after {took:.2f} s; Ctrl-C stops, a second one at once"
+        f"  ready after {took:.2f} s; Ctrl-C finishes all requests and stops, a second one at once"
     )
 
 

@@ -61,7 +61,7 @@ class ServeCommand(click.Command):
 
 
 def reader_again(ctx: click.Context) -> Callable[[], Config]:
-    """Return what builds the configuration anew: same arguments, the file as it is then."""
+    """Return what builds the configuration again: same arguments, the file as it is then."""
     command, arguments = ctx.command, list(ctx.meta[_ARGUMENTS])
 
     def reread() -> Config:
@@ -76,8 +76,8 @@ def reader_again(ctx: click.Context) -> Callable[[], Config]:
 def load_file(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path | None:
     """Read the configuration file into click's default map; an eager option's callback.
 
-    Keys are flag names with - or _; a key that is no flag is a usage error,
-    because a misspelt limit must not silently be no limit.
+    Keys are flag names with - or _; an unknown key is a usage error, because a
+    misspelt limit must not silently be no limit.
     """
     if value is None:
         return None

@@ -11,12 +11,12 @@ from hybrid.cli.client import Client, find, target_options
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--json", "as_json", is_flag=True, help="everything, for a program")
+@click.option("--json", "as_json", is_flag=True, help="print everything as JSON")
 @target_options
 def status(as_json: bool, control_socket: Path | None, pid_file: Path | None) -> None:
     """Show every worker: state, load, latency, pool, memory.
 
-    Figures are at most 0.1 s old; a worker that hangs is shown, too.
+    Figures are at most 0.1 s old. A worker that hangs is shown as well.
     """
     from hybrid.cli.table import add_memory, plain_console, render
 

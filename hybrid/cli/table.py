@@ -27,13 +27,13 @@ Status = dict[str, Any]
 
 
 def plain_console() -> Console:
-    """Return where tables go. A file or pipe has no width, so everything fits there."""
+    """Return where tables go; a file or pipe has no width, so that every column fits."""
     console = Console(highlight=False)
     return console if console.is_terminal else Console(highlight=False, width=200)
 
 
 def add_memory(status: Status) -> Status:
-    """Add the memory of every process, read here: the primary has better things to do.
+    """Add the memory of every process, read here: it would cost the primary time.
 
     RSS counts a page that n processes share n times, PSS once. None where the
     process is gone or belongs to another user. About 1 ms a process.

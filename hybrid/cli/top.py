@@ -8,15 +8,22 @@ from pathlib import Path
 import click
 
 from hybrid.cli.client import Client, find, target_options
-from hybrid.cli.types import DURATION
+from hybrid.cli.types import DURATION, Count
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--interval", type=DURATION, default=1.0, show_default=True, help="between two looks")
-@click.option("--count", type=click.IntRange(0), default=0, help="of looks; 0: until Ctrl-C")
+@click.option(
+    "--interval", type=DURATION, default="1s", show_default=True, help="time between two updates"
+)
+@click.option(
+    "--count", type=Count(0), default=0, metavar="N", help="number of updates; 0: until Ctrl-C"
+)
 @target_options
 def top(interval: float, count: int, control_socket: Path | None, pid_file: Path | None) -> None:
-    """Show the cluster until Ctrl-C; rates and quantiles are those of the last interval."""
+    """Show every worker live, until Ctrl-C.
+
+    Rates and quantiles are those of the last interval.
+    """
     from rich.live import Live
 
     from hybrid.cli.table import add_memory, plain_console, render

@@ -47,7 +47,7 @@ class Duration(Typed[float]):
             return float(value)
         match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|)", str(value).strip())
         if match is None:
-            self.fail(f"{value!r} is no duration; write 30, 30s, 250ms or 5m", param, ctx)
+            self.fail(f"{value!r} is not a duration; write 30, 30s, 250ms or 5m", param, ctx)
         return float(match[1]) * _SECONDS[match[2]]
 
 
@@ -69,7 +69,7 @@ class Size(Typed[int]):
             return value
         match = re.fullmatch(r"(\d+)\s*([kmg]?)i?b?", str(value).strip().lower())
         if match is None:
-            self.fail(f"{value!r} is no size; write 1048576, 64k, 16M or 2G", param, ctx)
+            self.fail(f"{value!r} is not a size; write 1048576, 64k, 16M or 2G", param, ctx)
         size = int(match[1]) * _BYTES[match[2]]
         if size > _MOST:
             self.fail(f"{value!r} is more than any machine has", param, ctx)
@@ -92,11 +92,11 @@ class Limit(click.ParamType[str]):
         text = str(value).lower()
         if text in ("auto", "none") or (text.isdecimal() and int(text) >= 1):
             return text
-        self.fail(f"{value!r} is neither auto nor none nor a number from 1", param, ctx)
+        self.fail(f"{value!r} is not auto, none or a number of at least 1", param, ctx)
 
 
 class Patience(Duration):
-    """A duration above zero: 0 would not mean "none", it would refuse everybody."""
+    """A duration above zero: 0 would not mean "no limit", it would refuse all clients."""
 
     name = "duration"
 
@@ -106,7 +106,7 @@ class Patience(Duration):
         """Return seconds."""
         seconds = super().convert(value, param, ctx)
         if seconds <= 0:
-            self.fail("must be more than 0; 24h is as good as none", param, ctx)
+            self.fail("must be above 0; 24h is practically no limit", param, ctx)
         return seconds
 
 
@@ -124,7 +124,7 @@ class Octal(Typed[int]):
         if isinstance(value, int):
             return value
         if re.fullmatch(r"(0o)?[0-7]{3,4}", str(value)) is None:
-            self.fail(f"{value!r} is no mode; write 660 or 0660", param, ctx)
+            self.fail(f"{value!r} is not a mode; write 660 or 0660", param, ctx)
         return int(str(value).removeprefix("0o"), 8)
 
 
@@ -140,7 +140,7 @@ class Peers(Typed[tuple[str, ...]]):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[str, ...]:
-        """Return the entries, each of which is one."""
+        """Return the entries; each is an address, a network or ``*``."""
         entries = value if isinstance(value, tuple | list) else str(value).split(",")
         peers = tuple(str(entry).strip() for entry in entries if str(entry).strip())
         try:
@@ -162,11 +162,11 @@ def as_typed(kind: click.ParamType[Any] | None, value: Any) -> Any:
 def as_written(param: click.Parameter, value: Any) -> Any:
     """Return a value of the configuration file as the command line would have given it.
 
-    Then a number that is no duration, or a fraction where a count belongs, is
-    refused there by the same rule and with the same words as here.
+    A number that is not a duration, or a fraction in place of a count, is then
+    refused by the same rule and with the same words as on the command line.
 
     Raises:
-        ConfigError: a kind of value that this flag never has.
+        ConfigError: this flag has no values of this kind.
     """
     name = (param.name or "").replace("_", "-")
     if isinstance(param, click.Option) and param.is_flag:

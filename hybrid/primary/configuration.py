@@ -1,4 +1,4 @@
-"""The configuration in force: read again at a reload, returned to when that is aborted."""
+"""The configuration in force; an aborted reload returns to the one before."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ class Configuration:
     """What the workers of the wanted generation are forked with."""
 
     def __init__(self, first: Config, reread: Callable[[], Config]) -> None:
-        """Start with `first`; `reread` raises ConfigError where what is written is unusable."""
+        """Start with `first`; `reread` raises ConfigError if the new configuration is invalid."""
         self.current = first
-        self._confirmed = first  # every slot has been ready with it
+        self._confirmed = first  # every slot has been ready with this one
         self._reread = reread
 
     def renew(self) -> Config:
-        """Read it again; return what is in force from now on.
+        """Read the configuration again; return what is in force from now on.
 
         Raises:
             ConfigError: it is invalid. Nothing has changed.
@@ -28,15 +28,17 @@ class Configuration:
         fresh = self._reread()
         self.current, refused = merge(self.current, fresh)
         if refused:
-            logger.warning("a reload cannot change %s: restart for that", ", ".join(refused))
+            logger.warning(
+                "a reload cannot change %s; restart the server to apply it", ", ".join(refused)
+            )
         return self.current
 
     def confirm(self) -> None:
-        """Note that a whole generation is ready with it."""
+        """Note that a whole generation is ready with the current configuration."""
         self._confirmed = self.current
 
     def revert(self) -> Config:
-        """Return to the last confirmed one."""
+        """Return to the last confirmed configuration."""
         self.current = self._confirmed
         return self.current
 

@@ -4,8 +4,8 @@
     reuseport                   a worker inherits the listeners of its slot
     round-robin, least-loaded   no worker inherits any; the primary accepts
 
-The sockets stay the primary's, whatever the policy: a slot whose worker dies
-keeps its listener, and what waits there waits for the next worker.
+The primary keeps every socket, whatever the policy: a slot whose worker dies
+keeps its listener, and connections queued there wait for the next worker.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Listening:
             if sockets > MOST_SOCKETS:
                 raise ConfigError(
                     f"--scheduling reuseport: {workers} workers × {len(self._first)} addresses "
-                    f"are {sockets} sockets, at most {MOST_SOCKETS} are possible"
+                    f"need {sockets} sockets, and at most {MOST_SOCKETS} are possible"
                 )
             self._of_slot[1] = self._first
             for slot in range(2, workers + 1):
@@ -53,7 +53,7 @@ class Listening:
         return self.policy in (Policy.ROUND_ROBIN, Policy.LEAST_LOADED)
 
     def of_slot(self, slot: int) -> tuple[Listener, ...]:
-        """Return what the worker of a slot inherits; binds for a slot that is new.
+        """Return the listeners that the worker of a slot inherits; binds those of a new slot.
 
         Raises:
             OSError: the new slot's socket cannot be bound.
@@ -67,13 +67,13 @@ class Listening:
         return self._of_slot[slot]
 
     def retire(self, slot: int) -> None:
-        """Close the primary's copies of a slot that will have no worker any more.
+        """Close the primary's copies of the sockets of a slot that is given up.
 
-        Its worker has the last copies then and empties them before it closes them:
-        what the kernel puts there in between is reset, and so is whoever is in the
-        middle of the handshake (none on loopback; over a network that is a round trip,
-        unless ``net.ipv4.tcp_migrate_req`` is 1). The other policies have no socket of
-        a slot's own, and lose nothing.
+        The slot's worker then holds the last copies; it accepts what is queued before
+        it closes them. Connections that the kernel queues in between are reset, and so
+        are those still in the TCP handshake (none on loopback; over a network those of
+        one round trip, unless ``net.ipv4.tcp_migrate_req`` is 1). The other policies
+        have no sockets of a slot's own, and lose nothing.
         """
         for listener in self._of_slot.pop(slot, ()):
             listener.close()

@@ -1,8 +1,8 @@
-"""Telling systemd how it goes: sd_notify(3), a datagram to the socket it names.
+"""Telling systemd about the server's state: sd_notify(3), a datagram to its socket.
 
 With ``Type=notify-reload`` a ``systemctl reload`` waits until the new
 generation is ready; with ``WatchdogSec=`` a primary whose loop stands still is
-restarted. Without systemd nothing here does anything.
+restarted. Without systemd this module does nothing.
 """
 
 from __future__ import annotations

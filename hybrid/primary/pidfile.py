@@ -90,12 +90,12 @@ def _read_pid(path: Path, fd: int) -> str:
     """Return the number in a file, "" if the file is empty.
 
     Raises:
-        ConfigError: it has other content, and so it is no pid file.
+        ConfigError: it has other content, and so it is not a pid file.
     """
     content = os.read(fd, _LONGEST) if stat.S_ISREG(os.fstat(fd).st_mode) else b"no file"
     pid = content.strip()
     if content and (not pid.isdigit() or len(content) == _LONGEST):
-        raise ConfigError(f"{path} is no pid file, and it is left alone; name another one")
+        raise ConfigError(f"{path} is not a pid file and is left alone; name another file")
     return pid.decode()
 
 

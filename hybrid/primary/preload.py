@@ -56,16 +56,21 @@ def preload(modules: Sequence[str]) -> None:
         try:
             import_module(name)
         except ImportError:
-            logger.debug("%s is not installed; asyncio's own loop serves", name)
+            logger.debug("%s is not installed; workers use asyncio's own event loop", name)
     for name in modules:
         try:
             import_module(name)
         except Exception as ex:
-            raise ConfigError(f"cannot preload {name}: {type(ex).__name__}: {ex}") from ex
+            raise ConfigError(
+                f"cannot import {name} (--preload): {type(ex).__name__}: {ex}"
+            ) from ex
     threads = thread_count()
     if threads > 1:
-        # A lock that another thread holds at the fork stays locked in the child for ever.
-        logger.warning("%d threads run before the fork; a preloaded module started them", threads)
+        # A lock that another thread holds at the fork is never released in the child.
+        logger.warning(
+            "a preloaded module has started threads (%d run now); workers do not inherit them",
+            threads,
+        )
     # Teacher: the collector writes to every object it visits; frozen objects are
     # not visited, so their pages stay shared with the primary (bpo-31558).
     gc.collect()

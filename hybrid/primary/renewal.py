@@ -40,16 +40,16 @@ class Renewal:
         config = self.configuration.renew()
         self._adopt(config)
         self.feed(e.ReloadAsked())
-        if config.io_workers != before:  # otherwise what was scaled by hand stays
+        if config.io_workers != before:  # otherwise a number set by `hybrid scale` stays
             self.feed(e.ScaleAsked(to=config.io_workers))
         return self.supervisor.generations.latest
 
     def reload_or_say_why(self) -> None:
-        """Reload for somebody who cannot be answered: a signal."""
+        """Reload because of a signal: an error can only be logged."""
         try:
             self.reload()
         except ConfigError as ex:
-            logger.error("no reload, nothing has changed: %s", ex)
+            logger.error("not reloaded, nothing has changed: %s", ex)
 
     def revert(self) -> None:
         """Return to the settings of the last generation that was ready."""

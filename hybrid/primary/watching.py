@@ -1,6 +1,6 @@
-"""``--reload``: a process that watches the application's files and says when one changed.
+"""``--reload``: a process that watches the application's files and reports changes.
 
-     primary                          |  watcher (forked like every other)
+     primary                          |  watcher (forked like every other process)
                                       |
      reload <-- channel <-------------+-- "these files changed" <-- watchfiles
 
@@ -25,10 +25,10 @@ _SHOWN = 3  # names in the log line
 
 
 def check_available() -> None:
-    """Make sure that watchfiles is there; called before anything is started.
+    """Check that watchfiles is installed, before anything is started.
 
     Raises:
-        ConfigError: it is not; says how to get it.
+        ConfigError: it is not; says how to install it.
     """
     if importlib.util.find_spec("watchfiles") is None:
         raise ConfigError("--reload needs watchfiles: pip install 'hybrid-server[reload]'")

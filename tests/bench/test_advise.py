@@ -196,7 +196,7 @@ def test_busy_neighbours_spoil_advice_and_are_told(monkeypatch: pytest.MonkeyPat
     options = ["--get", "/hello", "--seconds", "0.1"]
     done = CliRunner().invoke(command, ["workloads.app:app", *options])
 
-    assert "other programs kept 1.50 CPUs busy meanwhile" in done.output
+    assert "other programs kept 1.50 CPUs busy during the measurement" in done.output
 
 
 def test_an_endpoint_that_fails_is_named() -> None:

@@ -147,7 +147,7 @@ def test_a_reload_changes_a_setting_or_says_that_it_cannot(
     fresh = with_values(first, {place: example(place, about)[1]})
     configuration = Configuration(first, lambda: fresh)
     assert configuration.renew() == (first if about.fixed else fresh)
-    assert (f"a reload cannot change {about.name}:" in caplog.text) == about.fixed
+    assert (f"a reload cannot change {about.name};" in caplog.text) == about.fixed
 
 
 @pytest.mark.parametrize(

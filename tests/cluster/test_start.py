@@ -147,7 +147,7 @@ def test_a_certificate_that_is_not_there_fails_the_check() -> None:
 def test_the_configuration_can_be_checked_without_serving() -> None:
     result = run("serve", "--check-config")
     assert result.returncode == 0
-    assert "fine" in result.stdout
+    assert "valid" in result.stdout
 
 
 def test_check_takes_the_options_of_serve_and_starts_nothing(tmp_path: Path) -> None:
@@ -175,7 +175,7 @@ def test_a_pid_file_that_is_something_else_is_exit_1_and_one_line(tmp_path: Path
     file.write_text("precious")
     result = run("serve", "--bind", "127.0.0.1:0", "--pid-file", str(file))
     assert result.returncode == 1
-    assert "is no pid file" in result.stderr
+    assert "is not a pid file" in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
     assert file.read_text() == "precious"
 

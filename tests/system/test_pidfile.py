@@ -40,7 +40,7 @@ def test_a_file_that_nobody_holds_is_stale_even_if_its_number_lives(
 def test_a_file_with_other_content_is_left_alone(tmp_path: Path, content: str) -> None:
     path = tmp_path / "data"
     path.write_text(content)
-    with pytest.raises(ConfigError, match="is no pid file"):
+    with pytest.raises(ConfigError, match="is not a pid file"):
         PidFile(path).__enter__()
     assert path.read_text() == content
 
@@ -61,7 +61,7 @@ def test_what_is_no_regular_file_is_refused_at_once(tmp_path: Path) -> None:
     path = tmp_path / "pipe"
     os.mkfifo(path)
     for place in (path, Path(os.devnull)):
-        with pytest.raises(ConfigError, match="is no pid file"):
+        with pytest.raises(ConfigError, match="is not a pid file"):
             PidFile(place).__enter__()
         assert place.exists()
 
