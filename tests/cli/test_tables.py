@@ -39,7 +39,7 @@ def drawn(table: RenderableType, width: int = 80) -> str:
 
 
 def worker(slot: int, **changes: Any) -> dict[str, Any]:
-    pool = {"busy": 16, "slots": 16, "queued": 1024, "pss_bytes": 2_345_600_000}
+    pool = {"busy": 16, "abandoned": 255, "slots": 16, "queued": 1024, "pss_bytes": 2_345_600_000}
     return {
         **{"slot": slot, "state": "ready", "leaving": "", "generation": 123, "pid": 4_194_303},
         **{"age_s": 864_000.0, "restarts": 1234, "connections": 10_000, "active": 9_999},
@@ -54,7 +54,7 @@ def cluster(*workers: dict[str, Any]) -> dict[str, Any]:
     return {
         "primary": {**primary, "uptime_s": 864_000.0, "pss_bytes": 20_000_000},
         "totals": {"requests": 9_876_543_210, "responses_5xx": 12_345, "jobs_ok": 1_234_567},
-        "permits": {"in_use": 64, "limit": 64},
+        "permits": {"in_use": 64, "limit": 64, "abandoned": 64},
         "address": "https://[2001:db8:85a3:8d3:1319:8a2e:370:7348]:8443",
         "workers": list(workers),
     }
