@@ -11,9 +11,10 @@ from hybrid.core.leaving import Leaving
 
 @dataclass(frozen=True, slots=True)
 class WorkerReady:
-    """A worker serves."""
+    """A worker is ready: it serves, or (of a script's only) takes messages."""
 
     worker: int
+    listening: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,29 @@ class WorkerExited:
 
     worker: int
     how: str  # "exit code 1", "killed by SIGKILL …"
+    code: int | None = None  # its exit code; None: a signal ended it
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerNotForked:
+    """There was no room for a worker; its slot is still wanted."""
+
+    worker: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class SlotWanted:
+    """A script wants a worker in a slot."""
+
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class SlotNotWanted:
+    """A script wants none there any more, and none has been forked yet."""
+
+    slot: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +109,9 @@ Event = (
     WorkerReady
     | WorkerFailedToBoot
     | WorkerExited
+    | WorkerNotForked
+    | SlotWanted
+    | SlotNotWanted
     | WorkerWantsToLeave
     | BacklogEmptied
     | WorkerLeftDistribution
@@ -131,6 +158,26 @@ class CloseListeners:
 
 
 @dataclass(frozen=True, slots=True)
+class ReloadBegun:
+    """A new generation replaces the workers from now on."""
+
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Scaled:
+    """Another number of workers is wanted from now on."""
+
+    before: int
+    target: int
+
+
+@dataclass(frozen=True, slots=True)
+class StopBegun:
+    """The cluster ends: what still comes is left to the last acceptor."""
+
+
+@dataclass(frozen=True, slots=True)
 class AllReady:
     """Every wanted worker is ready, for the first time since the start or a reload."""
 
@@ -160,5 +207,15 @@ class Exit:
 
 
 Action = (
-    StartWorker | DrainWorker | KillWorker | CloseListeners | AllReady | ReloadAborted | Log | Exit
+    StartWorker
+    | DrainWorker
+    | KillWorker
+    | CloseListeners
+    | ReloadBegun
+    | Scaled
+    | StopBegun
+    | AllReady
+    | ReloadAborted
+    | Log
+    | Exit
 )

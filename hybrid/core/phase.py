@@ -1,35 +1,60 @@
-"""What the whole cluster is doing, in one word and one line: for status and for systemd."""
+"""What the whole cluster is doing, as a table: for the supervisor, for status and for systemd."""
 
 from __future__ import annotations
 
 from enum import Enum
 
-from hybrid.core.lifecycle import State
-from hybrid.core.supervision import Supervisor
+from hybrid.errors import IllegalTransition
 
 
 class Phase(Enum):
-    """The cluster's state, derived from the supervisor's records."""
+    """The state of the cluster."""
 
     STARTING = "starting"  # not every slot has had a ready worker yet
     READY = "ready"
-    RELOADING = "reloading"
-    STOPPING = "stopping"
+    RELOADING = "reloading"  # a new generation replaces the workers
+    STOPPING = "stopping"  # the workers drain, or have been killed
 
 
-def phase(supervisor: Supervisor) -> Phase:
-    """Return the phase."""
-    if supervisor.stopping:
-        return Phase.STOPPING
-    if not supervisor.was_ready:
-        return Phase.STARTING
-    return Phase.RELOADING if supervisor.generations.reloading else Phase.READY
+class Change(Enum):
+    """What can happen to the cluster."""
+
+    FILLED = "filled"  # every wanted slot has a ready worker of the wanted generation
+    RELOAD = "reload"  # the workers are to be replaced
+    ABORT = "abort"  # of the reload: its generation cannot start
+    STOP = "stop"  # the end is wanted, or there is no sense in going on
 
 
-def describe(supervisor: Supervisor) -> str:
-    """Return a line such as ``ready: 8 of 8 workers, generation 2``."""
-    ready = sum(worker.state is State.READY for worker in supervisor.workers.values())
-    return (
-        f"{phase(supervisor).value}: {ready} of {supervisor.target} workers, "
-        f"generation {supervisor.generations.wanted}"
-    )
+TRANSITIONS: dict[Phase, dict[Change, Phase]] = {
+    Phase.STARTING: {
+        Change.FILLED: Phase.READY,
+        Change.RELOAD: Phase.STARTING,
+        Change.ABORT: Phase.STARTING,  # the generation before was not complete either
+        Change.STOP: Phase.STOPPING,
+    },
+    Phase.READY: {
+        Change.RELOAD: Phase.RELOADING,
+        Change.STOP: Phase.STOPPING,
+    },
+    Phase.RELOADING: {
+        Change.FILLED: Phase.READY,
+        Change.RELOAD: Phase.RELOADING,  # it starts over
+        Change.ABORT: Phase.READY,
+        Change.STOP: Phase.STOPPING,
+    },
+    Phase.STOPPING: {
+        Change.STOP: Phase.STOPPING,  # a second wish: at once
+    },
+}
+
+
+def advance_phase(phase: Phase, change: Change) -> Phase:
+    """Return the phase that follows.
+
+    Raises:
+        IllegalTransition: the table has no such entry; a bug in the supervisor.
+    """
+    try:
+        return TRANSITIONS[phase][change]
+    except KeyError:
+        raise IllegalTransition(f"{change.name} while {phase.name}") from None

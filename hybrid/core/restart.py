@@ -45,3 +45,31 @@ class RestartPolicy:
             unready_for: seconds for which no worker has been ready.
         """
         return deaths >= self.intensity and unready_for >= self.period
+
+
+class YoungDeaths:
+    """Those since a worker last proved that workers can live here."""
+
+    def __init__(self, now: float) -> None:
+        self._count = 0
+        self._began = now
+        self._proved_at: float | None = None
+
+    @property
+    def any_proof(self) -> bool:
+        """Whether a worker has ever proved it."""
+        return self._proved_at is not None
+
+    def prove(self, now: float) -> None:
+        """Note that a worker proves it at this moment."""
+        self._count, self._proved_at = 0, now
+
+    def count(self) -> None:
+        """Note one."""
+        self._count += 1
+
+    def gives_up_at(self, policy: RestartPolicy) -> float | None:
+        """Return the monotonic time from which no other try would help; None: try on."""
+        if self._count < policy.intensity:
+            return None
+        return (self._began if self._proved_at is None else self._proved_at) + policy.period

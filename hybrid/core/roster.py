@@ -1,7 +1,7 @@
-"""The supervisor's records: a worker, and the slot it is in.
+"""The supervisor's records: a worker, the slot it is in, and what kind of work workers do.
 
-Only the supervisor changes them; `hybrid status` and the wishes of the control
-socket look.
+Only the supervisor changes them; `hybrid status`, the wishes of the control
+socket and a script look.
 """
 
 from __future__ import annotations
@@ -10,6 +10,25 @@ from dataclasses import dataclass
 
 from hybrid.core.leaving import Leaving
 from hybrid.core.lifecycle import State
+from hybrid.core.restart import YOUNG
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What workers do: everything that tells a server's workers from a script's, in one row.
+
+    A server has a number of slots, and each always has a worker. A script fills a
+    slot with a function; when that ends, the slot is free until it forks again.
+    """
+
+    refills: bool  # a slot stays wanted when its worker leaves: the supervisor finds another
+    works_at_once: bool  # from the fork on, so that it may never say that it is ready
+    may_return: bool  # exit code 0 is its regular end, not a death
+
+
+#                   refills      works_at_once        may_return
+APPLICATION = Work(refills=True, works_at_once=False, may_return=False)
+FUNCTION = Work(refills=False, works_at_once=True, may_return=True)
 
 
 @dataclass(slots=True)
@@ -26,6 +45,7 @@ class Worker:
     reason: str = ""  # the same in words
     cut_at: float | None = None  # when it is killed; set when it drains
     failure: str | None = None  # what it said about its failed boot
+    has_listened: bool = False  # it takes connections, or did until it was asked to leave
     accepting: bool = True  # False: it has confirmed that it takes no more connections
     late: bool = False  # it was not ready in time, and that has been said
 
@@ -42,6 +62,26 @@ class Worker:
     def stay(self) -> None:
         """Forget why it was to leave."""
         self.leaving, self.reason = None, ""
+
+    def is_at_work(self, work: Work) -> bool:
+        """Return whether it has something to finish: it is ready, or needs not be."""
+        is_ready = self.state is State.READY
+        return is_ready or (work.works_at_once and self.state is State.STARTING)
+
+    def is_young(self, work: Work, now: float) -> bool:
+        """Return whether its death would be its own fault, not bad luck."""
+        since = self.started_at if self.ready_at is None and work.works_at_once else self.ready_at
+        return since is None or now - since < YOUNG
+
+    def proves_itself(self, work: Work, now: float) -> bool:
+        """Return whether it shows that workers can live here.
+
+        A server's says so itself when it is ready. A function need not say anything:
+        it has to live for a while.
+        """
+        if work.works_at_once:
+            return not self.is_young(work, now)
+        return self.state is State.READY
 
     def __str__(self) -> str:
         """Return its name for a log line."""

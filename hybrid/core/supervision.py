@@ -11,6 +11,7 @@ Rule 1: after every event `_converge` compares what is with what should be.
 Rule 2: a replacement is ready before its elder drains; the number of workers
         is never below the wanted one for the sake of a reload.
 Rule 3: death is what `WorkerExited` says. Being slow is not dying.
+Rule 4: a server and a script differ in the rows of `Work`, and nowhere else.
 """
 
 from __future__ import annotations
@@ -18,11 +19,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from hybrid.core import events as e
+from hybrid.core.ending import Ending
 from hybrid.core.leaving import Leaving
 from hybrid.core.lifecycle import Happening, State, advance
+from hybrid.core.phase import Change, Phase, advance_phase
 from hybrid.core.reloading import Generations
-from hybrid.core.restart import YOUNG, RestartPolicy
-from hybrid.core.roster import Slot, Worker
+from hybrid.core.restart import RestartPolicy, YoungDeaths
+from hybrid.core.roster import APPLICATION, Slot, Work, Worker
 
 EXIT_GAVE_UP = 1
 EXIT_NEVER_READY = 3
@@ -45,30 +48,26 @@ class Supervisor:
         most: int,
         jitter: Callable[[], float],
         now: float,
+        work: Work = APPLICATION,
     ) -> None:
         """Want `workers` of them, at most `most` after scaling; time starts at `now`."""
-        self.target = workers
+        self.phase = Phase.STARTING
         self.generations = Generations()
-        self.stopping = False
-        self._stop_asked_at = now
-        self._quick = False  # stopping, and everybody has been killed
         self.workers: dict[int, Worker] = {}
+        self.slots: dict[int, Slot] = {}
+        self.wanted = set(range(1, workers + 1))  # slots that should have a worker
         self.most = most
+        self.work = work
         self._grace = grace
         self._policy = policy
         self._surge = max_surge
         self._boot_timeout = boot_timeout
         self._jitter = jitter
-        self.slots: dict[int, Slot] = {}
         self._next_id = 1
-        self._ever_ready = False
-        self._last_ready = now
-        self._deaths = 0  # young deaths since a worker was last ready
-        self.was_ready = False  # every slot has had a ready worker, once
-        self._announce = True  # AllReady is still owed
+        self._deaths = YoungDeaths(now)
+        self._ending = Ending()
+        self._stop_asked_at = now
         self._exit_code = 0
-        self._final: int | None = None  # the last acceptor, while the backlog is not empty
-        self._listening = True
         self._shown = ""  # the last boot failure that was logged
 
     # -- the interface ---------------------------------------------------------
@@ -76,34 +75,56 @@ class Supervisor:
     def handle(self, event: e.Event, now: float) -> list[e.Action]:
         """Take one event; return what follows, in order."""
         actions: list[e.Action] = []
-        self._hear_worker(event, now, actions)
-        self._hear_wish(event, now, actions)
+        self._note_proofs(now)  # also of a worker whose death this event is
+        self._take(event, now, actions)
         self._converge(now, actions)
         return actions
 
-    def _hear_worker(self, event: e.Event, now: float, actions: list[e.Action]) -> None:
+    def _take(self, event: e.Event, now: float, actions: list[e.Action]) -> None:  # noqa: C901 - one line an event
         match event:
-            case e.WorkerReady(worker):
-                self._ready(worker, now, actions)
+            case e.WorkerReady(worker, listening):
+                self._ready(worker, listening, now, actions)
             case e.WorkerFailedToBoot(worker, kind, text):
                 self._failed(worker, kind, text, actions)
-            case e.WorkerExited(worker, how):
-                self._exited(worker, how, now, actions)
+            case e.WorkerExited(worker, how, code):
+                self._exited(worker, how, code, now, actions)
+            case e.WorkerNotForked(worker, why):
+                self._not_forked(worker, why, now, actions)
             case e.WorkerWantsToLeave(worker, leaving, text):
                 self._wants_to_leave(worker, leaving, text, actions)
             case e.WorkerLeftDistribution(worker):
                 self.workers[worker].accepting = False
             case e.BacklogEmptied(worker):
-                self._emptied(worker, actions)
-
-    def _hear_wish(self, event: e.Event, now: float, actions: list[e.Action]) -> None:
-        match event:
+                if self._ending.emptied(worker):
+                    actions.append(e.CloseListeners(worker))
+            case e.SlotWanted(slot):
+                self._want(slot)
+            case e.SlotNotWanted(slot):
+                self.wanted.discard(slot)
             case e.StopAsked(quick):
                 self._stop(quick, now, actions)
             case e.ReloadAsked():
                 self._reload(now, actions)
             case e.ScaleAsked(by, to):
                 self._scale(self.target + by if to is None else to, actions)
+
+    @property
+    def target(self) -> int:
+        """How many workers should be there."""
+        return len(self.wanted)
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the cluster ends."""
+        return self.phase is Phase.STOPPING
+
+    def describe(self) -> str:
+        """Return a line such as ``ready: 8 of 8 workers, generation 2``."""
+        ready = sum(worker.state is State.READY for worker in self.workers.values())
+        return (
+            f"{self.phase.value}: {ready} of {self.target} workers, "
+            f"generation {self.generations.wanted}"
+        )
 
     def adopt(
         self, *, grace: float, policy: RestartPolicy, max_surge: int, boot_timeout: float
@@ -119,23 +140,25 @@ class Supervisor:
         times += [w.started_at + self._boot_timeout for w in workers if self._is_awaited(w)]
         if not self.stopping:
             times += [
-                slot.start_at
-                for number, slot in self.slots.items()
-                if number <= self.target and self._waits_for_its_time(number)
+                self.slots[number].start_at
+                for number in self.wanted
+                if number in self.slots and self._waits_for_its_time(number)
             ]
-            if self._deaths >= self._policy.intensity:
-                times.append(self._last_ready + self._policy.period)
+            gives_up_at = self._deaths.gives_up_at(self._policy)
+            times += [gives_up_at] if gives_up_at is not None else []
         return min(times, default=None)
 
     # -- events ----------------------------------------------------------------
 
-    def _ready(self, worker_id: int, now: float, actions: list[e.Action]) -> None:
+    def _ready(self, worker_id: int, listening: bool, now: float, actions: list[e.Action]) -> None:
         worker = self.workers[worker_id]
+        worker.has_listened = worker.has_listened or listening
+        if worker.ready_at is not None:
+            return  # a function takes messages first, then connections
+        worker.ready_at = now
         worker.state = advance(worker.state, Happening.READY)
         if worker.state is not State.READY:
             return
-        worker.ready_at = now
-        self._ever_ready, self._deaths = True, 0
         for elder in self._in_slot(worker.slot):
             if elder.id != worker_id and elder.state is not State.DRAINING:
                 self._drain(elder, now, actions)
@@ -149,50 +172,80 @@ class Supervisor:
         if text != self._shown and not self.stopping:
             actions.append(e.Log("error", text))
             self._shown = text
-        if kind == "import" and not self._ever_ready:
+        if kind == "import" and self.work.refills and not self._deaths.any_proof:
             self._give_up(EXIT_APP_LOAD, actions)
 
-    def _exited(self, worker_id: int, how: str, now: float, actions: list[e.Action]) -> None:
+    def _exited(
+        self, worker_id: int, how: str, code: int | None, now: float, actions: list[e.Action]
+    ) -> None:
         worker = self.workers.pop(worker_id)
         before = worker.state
         worker.state = advance(worker.state, Happening.EXIT)
-        if self._final == worker_id:
-            self._final = None
+        self._ending.forget(worker_id)
+        if not self.work.refills:
+            self.wanted.discard(worker.slot)
         if self.stopping:
             return
         if before is State.DRAINING:
-            ended = "discarded" if worker.ready_at is None else "drained"
+            ended = "discarded" if worker.ready_at is None and self.work.refills else "drained"
             actions.append(e.Log("info", f"{worker} {ended}: {how}"))
+        elif code == 0 and self.work.may_return:
+            self._back_off(worker.slot, False, "", now)
+            actions.append(e.Log("info", f"{worker} has finished: {how}"))
+        else:
+            self._died(worker, how, now, actions)
+
+    def _died(self, worker: Worker, how: str, now: float, actions: list[e.Action]) -> None:
+        self.slots[worker.slot].restarts += 1
+        young = worker.is_young(self.work, now)
+        delay = self._back_off(worker.slot, young, worker.failure or how, now)
+        stage = "died before it was ready" if worker.ready_at is None else "died"
+        if self.work.refills:
+            again = f"next try in {delay:.1f} s" if delay else "replacing it"
+            actions.append(e.Log("error", f"{worker} {stage}: {how}; {again}"))
+        else:
+            actions.append(e.Log("info", f"{worker} {stage}: {how}"))  # the script is told
+        if self._is_of_reload(worker) and worker.ready_at is None:
+            self._abort_reload(worker.failure or f"{worker}: {how}", actions)
+
+    def _not_forked(self, worker_id: int, why: str, now: float, actions: list[e.Action]) -> None:
+        worker = self.workers.pop(worker_id)
+        worker.state = advance(worker.state, Happening.EXIT)
+        if self.stopping:
             return
-        slot = self.slots[worker.slot]
-        young = worker.ready_at is None or now - worker.ready_at < YOUNG
+        self._back_off(worker.slot, True, why, now)
+        actions.append(e.Log("error", f"cannot fork a worker for slot {worker.slot}: {why}"))
+        if self._is_of_reload(worker):
+            self._abort_reload(f"{worker} was not forked: {why}", actions)
+
+    def _back_off(self, number: int, young: bool, why: str, now: float) -> float:
+        """Let a slot wait before it is filled again; return the seconds."""
+        slot = self.slots[number]
         slot.failures = slot.failures + 1 if young else 0
-        slot.failure = worker.failure or how
-        slot.restarts += 1
-        self._deaths += young
+        slot.failure = why
+        if young:
+            self._deaths.count()
         delay = self._policy.delay(slot.failures, self._jitter)
         slot.start_at = now + delay
-        again = f"next try in {delay:.1f} s" if delay else "replacing it"
-        stage = "died before it was ready" if worker.ready_at is None else "died"
-        actions.append(e.Log("error", f"{worker} {stage}: {how}; {again}"))
-        new = self.generations.reloading and worker.generation == self.generations.wanted
-        if new and worker.ready_at is None:
-            self._abort_reload(worker.failure or f"{worker}: {how}", actions)
+        return delay
 
     def _wants_to_leave(
         self, worker_id: int, leaving: Leaving, text: str, actions: list[e.Action]
     ) -> None:
         worker = self.workers[worker_id]
         is_new = worker.leaving in (None, Leaving.RELOAD)
-        if is_new and worker.state is not State.DRAINING and not self.stopping:
-            worker.stay()  # a reload may be aborted, and its reason goes with it; this one remains
-            worker.leave(leaving, text)
+        if not is_new or worker.state is State.DRAINING or self.stopping:
+            return
+        worker.stay()  # a reload may be aborted, and its reason goes with it; this one remains
+        worker.leave(leaving, text)
+        if self.work.refills:
             actions.append(e.Log("info", f"{worker} will be replaced: {worker.reason}"))
+        else:
+            self.wanted.discard(worker.slot)
 
-    def _emptied(self, worker_id: int, actions: list[e.Action]) -> None:
-        if self._final == worker_id and self._listening:
-            self._listening = False
-            actions.append(e.CloseListeners(worker_id))
+    def _want(self, slot: int) -> None:
+        if not self.stopping:
+            self.wanted.add(slot)
 
     def _stop(self, quick: bool, now: float, actions: list[e.Action]) -> None:
         if self.stopping and not quick and now - self._stop_asked_at < SAME_STOP:
@@ -201,23 +254,29 @@ class Supervisor:
             actions.append(e.Log("info", f"stopping at once, {len(self.workers)} workers"))
             self._give_up(self._exit_code, actions)
             return
-        self.stopping = True
         self._stop_asked_at = now
         actions.append(
             e.Log("info", f"stopping: {len(self.workers)} workers drain, at most {self._grace:g} s")
         )
-        starting = [w for w in self.workers.values() if w.state is State.STARTING]
-        actions += [e.KillWorker(worker.id) for worker in starting]  # they have nothing to finish
+        self._begin_to_stop(actions)
+        if not self.work.works_at_once:
+            self._discard_starting(Leaving.STOP, actions)
+
+    def _begin_to_stop(self, actions: list[e.Action]) -> None:
+        if not self.stopping:
+            actions.append(e.StopBegun())
+        self.phase = advance_phase(self.phase, Change.STOP)
 
     def _reload(self, now: float, actions: list[e.Action]) -> None:
         if self.stopping:
             return
         for slot in self.slots.values():
             slot.failures, slot.start_at = 0, now  # whatever failed may have been mended
+        self.phase = advance_phase(self.phase, Change.RELOAD)
         generation = self.generations.begin()
-        self._announce = True
         self._shown = ""
-        self._discard_starting(actions)  # they may have read what has changed since
+        actions.append(e.ReloadBegun(generation))
+        self._discard_starting(Leaving.RELOAD, actions)  # they may have read what has changed since
         for worker in self.workers.values():
             if worker.state is State.READY:
                 worker.leave(Leaving.RELOAD)
@@ -225,9 +284,9 @@ class Supervisor:
 
     def _abort_reload(self, why: str, actions: list[e.Action]) -> None:
         """Keep the workers that still serve: they are better than the new ones."""
+        self.phase = advance_phase(self.phase, Change.ABORT)
         failed = self.generations.abort(why)
-        self._announce = False
-        self._discard_starting(actions)
+        self._discard_starting(Leaving.RELOAD, actions)
         ready = [w for w in self.workers.values() if w.state is State.READY]
         kept = [w for w in ready if w.leaving is Leaving.RELOAD]
         for worker in kept:
@@ -235,50 +294,58 @@ class Supervisor:
         text = f"reload to generation {failed} aborted: {len(kept)} workers stay as they were"
         actions += [e.Log("error", text), e.ReloadAborted(failed)]
 
-    def _discard_starting(self, actions: list[e.Action]) -> None:
+    def _is_of_reload(self, worker: Worker) -> bool:
+        return self.generations.reloading and worker.generation == self.generations.wanted
+
+    def _discard_starting(self, leaving: Leaving, actions: list[e.Action]) -> None:
         """Kill who has nothing to finish; the slot is free for another at once."""
         for worker in self.workers.values():
             if worker.state is State.STARTING:
-                worker.state = advance(worker.state, Happening.DRAIN)
-                worker.leave(Leaving.RELOAD)
-                actions.append(e.KillWorker(worker.id))
+                self._kill(worker, leaving, actions)
 
     def _scale(self, to: int, actions: list[e.Action]) -> None:
         if self.stopping:
             return
-        target = min(max(1, to), self.most)
-        if target == self.target:
-            text = f"{self.target} workers stay: at least 1, at most {self.most} are possible"
+        before, target = self.target, min(max(1, to), self.most)
+        if target == before:
+            text = f"{target} workers stay: at least 1, at most {self.most} are possible"
             actions.append(e.Log("warning", text))
         else:
-            actions.append(e.Log("info", f"scaling from {self.target} to {target} workers"))
-            self.target = target
+            self.wanted = set(range(1, target + 1))
+            actions.append(e.Scaled(before, target))
+            actions.append(e.Log("info", f"scaling from {before} to {target} workers"))
 
     # -- convergence -----------------------------------------------------------
 
     def _converge(self, now: float, actions: list[e.Action]) -> None:
-        if any(w.state is State.READY for w in self.workers.values()):
-            self._last_ready = now
+        self._note_proofs(now)
         for worker in self.workers.values():
             if worker.cut_at is not None and now >= worker.cut_at:
                 worker.cut_at = None
                 actions.append(e.Log("warning", f"{worker} is killed: grace period over"))
                 actions.append(e.KillWorker(worker.id))
         self._mind_the_late(now, actions)
+        if not self.stopping:
+            self._mind_young_deaths(now, actions)
         if self.stopping:
-            self._converge_to_nothing(now, actions)
-        elif self._policy.gives_up(self._deaths, now - self._last_ready):
-            code = EXIT_GAVE_UP if self._ever_ready else EXIT_NEVER_READY
-            actions.append(
-                e.Log("error", f"no worker ready for {self._policy.period:g} s: giving up")
-            )
-            self._give_up(code, actions)
             self._converge_to_nothing(now, actions)
         else:
             self._fill_slots(now, actions)
             self._replace(now, actions)
             self._remove_surplus(now, actions)
             self._announce_readiness(actions)
+
+    def _note_proofs(self, now: float) -> None:
+        if any(worker.proves_itself(self.work, now) for worker in self.workers.values()):
+            self._deaths.prove(now)
+
+    def _mind_young_deaths(self, now: float, actions: list[e.Action]) -> None:
+        gives_up_at = self._deaths.gives_up_at(self._policy)
+        if gives_up_at is not None and now >= gives_up_at:
+            text = f"no worker ready for {self._policy.period:g} s: giving up"
+            actions.append(e.Log("error", text))
+            code = EXIT_GAVE_UP if self._deaths.any_proof else EXIT_NEVER_READY
+            self._give_up(code, actions)
 
     def _mind_the_late(self, now: float, actions: list[e.Action]) -> None:
         """Say who is not ready in time. A reload is given up for that; nothing else is.
@@ -291,73 +358,63 @@ class Supervisor:
                 worker.late = True
                 text = f"{worker} is not ready after {self._boot_timeout:g} s (--boot-timeout)"
                 actions.append(e.Log("warning", text))
-                if self.generations.reloading and worker.generation == self.generations.wanted:
+                if self._is_of_reload(worker):
                     self._abort_reload(text, actions)
 
     def _is_awaited(self, worker: Worker) -> bool:
-        return bool(self._boot_timeout) and worker.state is State.STARTING and not worker.late
+        if not self._boot_timeout or self.work.works_at_once:
+            return False
+        return worker.state is State.STARTING and not worker.late
 
     def _converge_to_nothing(self, now: float, actions: list[e.Action]) -> None:
-        if not self._quick:
-            self._drain_all(now, actions)
+        self._drain_all(now, actions)
+        if not any(worker.has_listened for worker in self.workers.values()):
+            self._close_listeners(actions)  # nobody is left who could accept
         if not self.workers:
-            if self._listening:
-                self._listening = False
-                actions.append(e.CloseListeners(None))
             actions.append(e.Exit(self._exit_code))
 
     def _drain_all(self, now: float, actions: list[e.Action]) -> None:
-        """Drain who serves; make one worker the last acceptor of what still waits."""
+        """Drain who works; make one worker the last acceptor of what still waits."""
         for worker in self.workers.values():
-            if worker.state is State.READY:
-                self._drain(worker, now, actions, final=self._becomes_final(worker))
-        if self._listening and self._final is None:
-            # The last acceptor died, or the workers were draining before the stop.
-            draining = [w for w in self.workers.values() if w.state is State.DRAINING]
-            actions += [
-                e.DrainWorker(worker.id, self._grace, final=True, reason=Leaving.STOP.value)
-                for worker in draining
-                if self._becomes_final(worker)
-            ]
-
-    def _becomes_final(self, worker: Worker) -> bool:
-        if self._final is None and self._listening:
-            self._final = worker.id
-            return True
-        return False
+            if worker.is_at_work(self.work):
+                self._drain(worker, now, actions, final=self._ending.appoint(worker))
+        # The last acceptor died, or the workers were draining before the stop.
+        draining = [w for w in self.workers.values() if w.state is State.DRAINING]
+        actions += [
+            e.DrainWorker(worker.id, self._grace, final=True, reason=Leaving.STOP.value)
+            for worker in draining
+            if self._ending.appoint(worker)
+        ]
 
     def _fill_slots(self, now: float, actions: list[e.Action]) -> None:
-        for number in range(1, self.target + 1):
+        for number in sorted(self.wanted):
             slot = self.slots.setdefault(number, Slot(start_at=now))
             if not self._serving(number) and now >= slot.start_at:
                 self._start(number, now, actions)
 
     def _replace(self, now: float, actions: list[e.Action]) -> None:
         """Start the next replacement, when there is one to start and room for it."""
-        for number in range(1, self.target + 1):
+        for number in sorted(self.wanted):
             if len(self.workers) - self.target >= self._surge:
                 return
-            is_due = now >= self.slots[number].start_at
+            slot = self.slots.get(number)
+            is_due = slot is not None and now >= slot.start_at
             if is_due and self._shall_be_replaced(self._serving(number)):
                 self._start(number, now, actions)
 
     def _remove_surplus(self, now: float, actions: list[e.Action]) -> None:
-        for worker in list(self.workers.values()):
-            if worker.slot > self.target and worker.state is not State.DRAINING:
+        for worker in self.workers.values():
+            if worker.slot not in self.wanted and worker.state is not State.DRAINING:
                 self._drain(worker, now, actions)
 
     def _announce_readiness(self, actions: list[e.Action]) -> None:
-        if not self._announce:
+        if self.phase is Phase.READY:
             return
         wanted = self.generations.wanted
-        ready = {
-            w.slot
-            for w in self.workers.values()
-            if w.state is State.READY and w.generation == wanted
-        }
-        if ready.issuperset(range(1, self.target + 1)):
-            self._announce = False
-            self.was_ready = True
+        workers = self.workers.values()
+        ready = {w.slot for w in workers if w.state is State.READY and w.generation == wanted}
+        if ready and ready >= self.wanted:
+            self.phase = advance_phase(self.phase, Change.FILLED)
             self.generations.finish()
             actions.append(e.AllReady(wanted))
 
@@ -380,10 +437,22 @@ class Supervisor:
         worker.leave(Leaving.STOP if self.stopping else Leaving.SCALE)
         actions.append(e.DrainWorker(worker.id, self._grace, final, worker.reason))
 
+    def _kill(self, worker: Worker, leaving: Leaving, actions: list[e.Action]) -> None:
+        worker.state = advance(worker.state, Happening.DRAIN)
+        worker.leave(leaving)
+        actions.append(e.KillWorker(worker.id))
+
     def _give_up(self, code: int, actions: list[e.Action]) -> None:
-        self.stopping = self._quick = True
+        """Kill everybody; what waits in the backlog is lost."""
+        self._begin_to_stop(actions)
         self._exit_code = code
-        actions += [e.KillWorker(worker_id) for worker_id in self.workers]
+        for worker in self.workers.values():
+            self._kill(worker, Leaving.STOP, actions)
+        self._close_listeners(actions)
+
+    def _close_listeners(self, actions: list[e.Action]) -> None:
+        if self._ending.close():
+            actions.append(e.CloseListeners(None))
 
     def _waits_for_its_time(self, number: int) -> bool:
         """Return whether only time is in the way of a worker to be started there."""

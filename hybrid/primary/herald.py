@@ -26,7 +26,6 @@ class Herald:
         self._supervisor, self._scoreboard = supervisor, scoreboard
         self.announcer = Announcer(_subscriber_raised)
         self._oom_kills = OutOfMemoryKills()
-        self._seen = self._wishes()
 
     def announce(self, kind: Kind, handle: WorkerHandle | None = None, **detail: Any) -> None:
         """Tell the subscribers. Without a worker: it concerns the cluster."""
@@ -37,17 +36,6 @@ class Herald:
         )
         now = time.monotonic()
         self.announcer.announce(Announcement(kind, slot, generation, pid, now, **detail))
-
-    def look(self) -> None:
-        """Announce the wishes that the supervisor has taken since the last look."""
-        before, self._seen = self._seen, self._wishes()
-        latest, target, stopping = self._seen
-        if before[0] < latest:
-            self.announce(Kind.RELOAD, text=f"generation {latest}")
-        if before[1] != target:
-            self.announce(Kind.SCALE, text=f"from {before[1]} to {target} workers")
-        if before[2] != stopping:
-            self.announce(Kind.STOP)
 
     def aborted(self, generation: int) -> None:
         """Announce that a reload was given up, with the last line of the reason."""
@@ -75,10 +63,6 @@ class Herald:
         self._scoreboard.departed.add(f"exits_{reason}")
         text = describe_exit(status)
         self.announce(Kind.EXIT, handle, code=code, signal=number, reason=reason, text=text)
-
-    def _wishes(self) -> tuple[int, int, bool]:
-        supervisor = self._supervisor
-        return supervisor.generations.latest, supervisor.target, supervisor.stopping
 
 
 def _subscriber_raised(subscriber: Subscriber, ex: Exception) -> None:

@@ -12,6 +12,7 @@ Rule: no decision is taken here; a new behaviour is a new event or action.
 from __future__ import annotations
 
 import logging
+import os
 import random
 import signal
 import time
@@ -193,7 +194,8 @@ class ServingPrimary:
             self.members.gone(handle.id)
             self.herald.exited(handle, status, self.hangs.killed)
             how = f"pid {handle.pid}, {describe_exit(status)}"
-            self._feed(e.WorkerExited(handle.id, how))
+            code = os.waitstatus_to_exitcode(status)
+            self._feed(e.WorkerExited(handle.id, how, code if code >= 0 else None))
 
     def _on_message(self, handle: WorkerHandle, message: m.Message) -> None:
         match message:
@@ -222,11 +224,7 @@ class ServingPrimary:
                 raise LinkError(f"a worker may not say {type(message).__name__}")
 
     def _feed(self, event: e.Event) -> None:
-        stopping = self.supervisor.stopping
         actions = self.supervisor.handle(event, time.monotonic())
-        self.herald.look()
-        if self.supervisor.stopping and not stopping:
-            self.crew.stop_accepting()
         for action in actions:
             self._perform(action)
         self.members.look()
@@ -235,7 +233,7 @@ class ServingPrimary:
 
     # -- what to do --------------------------------------------------------------
 
-    def _perform(self, action: e.Action) -> None:
+    def _perform(self, action: e.Action) -> None:  # noqa: C901 - one line an action
         match action:
             case e.StartWorker(worker, slot, generation):
                 self._start(worker, slot, generation)
@@ -245,6 +243,13 @@ class ServingPrimary:
                 self.crew.children.kill_worker(worker)
             case e.CloseListeners(worker):
                 self.crew.close_listeners(worker)
+            case e.ReloadBegun(generation):
+                self.herald.announce(Kind.RELOAD, text=f"generation {generation}")
+            case e.Scaled(before, target):
+                self.herald.announce(Kind.SCALE, text=f"from {before} to {target} workers")
+            case e.StopBegun():
+                self.herald.announce(Kind.STOP)
+                self.crew.stop_accepting()
             case e.AllReady(generation):
                 self.configuration.confirm()
                 self.herald.announce(Kind.READY, text=f"generation {generation}")
@@ -261,8 +266,7 @@ class ServingPrimary:
         try:
             handle = self.crew.start(worker, slot, generation)
         except OSError as ex:
-            logger.error("cannot fork a worker for slot %d: %s", slot, ex)
-            self._feed(e.WorkerExited(worker, f"never forked: {ex}"))
+            self._feed(e.WorkerNotForked(worker, str(ex)))
             return
         self.herald.announce(Kind.FORK, handle)
 
@@ -271,7 +275,7 @@ class ServingPrimary:
         if handle is None:
             return
         self.herald.announce(Kind.DRAIN, handle, reason=order.reason)
-        if handle.slot > self.supervisor.target:
+        if handle.slot not in self.supervisor.wanted:
             self.opened.listening.retire(handle.slot)
         self.crew.drain(worker, order)
 

@@ -13,7 +13,7 @@ import socket
 import time
 from collections.abc import MutableMapping
 
-from hybrid.core.phase import Phase, describe, phase
+from hybrid.core.phase import Phase
 from hybrid.core.supervision import Supervisor
 
 _LINES = {
@@ -53,7 +53,7 @@ class Notifier:
         if self.sock is None:
             return
         lines = []
-        current, text = phase(supervisor), describe(supervisor)
+        current, text = supervisor.phase, supervisor.describe()
         if current is not self._phase:
             self._phase = current
             # The time of *this* message on systemd's own clock, CLOCK_MONOTONIC.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from hybrid.core.phase import phase
 from hybrid.core.supervision import Supervisor
 from hybrid.primary.children import Children
 from hybrid.system.permits import PermitTable
@@ -24,7 +23,7 @@ def cluster_status(
     status = cluster(scoreboard, facts, time.monotonic())
     generations = supervisor.generations
     status["primary"] |= {
-        "phase": phase(supervisor).value,
+        "phase": supervisor.phase.value,
         "generation": generations.wanted,
         "workers_wanted": supervisor.target,
         "workers_most": supervisor.most,

@@ -7,7 +7,7 @@ import pytest
 from hybrid.core import control as c
 from hybrid.core import events as e
 from hybrid.core.leaving import Leaving
-from hybrid.core.phase import Phase, describe, phase
+from hybrid.core.phase import Phase
 from hybrid.errors import LinkError
 from tests.core.test_supervision import Story, of
 
@@ -151,13 +151,13 @@ def test_every_wish_ends_with_the_cluster() -> None:
 
 def test_the_phases_of_a_cluster() -> None:
     story = Story(1)
-    seen = [phase(story.supervisor)]
+    seen = [story.supervisor.phase]
     (worker,) = story.boot()
-    seen.append(phase(story.supervisor))
+    seen.append(story.supervisor.phase)
     story.tell(e.ReloadAsked())
-    seen.append(phase(story.supervisor))
+    seen.append(story.supervisor.phase)
     story.tell(e.StopAsked(quick=False))
-    seen.append(phase(story.supervisor))
+    seen.append(story.supervisor.phase)
     assert seen == [Phase.STARTING, Phase.READY, Phase.RELOADING, Phase.STOPPING]
-    assert describe(story.supervisor) == "stopping: 0 of 1 workers, generation 2"
+    assert story.supervisor.describe() == "stopping: 0 of 1 workers, generation 2"
     assert worker

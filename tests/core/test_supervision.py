@@ -9,8 +9,11 @@ import pytest
 from hybrid.core import events as e
 from hybrid.core.leaving import Leaving
 from hybrid.core.lifecycle import State
+from hybrid.core.phase import TRANSITIONS, Change, Phase, advance_phase
 from hybrid.core.restart import RestartPolicy
+from hybrid.core.roster import APPLICATION, FUNCTION
 from hybrid.core.supervision import Supervisor
+from hybrid.errors import IllegalTransition
 
 
 class Story:
@@ -27,11 +30,17 @@ class Story:
             most=16,
             jitter=lambda: 1.0,
             now=self.now,
+            work=kwargs.get("work", APPLICATION),
         )
 
     def tell(self, event: e.Event, after: float = 0.0) -> list[e.Action]:
         self.now += after
         return self.supervisor.handle(event, self.now)
+
+    def fork(self, slot: int) -> int:
+        """Let a script fork a function into a slot; return the worker."""
+        (start,) = of(e.StartWorker, self.tell(e.SlotWanted(slot)))
+        return int(start.worker)
 
     def boot(self) -> list[int]:
         started = [a.worker for a in self.tell(e.Tick()) if isinstance(a, e.StartWorker)]
@@ -353,3 +362,238 @@ def test_a_worker_that_is_late_at_the_start_costs_one_warning_and_no_life() -> N
     assert not of(e.Log, later)
     assert story.supervisor.next_timer() is None
     assert of(e.AllReady, story.tell(e.WorkerReady(second)))
+
+
+def test_a_cluster_that_stops_does_nothing_else_any_more() -> None:
+    assert TRANSITIONS[Phase.STOPPING] == {Change.STOP: Phase.STOPPING}
+    with pytest.raises(IllegalTransition, match="FILLED while STOPPING"):
+        advance_phase(Phase.STOPPING, Change.FILLED)
+
+
+def test_a_reload_that_is_aborted_during_the_start_does_not_swallow_its_announcement() -> None:
+    story = Story(1)
+    story.tell(e.Tick())
+    story.tell(e.ReloadAsked())
+    (new,) = [w for w in story.supervisor.workers.values() if w.generation == 2]
+
+    actions = story.tell(e.WorkerExited(new.id, "exit code 1"))
+    (start,) = of(e.StartWorker, story.tell(e.Tick(), after=1.0))
+
+    assert of(e.ReloadAborted, actions) == [e.ReloadAborted(2)]
+    assert of(e.AllReady, story.tell(e.WorkerReady(start.worker))) == [e.AllReady(1)]
+    assert story.supervisor.phase is Phase.READY
+
+
+def test_wishes_are_told_before_what_follows_from_them() -> None:
+    story = Story(1)
+    story.boot()
+
+    assert story.tell(e.ScaleAsked(+1))[0] == e.Scaled(1, 2)
+    assert story.tell(e.ReloadAsked())[0] == e.ReloadBegun(2)
+    stop = story.tell(e.StopAsked(quick=False))
+    assert of(e.StopBegun, stop) == [e.StopBegun()]
+    assert stop.index(e.StopBegun()) < stop.index(of(e.DrainWorker, stop)[0])
+    assert of(e.StopBegun, story.tell(e.StopAsked(quick=True))) == []
+
+
+def test_a_worker_that_drains_already_is_not_kept_by_an_aborted_reload() -> None:
+    story = Story(2)
+    first, second = story.boot()
+    (new,) = of(e.StartWorker, story.tell(e.ReloadAsked()))
+    story.tell(e.WorkerReady(new.worker))
+    story.tell(e.WorkerExited(second, "killed by SIGKILL"), after=60)
+    (failed,) = [w for w in story.supervisor.workers.values() if w.state is State.STARTING]
+
+    actions = story.tell(e.WorkerExited(failed.id, "exit code 1"))
+
+    assert "0 workers stay as they were" in [x.text for x in of(e.Log, actions)][-1]
+    assert story.supervisor.workers[first].asked is Leaving.RELOAD
+
+
+def test_a_worker_that_there_was_no_room_for_is_tried_again() -> None:
+    story = Story(1)
+    (start,) = of(e.StartWorker, story.tell(e.Tick()))
+
+    actions = story.tell(e.WorkerNotForked(start.worker, "no free row"))
+
+    assert [log.text for log in of(e.Log, actions)] == [
+        "cannot fork a worker for slot 1: no free row"
+    ]
+    assert of(e.StartWorker, story.tell(e.Tick(), after=1.0))
+
+
+# -- a script's workers: functions -----------------------------------------------
+
+
+def script() -> Story:
+    return Story(0, work=FUNCTION)
+
+
+def test_a_slot_of_a_script_is_filled_when_it_is_wanted_and_not_again_by_itself() -> None:
+    story = script()
+    assert of(e.StartWorker, story.tell(e.Tick())) == []
+    worker = story.fork(1)
+
+    actions = story.tell(e.WorkerExited(worker, "killed by SIGKILL"), after=60)
+    actions += story.tell(e.Tick(), after=60)
+
+    assert of(e.StartWorker, actions) == []
+    assert [log.level for log in of(e.Log, actions)] == ["info"]  # the script hears of it
+    assert story.fork(1) != worker
+
+
+def test_a_function_that_dies_young_is_forked_again_later_each_time() -> None:
+    story = script()
+    worker, waits = story.fork(1), []
+    for _ in range(3):
+        story.tell(e.WorkerExited(worker, "exit code 1", 1))
+        assert of(e.StartWorker, story.tell(e.SlotWanted(1))) == []
+        timer = story.supervisor.next_timer()
+        assert timer is not None
+        waits.append(timer - story.now)
+        (start,) = of(e.StartWorker, story.tell(e.Tick(), after=waits[-1]))
+        worker = start.worker
+
+    assert waits == pytest.approx([0.25, 0.5, 1.0])
+    assert story.fork(2), "another slot has nothing to do with it"
+
+
+def test_a_fork_that_waits_can_be_taken_back() -> None:
+    story = script()
+    story.tell(e.WorkerExited(story.fork(1), "exit code 1", 1))
+    story.tell(e.SlotWanted(1))
+
+    story.tell(e.SlotNotWanted(1))
+
+    assert story.supervisor.next_timer() is None
+    assert of(e.StartWorker, story.tell(e.Tick(), after=60)) == []
+
+
+def test_a_function_that_returns_has_not_died() -> None:
+    story = script()
+    for _ in range(20):
+        story.tell(e.WorkerExited(story.fork(1), "exit code 0", 0), after=1.0)
+
+    assert story.fork(1)
+    assert not story.supervisor.stopping
+
+
+def test_functions_that_die_young_end_the_script_with_3() -> None:
+    story = script()
+    exits: list[Any] = []
+    while not exits and story.now < 200:
+        starts = of(e.StartWorker, story.tell(e.SlotWanted(1), after=0.5))
+        for start in starts:
+            exits += of(e.Exit, story.tell(e.WorkerExited(start.worker, "exit code 1", 1)))
+        exits += of(e.Exit, story.tell(e.Tick()))
+
+    assert exits == [e.Exit(3)]
+    assert 110 <= story.now < 112
+
+
+def test_a_function_that_computes_proves_that_functions_can_live_here() -> None:
+    story = script()
+    story.fork(1)  # it never says that it is ready
+    for _ in range(100):
+        starts = of(e.StartWorker, story.tell(e.SlotWanted(2), after=5.0))
+        for start in starts:
+            story.tell(e.WorkerExited(start.worker, "exit code 1", 1))
+        assert not story.supervisor.stopping
+
+
+def test_functions_that_are_ready_and_die_young_end_the_script_as_well() -> None:
+    story = script()
+    exits: list[Any] = []
+    while not exits and story.now < 200:
+        for start in of(e.StartWorker, story.tell(e.SlotWanted(1), after=0.5)):
+            story.tell(e.WorkerReady(start.worker, listening=False))
+            story.tell(e.WorkerExited(start.worker, "exit code 1", 1))
+        exits += of(e.Exit, story.tell(e.Tick()))
+
+    assert exits == [e.Exit(3)]
+
+
+def test_a_script_decides_what_an_application_means_that_cannot_be_imported() -> None:
+    story = script()
+    worker = story.fork(1)
+
+    actions = story.tell(e.WorkerFailedToBoot(worker, "import", "no module shop"))
+
+    assert actions == [e.Log("error", "no module shop")]
+
+
+@pytest.mark.parametrize("leaving", [Leaving.DISCONNECT, Leaving.TERM, Leaving.RECYCLE])
+def test_a_function_that_shall_leave_drains_at_once_also_before_it_is_ready(
+    leaving: Leaving,
+) -> None:
+    story = script()
+    worker = story.fork(1)
+
+    (drain,) = of(e.DrainWorker, story.tell(e.WorkerWantsToLeave(worker, leaving)))
+
+    assert (drain.worker, drain.reason) == (worker, leaving.value)
+    assert story.supervisor.workers[worker].asked is leaving
+    assert story.tell(e.WorkerWantsToLeave(worker, Leaving.DISCONNECT)) == []
+
+
+def test_a_function_may_be_ready_for_messages_first_and_for_connections_later() -> None:
+    story = script()
+    worker = story.fork(1)
+    story.tell(e.WorkerReady(worker, listening=False))
+    assert not story.supervisor.workers[worker].has_listened
+
+    story.tell(e.WorkerReady(worker))
+
+    assert story.supervisor.workers[worker].has_listened
+
+
+def test_a_stop_of_a_script_kills_nobody_and_the_last_acceptor_is_one_that_listens() -> None:
+    story = script()
+    computes, takes, listens = story.fork(1), story.fork(2), story.fork(3)
+    story.tell(e.WorkerReady(takes, listening=False))
+    story.tell(e.WorkerReady(listens))
+
+    actions = story.tell(e.StopAsked(quick=False))
+
+    drains = of(e.DrainWorker, actions)
+    assert [(d.worker, d.final) for d in drains] == [
+        (computes, False),
+        (takes, False),
+        (listens, True),
+    ]
+    assert not of(e.KillWorker, actions)
+    assert not of(e.CloseListeners, actions)
+
+
+def test_without_a_function_that_listens_the_listeners_are_closed_at_once() -> None:
+    story = script()
+    worker = story.fork(1)
+
+    actions = story.tell(e.StopAsked(quick=False))
+
+    assert of(e.CloseListeners, actions) == [e.CloseListeners(None)]
+    end = story.tell(e.WorkerExited(worker, "exit code 0", 0))
+    assert end == [e.Exit(0)]
+
+
+def test_a_function_that_listened_becomes_the_last_acceptor_while_it_drains() -> None:
+    story = script()
+    worker = story.fork(1)
+    story.tell(e.WorkerReady(worker))
+    story.tell(e.WorkerWantsToLeave(worker, Leaving.DISCONNECT))
+
+    (drain,) = of(e.DrainWorker, story.tell(e.StopAsked(quick=False)))
+
+    assert drain.final
+    assert story.supervisor.workers[worker].asked is Leaving.DISCONNECT
+
+
+def test_nothing_is_forked_while_a_script_stops() -> None:
+    story = script()
+    worker = story.fork(1)
+    story.tell(e.StopAsked(quick=False))
+    again = story.tell(e.StopAsked(quick=False), after=1.0)
+
+    assert of(e.StartWorker, story.tell(e.SlotWanted(2))) == []
+    assert of(e.KillWorker, again) == [e.KillWorker(worker)]
+    assert story.supervisor.workers[worker].asked is Leaving.STOP
