@@ -112,10 +112,10 @@ def run(config: Config, reread: Callable[[], Config]) -> int:
 
     limit_before_import(1)  # the next lines import numpy
     from hybrid.primary.configuration import Configuration
-    from hybrid.primary.main import ServingPrimary
     from hybrid.primary.notify import Notifier
     from hybrid.primary.opening import open_cluster, serving_rows
     from hybrid.primary.pidfile import PidFile
+    from hybrid.primary.serving import ServingPrimary
     from hybrid.primary.watching import check_available
 
     if config.app.reload:

@@ -141,6 +141,7 @@ class DrainWorker:
     grace: float
     final: bool = False
     reason: str = ""  # in words
+    again: bool = False  # it drains already
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,15 +37,6 @@ class RestartPolicy:
         delay = min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** (failures - 1))
         return delay * (0.5 + jitter() / 2)
 
-    def gives_up(self, deaths: int, unready_for: float) -> bool:
-        """Return whether nothing suggests that another try would help.
-
-        Args:
-            deaths: young deaths since a worker was last ready.
-            unready_for: seconds for which no worker has been ready.
-        """
-        return deaths >= self.intensity and unready_for >= self.period
-
 
 class YoungDeaths:
     """Those since a worker last proved that workers can live here."""

@@ -159,7 +159,7 @@ class Supervisor:
         worker.state = advance(worker.state, Happening.READY)
         if worker.state is not State.READY:
             return
-        for elder in self._in_slot(worker.slot):
+        for elder in self.in_slot(worker.slot):
             if elder.id != worker_id and elder.state is not State.DRAINING:
                 self._drain(elder, now, actions)
 
@@ -381,7 +381,7 @@ class Supervisor:
         # The last acceptor died, or the workers were draining before the stop.
         draining = [w for w in self.workers.values() if w.state is State.DRAINING]
         actions += [
-            e.DrainWorker(worker.id, self._grace, final=True, reason=Leaving.STOP.value)
+            e.DrainWorker(worker.id, self._grace, True, Leaving.STOP.value, again=True)
             for worker in draining
             if self._ending.appoint(worker)
         ]
@@ -467,9 +467,10 @@ class Supervisor:
             len(serving) == 1 and serving[0].state is State.READY and serving[0].leaving is not None
         )
 
-    def _in_slot(self, number: int) -> list[Worker]:
+    def in_slot(self, number: int) -> list[Worker]:
+        """Return the workers of a slot, draining ones too."""
         return [w for w in self.workers.values() if w.slot == number]
 
     def _serving(self, number: int) -> list[Worker]:
         """Return the workers of a slot that serve or will; draining ones do not count."""
-        return [w for w in self._in_slot(number) if w.state is not State.DRAINING]
+        return [w for w in self.in_slot(number) if w.state is not State.DRAINING]

@@ -21,7 +21,7 @@ from hybrid.config import Config
 from hybrid.core.announcements import Announcement
 from hybrid.core.hanging import HangWatch, Step
 from hybrid.errors import ConfigError
-from hybrid.primary.children import Children
+from hybrid.primary.children import ProcessTable
 from hybrid.primary.control import ControlServer, Desk
 from hybrid.primary.notify import Notifier
 from hybrid.primary.watching import describe, read_changes, watch_main
@@ -33,26 +33,31 @@ logger = logging.getLogger("hybrid.error")
 
 
 class Attendants:
-    """All of them, behind four calls: `look`, `next_timer`, `sockets`, `close`."""
+    """All of them, behind five calls: `start`, `look`, `next_timer`, `sockets`, `close`."""
 
     def __init__(
         self,
         config: Config,
         desk: Desk,
-        children: Children,
+        processes: ProcessTable,
         scoreboard: Scoreboard,
         selector: selectors.BaseSelector,
         notifier: Notifier,
         hangs: HangWatch,
     ) -> None:
-        """Start what the configuration asks for."""
-        self._desk, self._children, self._board = desk, children, scoreboard
+        """Start nothing yet."""
+        self._config = config
+        self._desk, self._processes, self._board = desk, processes, scoreboard
         self._selector, self._notifier, self._hangs = selector, notifier, hangs
         self._next_look = 0.0
         self._changes: Channel | None = None
-        self.control = self._open_control(config)
-        if config.app.reload:
-            self._start_watcher(config.app.app_dir.resolve())
+        self.control: ControlServer | None = None
+
+    def start(self) -> None:
+        """Start what the configuration asks for."""
+        self.control = self._open_control(self._config)
+        if self._config.app.reload:
+            self._start_watcher(self._config.app.app_dir.resolve())
 
     def look(self) -> None:
         """Let each of them see what has changed."""
@@ -111,7 +116,7 @@ class Attendants:
     # -- loops that stand still ----------------------------------------------------
 
     def _look_for_hung(self, now: float) -> None:
-        workers = self._children.workers
+        workers = self._processes.workers
         ticks = {w: self._board.row(handle.row).get("tick_at") for w, handle in workers.items()}
         for worker, step in self._hangs.look(ticks, now):
             handle = workers[worker]
@@ -122,7 +127,7 @@ class Attendants:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(handle.pid, signal.SIGUSR2)  # faulthandler's, in every worker
             else:
-                self._children.kill_worker(worker)
+                self._processes.kill_worker(worker)
 
     # -- files that change ---------------------------------------------------------
 
@@ -130,7 +135,7 @@ class Attendants:
         ours, theirs = channel_pair()
         try:
             run: Callable[[], int] = lambda: watch_main(theirs, folder)  # noqa: E731
-            self._children.start_service(run, keep=[theirs.fileno()], forget=[ours.sock])
+            self._processes.start_service(run, keep=[theirs.fileno()], forget=[ours.sock])
         except OSError as ex:
             ours.close()
             logger.warning("no watcher of files: %s", ex)

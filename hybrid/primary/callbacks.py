@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from hybrid.core.announcements import Announcement, Kind, Subscriber
+from hybrid.core.announcements import Kind
 from hybrid.errors import ConfigError
 
 logger = logging.getLogger("hybrid.error")
@@ -20,11 +20,9 @@ Callback = TypeVar("Callback", bound=Callable[..., object])
 class Callbacks:
     """Events wait here until `deliver`, so that no callback runs inside another one."""
 
-    def __init__(self, tell: Subscriber) -> None:
-        """Pass every event to `tell`, too, before its callbacks."""
-        self._tell = tell
+    def __init__(self) -> None:
         self._callbacks: dict[str, list[Callable[..., object]]] = {name: [] for name in EVENTS}
-        self._events: deque[tuple[Announcement, tuple[Any, ...]]] = deque()
+        self._events: deque[tuple[Kind, tuple[Any, ...]]] = deque()
 
     def on(self, name: str) -> Callable[[Callback], Callback]:
         """Return a decorator that registers a callback.
@@ -45,18 +43,18 @@ class Callbacks:
         """Return whether somebody wants to hear of it."""
         return bool(self._callbacks[kind.value])
 
-    def emit(self, event: Announcement, *args: Any) -> None:
-        """Keep an event and what its callbacks are called with."""
-        self._events.append((event, args))
+    def emit(self, kind: Kind, *args: Any) -> None:
+        """Keep an event and what its callbacks are called with, if it is one of `EVENTS`."""
+        if kind.value in self._callbacks:
+            self._events.append((kind, args))
 
     def deliver(self) -> bool:
         """Call everybody for every event, also for those that come meanwhile; was there any?"""
         was_any = bool(self._events)
         while self._events:
-            event, args = self._events.popleft()
-            self._tell(event)
-            for callback in self._callbacks[event.kind.value]:
-                self._call(callback, event.kind, args)
+            kind, args = self._events.popleft()
+            for callback in self._callbacks[kind.value]:
+                self._call(callback, kind, args)
         return was_any
 
     def _call(self, callback: Callable[..., object], kind: Kind, args: tuple[Any, ...]) -> None:

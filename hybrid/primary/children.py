@@ -55,6 +55,7 @@ class WorkerHandle:
     resources: WorkerResources
     handover: HandoverPair | None = None  # where the primary accepts
     members: set[int] = field(default_factory=set)  # pids of its pool processes
+    is_online: bool = False  # it has run its first own line of code
 
     def close(self) -> None:
         """Give back every descriptor held for the worker."""
@@ -66,7 +67,7 @@ class WorkerHandle:
             os.close(self.pidfd)
 
 
-class Children:
+class ProcessTable:
     """Who is alive. The only place that forks, kills and reaps."""
 
     def __init__(
@@ -219,10 +220,12 @@ class Children:
         if child.pidfd >= 0:
             os.close(child.pidfd)
 
-    def kill_services(self) -> None:
-        """End what belongs to no worker."""
+    def kill_all(self) -> None:
+        """Send SIGKILL to every process."""
         for pid in self._services:
             kill(pid)
+        for worker in self.workers:
+            self.kill_worker(worker)
 
     def kill_worker(self, worker: int) -> None:
         """Send SIGKILL to a worker and its pool processes; harmless when they are gone."""

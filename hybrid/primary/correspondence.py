@@ -1,7 +1,7 @@
-"""What a script and its workers write to each other, and workers among themselves.
+"""What a script's primary and its workers write to each other.
 
-The post is that of ``hybrid serve``. What differs: here the primary is somebody
-who can be written to, and who asks.
+Messages among workers are the post's, as in ``hybrid serve``. What differs: here
+the primary can be written to, and asks.
 """
 
 from __future__ import annotations
@@ -9,16 +9,15 @@ from __future__ import annotations
 import itertools
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from hybrid.core import messages as m
-from hybrid.core.mail import OUTBOX_LIMIT, MailKind, Member, pack_body
+from hybrid.core.mail import OUTBOX_LIMIT, MailKind, pack_body
 from hybrid.errors import MailboxFull, MailError, NoReply, NoSuchWorker, RequestFailed
 from hybrid.primary.children import WorkerHandle
-from hybrid.primary.crew import Crew
-from hybrid.primary.post import Post
 from hybrid.worker.mailbox import Message
 
 logger = logging.getLogger("hybrid.error")
@@ -42,20 +41,18 @@ class Correspondence:
 
     def __init__(
         self,
-        crew: Crew,
-        members: Callable[[], Sequence[Member]],
-        take: Callable[[int, Message], object],
+        workers: Mapping[int, WorkerHandle],
+        tell: Callable[[int, m.Message], None],
+        answer: Callable[[int, m.Mail], None],
+        take: Callable[[WorkerHandle, Message], object],
     ) -> None:
-        """Pass what workers write to the primary to `take`, with the worker's id."""
-        self._crew = crew
+        """Pass what `workers` write to the primary to `take`; `answer` what they ask."""
+        self._workers = workers
+        self._tell = tell
+        self._answer = answer
         self._take = take
-        self._post = Post(crew.children, members, crew.tell, self._receive)
         self._numbers = itertools.count(1)
         self._owed: dict[int, _Owed] = {}
-
-    def carry(self, handle: WorkerHandle, mail: m.Mail) -> None:
-        """Take a message from a worker."""
-        self._post.carry(handle, mail)
 
     def send(self, worker: int, slot: int, body: Any) -> None:
         """Put a message on its way.
@@ -80,12 +77,12 @@ class Correspondence:
 
     def _write(self, worker: int, slot: int, kind: MailKind, number: int, body: Any) -> None:
         packed = pack_body(body)
-        handle = self._crew.workers.get(worker)
+        handle = self._workers.get(worker)
         if handle is None:
             raise NoSuchWorker(str(slot))
         if handle.channel.outbox_bytes > OUTBOX_LIMIT:
             raise MailboxFull([slot], handle.channel.outbox_bytes)
-        self._crew.tell(worker, m.Mail(kind.value, number, slot, packed))
+        self._tell(worker, m.Mail(kind.value, number, slot, packed))
 
     # -- replies -------------------------------------------------------------------
 
@@ -105,7 +102,8 @@ class Correspondence:
             if owed.worker == worker:
                 self._settle(number, None, NoSuchWorker(str(owed.slot)))
 
-    def _receive(self, handle: WorkerHandle, mail: m.Mail) -> None:
+    def receive(self, handle: WorkerHandle, mail: m.Mail) -> None:
+        """Take what a worker has written to the primary."""
         match mail.kind:
             case MailKind.REPLY.value:
                 self._settle(mail.number, mail.body, None)
@@ -113,8 +111,7 @@ class Correspondence:
                 self._settle(mail.number, None, RequestFailed(str(mail.body)))
             case _:
                 named = m.Mail(mail.kind, mail.number, mail.to, mail.body, handle.slot)
-                answer: Callable[[m.Mail], None] = lambda x: self._post.answer(handle.id, x)  # noqa: E731
-                self._take(handle.id, Message(named, answer))
+                self._take(handle, Message(named, partial(self._answer, handle.id)))
 
     def _settle(self, number: int, reply: Any, why: MailError | None) -> None:
         owed = self._owed.pop(number, None)

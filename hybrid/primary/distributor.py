@@ -20,10 +20,12 @@ import selectors
 import socket
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from hybrid.core.handover import Rota
-from hybrid.primary.children import Children, WorkerHandle
+from hybrid.core.scheduling import Policy
+from hybrid.primary.children import WorkerHandle
+from hybrid.primary.listening import Listening
 from hybrid.system.handover import ARE_YOU_THERE, HandoverPair
 from hybrid.system.listeners import BACK_OFF, accept
 from hybrid.system.scoreboard import Scoreboard
@@ -31,7 +33,20 @@ from hybrid.system.scoreboard import Scoreboard
 logger = logging.getLogger("hybrid.error")
 
 
-def least_loaded(children: Children, scoreboard: Scoreboard) -> Rota:
+def make_distributor(
+    listening: Listening,
+    selector: selectors.BaseSelector,
+    workers: Mapping[int, WorkerHandle],
+    scoreboard: Scoreboard,
+) -> Distributor:
+    """Return one for the cluster's policy; where workers accept, it has nothing to do."""
+    rota = least_loaded(workers, scoreboard)
+    if listening.policy is not Policy.LEAST_LOADED:
+        rota = Rota()
+    return Distributor(listening.all() if listening.handed_over else [], selector, rota)
+
+
+def least_loaded(workers: Mapping[int, WorkerHandle], scoreboard: Scoreboard) -> Rota:
     """Return a rota that asks whoever has least to do, by the scoreboard.
 
     A row is up to 0.1 s old. What a worker has taken since then is counted on top,
@@ -39,7 +54,7 @@ def least_loaded(children: Children, scoreboard: Scoreboard) -> Rota:
     """
 
     def load(worker: int) -> tuple[float, float]:
-        row = scoreboard.row(children.workers[worker].row)
+        row = scoreboard.row(workers[worker].row)
         unseen = max(0.0, rota.given(worker) - row.get("accepted"))
         busy = row.get("requests_active") + row.get("pool_queued")
         return busy + unseen, row.get("connections") + unseen
@@ -71,8 +86,9 @@ class Distributor:
     # -- who takes part ------------------------------------------------------------
 
     def join(self, handle: WorkerHandle) -> None:
-        """Offer connections to a worker from now on."""
-        assert handle.handover is not None
+        """Offer connections to a worker from now on, unless it accepts by itself."""
+        if handle.handover is None:
+            return
         worker, pair = handle.id, handle.handover
         self._pairs[worker] = pair
         self._rota.join(worker)

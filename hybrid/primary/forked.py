@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from hybrid.core.leaving import Leaving
 from hybrid.core.lifecycle import State
+from hybrid.core.roster import Worker
 from hybrid.primary.correspondence import Then
 from hybrid.worker.program import Program
 
@@ -37,24 +38,42 @@ class ForkedWorker:
         self.id = id_  # counts up from 1, never used twice
         self.slot = slot  # the smallest that is free; X-Worker and messages name it
         self.program = program
-        self.state = State.STARTING
         self.pid: int | None = None  # None while the fork waits: its elder died young
         self.is_online = False
-        self.is_listening = False
-        self.has_listened = False
-        self.started_at = 0.0  # monotonic s
-        self.ready_at: float | None = None  # monotonic s
-        self.cut_at: float | None = None  # monotonic s; killed then, if it is still there
-        self.leaving: Leaving | None = None  # why it was asked to leave; None: it was not
-        self.failure = ""  # what it said about its failed start
         self.code: int | None = None  # of its exit; exactly one of code and signal is set
         self.signal: signal.Signals | None = None
         self.reason = ""  # an ExitReason: drained, finished, crashed, killed, oom, recycled
+        self.record: Worker | None = None  # the supervisor's, once it is forked
+        self._unforked = State.STARTING
         self._owner = owner
 
     def __repr__(self) -> str:
         """Return a name for a log line."""
         return f"<worker {self.id} slot={self.slot} pid={self.pid} {self.state.value}>"
+
+    def give_up(self) -> None:
+        """Note that it will never be forked."""
+        self._unforked = State.EXITED
+
+    @property
+    def state(self) -> State:
+        """Where it is in its life."""
+        return self._unforked if self.record is None else self.record.state
+
+    @property
+    def leaving(self) -> Leaving | None:
+        """Why it was asked to leave; None: it was not."""
+        return None if self.record is None else self.record.leaving
+
+    @property
+    def failure(self) -> str:
+        """What it said about its failed start."""
+        return "" if self.record is None else self.record.failure or ""
+
+    @property
+    def is_listening(self) -> bool:
+        """Whether it takes connections."""
+        return self.record is not None and self.record.has_listened and self.record.accepting
 
     @property
     def is_dead(self) -> bool:

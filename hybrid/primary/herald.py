@@ -22,8 +22,11 @@ logger = logging.getLogger("hybrid.error")
 class Herald:
     """Turns what happened into announcements, and counts the exits."""
 
-    def __init__(self, supervisor: Supervisor, scoreboard: Scoreboard) -> None:
-        self._supervisor, self._scoreboard = supervisor, scoreboard
+    def __init__(
+        self, supervisor: Supervisor, scoreboard: Scoreboard, hung: Container[int]
+    ) -> None:
+        """Tell deaths of the workers in `hung` apart: their loop stood still."""
+        self._supervisor, self._scoreboard, self._hung = supervisor, scoreboard, hung
         self.announcer = Announcer(_subscriber_raised)
         self._oom_kills = OutOfMemoryKills()
 
@@ -43,13 +46,12 @@ class Herald:
         why = outcome.text.splitlines()[-1] if outcome is not None else ""
         self.announce(Kind.ABORTED, text=f"generation {generation}: {why}")
 
-    def exited(self, handle: WorkerHandle, status: int, hung: Container[int]) -> None:
+    def exited(self, handle: WorkerHandle, status: int) -> None:
         """Announce that a worker was reaped, and count it by reason.
 
         Args:
             handle: the worker; the supervisor has not heard of it yet.
             status: from ``waitpid``.
-            hung: the workers that were killed because their loop stood still.
         """
         result = os.waitstatus_to_exitcode(status)
         code, number = (result, None) if result >= 0 else (None, -result)
@@ -57,7 +59,8 @@ class Herald:
         reason = exit_reason(
             record.asked,
             code,
-            hung=handle.id in hung,
+            may_return=self._supervisor.work.may_return,
+            hung=handle.id in self._hung,
             out_of_memory=number == signal.SIGKILL and self._oom_kills.happened(),
         ).value
         self._scoreboard.departed.add(f"exits_{reason}")

@@ -2,44 +2,20 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Mapping
-from typing import Protocol
+from collections.abc import Callable
 
 from hybrid.core import messages as m
 from hybrid.core.announcements import Announcement, Kind
 from hybrid.core.leadership import Candidate, Leadership
-from hybrid.core.leaving import Leaving
 from hybrid.core.lifecycle import State
-
-logger = logging.getLogger("hybrid.error")
-
-
-class Ranked(Protocol):
-    """A worker that may lead."""
-
-    @property
-    def id(self) -> int: ...  # noqa: D102
-    @property
-    def state(self) -> State: ...  # noqa: D102
-    @property
-    def leaving(self) -> Leaving | None: ...  # noqa: D102
-
-
-class Population(Protocol):
-    """The workers that there are; the supervisor's records, or a script's."""
-
-    @property
-    def workers(self) -> Mapping[int, Ranked]: ...  # noqa: D102
-    @property
-    def stopping(self) -> bool: ...  # noqa: D102
+from hybrid.core.supervision import Supervisor
 
 
 class Leading:
     """Keeps exactly one ready worker leader."""
 
-    def __init__(self, population: Population, tell: Callable[[int, m.Message], None]) -> None:
-        self._population = population
+    def __init__(self, supervisor: Supervisor, tell: Callable[[int, m.Message], None]) -> None:
+        self._supervisor = supervisor
         self._tell = tell
         self._leadership = Leadership()
 
@@ -50,11 +26,10 @@ class Leading:
 
     def update(self) -> list[int]:
         """Look at the workers after an event; return who has become the leader."""
-        population = self._population
         ready = [
             Candidate(worker.id, worker.leaving is not None)
-            for worker in population.workers.values()
-            if worker.state is State.READY and not population.stopping
+            for worker in self._supervisor.workers.values()
+            if worker.state is State.READY and not self._supervisor.stopping
         ]
         appointed = []
         for order in self._leadership.update(ready):

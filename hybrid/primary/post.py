@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from hybrid.core import messages as m
 from hybrid.core.mail import ALL, OUTBOX_LIMIT, PRIMARY, MailKind, Member, pack_body, recipients
-from hybrid.primary.children import Children, WorkerHandle
+from hybrid.primary.children import ProcessTable, WorkerHandle
 
 _ANSWERS = frozenset({MailKind.REPLY.value, MailKind.FAILURE.value})
 
@@ -20,13 +20,13 @@ class Post:
 
     def __init__(
         self,
-        children: Children,
+        processes: ProcessTable,
         members: Callable[[], Sequence[Member]],
         tell: Callable[[int, m.Message], None],
         receive: Callable[[WorkerHandle, m.Mail], None],
     ) -> None:
         """Carry between `members`; `tell` writes to a link and never waits."""
-        self._children = children
+        self._processes = processes
         self._members = members
         self._tell = tell
         self._receive = receive
@@ -73,7 +73,7 @@ class Post:
         """Carry an answer back to the process that asked; it may be gone, and that is fine."""
         if mail.origin == 0:
             self._receive(sender, mail)
-        elif mail.origin in self._children.workers:
+        elif mail.origin in self._processes.workers:
             answer = m.Mail(mail.kind, mail.number, "", pack_body(mail.body), sender.slot)
             self.answer(mail.origin, answer)
 
@@ -86,5 +86,5 @@ class Post:
         self._tell(worker, mail)
 
     def _waiting(self, worker: int) -> int:
-        handle = self._children.workers.get(worker)
+        handle = self._processes.workers.get(worker)
         return handle.channel.outbox_bytes if handle is not None else 0

@@ -12,7 +12,7 @@ from hybrid.core.hanging import HangWatch
 from hybrid.core.restart import RestartPolicy
 from hybrid.core.supervision import Supervisor
 from hybrid.errors import ConfigError
-from hybrid.primary.children import Children
+from hybrid.primary.children import ProcessTable
 from hybrid.primary.configuration import Configuration
 
 logger = logging.getLogger("hybrid.error")
@@ -24,7 +24,7 @@ class Renewal:
 
     configuration: Configuration
     supervisor: Supervisor
-    children: Children
+    processes: ProcessTable
     hangs: HangWatch
     facts: dict[str, object]
     set_logging: Callable[[LogConfig], None]
@@ -57,7 +57,7 @@ class Renewal:
 
     def _adopt(self, config: Config) -> None:
         restart = config.restart
-        self.children.adopt(config)
+        self.processes.adopt(config)
         self.facts.update(cpu_pool=config.cpu.slots, cpu_lane=config.cpu.lane)
         self.set_logging(config.log)
         self.hangs.timeout = restart.hang_timeout

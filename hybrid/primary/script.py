@@ -10,9 +10,9 @@
     primary.fork(work)          # work() runs in the worker; see `hybrid.cluster.serve`
     sys.exit(primary.run())
 
-What the supervisor of ``hybrid serve`` decides, the script decides: who is
-forked, and what follows from a death. Processes, links, messages, connections
-and the way to stop are the same code.
+It runs on the loop and the supervisor of ``hybrid serve``, with a function for
+every slot. `fork` wants a slot, `disconnect` wants it no more, and a slot whose
+worker exits stays empty until the script forks again: see `hybrid.core.roster.FUNCTION`.
 
 Rule 1: callbacks run in `run`, in the script's only thread, one after the
         other; one that raises is logged, the others go on.
@@ -24,37 +24,36 @@ Rule 3: every child of the script is reaped here. What it starts with
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import signal
+import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from hybrid.config import Config
+from hybrid.core import events as e
 from hybrid.core import messages as m
-from hybrid.core.announcements import Announcement, Kind, exit_reason
+from hybrid.core.announcements import Announcement, Kind
 from hybrid.core.leaving import Leaving
-from hybrid.core.lifecycle import Happening, State, advance
-from hybrid.core.mail import Member
-from hybrid.errors import LinkError, MailboxFull, NoSuchWorker
+from hybrid.core.roster import FUNCTION
+from hybrid.errors import ConfigError, MailboxFull, NoSuchWorker, NotInCluster
 from hybrid.primary.callbacks import Callback, Callbacks
 from hybrid.primary.children import WorkerHandle
 from hybrid.primary.correspondence import Correspondence, Then
-from hybrid.primary.crew import Crew
 from hybrid.primary.forked import ForkedWorker
-from hybrid.primary.forking import Forking
-from hybrid.primary.leading import Leading
+from hybrid.primary.main import PrimaryLoop
 from hybrid.primary.opening import SCRIPT_ROWS, open_cluster, script_config
-from hybrid.primary.parting import Parting
-from hybrid.system.out_of_memory import OutOfMemoryKills
-from hybrid.system.processes import kill
+from hybrid.system.processes import kill, thread_count
+from hybrid.worker.context import WorkerContext
 from hybrid.worker.mailbox import Message
 from hybrid.worker.program import Program
 
 logger = logging.getLogger("hybrid.error")
 
-_SIGNALS = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 
 
 class Primary:
@@ -74,27 +73,30 @@ class Primary:
         Raises:
             ConfigError: an address cannot be bound.
         """
-        self.workers: dict[int, ForkedWorker] = {}  # by id; who has not exited
-        self._config = config = script_config(config, bind)
+        config = script_config(config, bind)
         opened = open_cluster(config, SCRIPT_ROWS)
+        self.workers: dict[int, ForkedWorker] = {}  # by id; who has not exited
         self.address = opened.address  # a URL to paste; of several, separated by commas
-        self._crew = Crew(config, opened, _SIGNALS, self._hear)
-        restart = config.restart
-        self._leading = Leading(self, self._crew.tell)
-        self._callbacks = Callbacks(self._leading.tell)
-        self._correspondence = Correspondence(self._crew, self._members, self._take)
-        self._parting = Parting(self._crew, self.workers, restart.graceful_timeout)
-        self._forking = Forking(
-            self._crew, self.workers, restart, lambda worker: self._emit(Kind.FORK, worker)
+        self._slots: dict[int, ForkedWorker] = {}  # the same workers
+        self._loop = PrimaryLoop(
+            self, config, opened, _SIGNALS, work=FUNCTION, workers=0, most=SCRIPT_ROWS
         )
-        self._oom_kills = OutOfMemoryKills()
+        self._callbacks = Callbacks()
+        self._mail = Correspondence(
+            self._loop.processes.workers,
+            self._loop.tell,
+            self._loop.members.post.answer,
+            self._take,
+        )
+        self._loop.herald.announcer.subscribers.append(self._on_announcement)
         self._next_id = 1
-        self._code = 0
+        self._pid = os.getpid()
+        self._threads = thread_count()  # of those that libraries had started, preload has told
 
     @property
     def stopping(self) -> bool:
         """Whether everybody has been asked to leave."""
-        return self._parting.has_begun
+        return self._loop.supervisor.stopping
 
     # -- what a script does ----------------------------------------------------------
 
@@ -129,15 +131,20 @@ class Primary:
             ConfigError: an asyncio loop is running here.
             OSError: no room for another process.
         """
-        self._forking.check()
-        call = Program(program, args, env or {})
-        worker = ForkedWorker(self._next_id, self._forking.free_slot(), call, self)
+        self._check_that_we_may_fork()
+        slot = next(n for n in range(1, len(self._slots) + 2) if n not in self._slots)
+        worker = ForkedWorker(self._next_id, slot, Program(program, args, env or {}), self)
         self._next_id += 1
         if self.stopping:
-            worker.state = advance(worker.state, Happening.EXIT)
-        else:
-            self._forking.start(worker, time.monotonic())
-            self.workers[worker.id] = worker
+            worker.give_up()
+            return worker
+        self.workers[worker.id] = self._slots[slot] = worker
+        known = self._loop.supervisor.slots.get(slot)
+        waits = known is not None and time.monotonic() < known.start_at
+        self._loop.feed(e.SlotWanted(slot))
+        if worker.pid is None and not waits:
+            self._drop(worker)
+            raise OSError(self._loop.supervisor.slots[slot].failure)
         return worker
 
     def broadcast(self, body: Any) -> list[int]:
@@ -163,9 +170,8 @@ class Primary:
 
     def disconnect(self) -> None:
         """Ask everybody to leave; `run` returns when they have. Harmless when repeated."""
-        self._forking.drop_waiting()
-        for worker in self._parting.begin(time.monotonic()):
-            self._emit(Kind.DRAIN, worker, reason=Leaving.STOP.value)
+        if not self.stopping:
+            self._loop.feed(e.StopAsked(quick=False))
 
     def run(self) -> int:
         """Call back what happens, until no worker is left; return the exit code.
@@ -173,167 +179,138 @@ class Primary:
         TERM, INT and HUP mean `disconnect`, a second one and QUIT the end at
         once. The code is 0, or 1 (3: none ever lived) when workers kept dying young.
         """
-        with self._crew.signals:
-            self._crew.watch_signals(self._on_signals)
-            try:
-                self._reap()  # who died before we looked
-                self._look()
-                while self.workers:
-                    self._crew.wait(self._timers())
-                    self._look()
-                return self._code
-            finally:
-                self._crew.kill_all()
-                self._crew.close()
+        return self._loop.run()
 
-    # -- the loop --------------------------------------------------------------------
+    def _check_that_we_may_fork(self) -> None:
+        if os.getpid() != self._pid:
+            raise NotInCluster("only the primary forks, and this process is a worker")
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            pass
+        else:
+            raise ConfigError("a primary runs no asyncio: its workers would inherit the loop")
+        if thread_count() > self._threads:
+            self._threads = thread_count()
+            logger.warning("forking beside other threads: a lock one holds stays locked for ever")
 
-    def _look(self) -> None:
-        """Do what is due, then call back; callbacks may bring about more."""
-        goes_on = True
-        while goes_on:
-            now = time.monotonic()
-            self._correspondence.look(now)
-            self._parting.look(now)
-            self._forking.start_waiting(now)
-            self._judge(now)
-            for appointed in self._leading.update():
-                self._leading.tell(_told(Kind.LEADER, self.workers[appointed]))
-            self._crew.go_on()
-            goes_on = self._callbacks.deliver()
+    # -- what happens ----------------------------------------------------------------
 
-    def _timers(self) -> list[float | None]:
-        times = [self._parting.next_timer(), self._correspondence.next_timer()]
-        return times + self._forking.timers()
-
-    def _judge(self, now: float) -> None:
-        code = self._forking.gives_up(now)
-        if code is not None and not self.stopping:
-            logger.error("workers keep dying young and none lives: giving up")
-            self._code = code
-            self.disconnect()
-            self._parting.at_once()
-
-    def _on_signals(self) -> None:
-        for number in self._crew.signals.take():
-            if number == signal.SIGCHLD:
-                self._reap()
-            elif number == signal.SIGQUIT or self._parting.is_second_wish(time.monotonic()):
-                self.disconnect()
-                self._parting.at_once()
-            else:
-                self.disconnect()
-
-    def _reap(self) -> None:
-        for handle, status in self._crew.reap():
-            worker = self.workers.pop(handle.id)
-            result, now = os.waitstatus_to_exitcode(status), time.monotonic()
-            if result >= 0:
-                worker.code = result
-            else:
-                worker.signal = signal.Signals(-result)
-            worker.reason = self._reason(worker)
-            if worker.leaving is None:
-                self._forking.died(worker, now)
-            worker.state = advance(worker.state, Happening.EXIT)
-            self._leading.gone(worker.id)
-            self._correspondence.gone(worker.id)
-            self._parting.gone(worker.id)
-            detail = {"code": worker.code, "signal": worker.signal, "reason": worker.reason}
-            self._emit(Kind.EXIT, worker, worker.code, worker.signal, **detail)
-
-    def _reason(self, worker: ForkedWorker) -> str:
-        killed = worker.signal == signal.SIGKILL and self._oom_kills.happened()
-        return exit_reason(worker.leaving, worker.code, may_return=True, out_of_memory=killed).value
-
-    # -- what workers say ------------------------------------------------------------
-
-    def _hear(self, handle: WorkerHandle, message: m.Message) -> None:
-        worker = self.workers[handle.id]
-        match message:
-            case m.Online():
+    def _on_announcement(self, told: Announcement) -> None:
+        if told.kind is Kind.STOP:
+            for waiting in [worker for worker in self.workers.values() if worker.pid is None]:
+                self._forget(waiting)
+        worker = self._slots.get(told.slot)
+        if worker is None:
+            return  # it concerns the whole cluster
+        args: tuple[Any, ...] = ()
+        match told.kind:
+            case Kind.FORK:
+                (worker.record,) = self._loop.supervisor.in_slot(told.slot)
+                worker.pid = told.pid
+            case Kind.ONLINE:
                 worker.is_online = True
-                self._emit(Kind.ONLINE, worker)
-            case m.Ready(listening):
-                self._ready(handle, worker, listening)
-            case m.BootFailed(_, text):
-                worker.failure = text
-                logger.error("%s", text)
-            case m.Leave(leaving, text):
-                self._leave(worker, leaving, text)
-            case m.LeftDistribution():
-                worker.is_listening = False
-            case m.QueueEmptied():
-                self._parting.emptied(handle.id)
-            case m.Mail():
-                self._correspondence.carry(handle, message)
-            case m.LeadGivenUp():
-                self._leading.given_up(handle.id)
-            case m.Hatch(request):
-                self._crew.hatch(handle, request)
-            case _:
-                raise LinkError(f"a worker may not say {type(message).__name__}")
+            case Kind.LISTENING:
+                args = (self.address,)
+            case Kind.EXIT:
+                worker.code, worker.reason = told.code, told.reason
+                worker.signal = signal.Signals(told.signal) if told.signal is not None else None
+                args = (worker.code, worker.signal)
+                self._forget(worker)
+                assert worker.record is not None
+                self._mail.gone(worker.record.id)
+        self._callbacks.emit(told.kind, worker, *args)
 
-    def _ready(self, handle: WorkerHandle, worker: ForkedWorker, listening: bool) -> None:
-        is_first = worker.ready_at is None
-        worker.ready_at = worker.ready_at or time.monotonic()
-        worker.state = (
-            State.READY if worker.state is State.READY else advance(worker.state, Happening.READY)
-        )
-        if listening:
-            worker.is_listening = worker.has_listened = True
-            if worker.state is State.READY:
-                self._crew.join(handle)
-            self._emit(Kind.LISTENING, worker, self.address)
-        if is_first:
-            self._emit(Kind.READY, worker)
-
-    def _take(self, worker_id: int, message: Message) -> None:
-        worker = self.workers[worker_id]
+    def _take(self, handle: WorkerHandle, message: Message) -> None:
+        worker = self._slots[handle.slot]
         if not self._callbacks.has(Kind.MESSAGE):
             message.fail("the primary has no callback for messages")
             logger.warning("a message of %r found no callback", worker)
-        self._emit(Kind.MESSAGE, worker, message)
+        self._callbacks.emit(Kind.MESSAGE, worker, message)
 
-    def _members(self) -> list[Member]:
-        leader = self._leading.leader
-        return [
-            Member(worker.id, worker.slot, worker.id == leader)
-            for worker in self.workers.values()
-            if worker.is_online and worker.state is not State.DRAINING
-        ]
+    def _drop(self, worker: ForkedWorker) -> None:
+        """Forget a worker that has not been forked."""
+        self._forget(worker)
+        self._loop.feed(e.SlotNotWanted(worker.slot))
 
-    def _emit(self, kind: Kind, worker: ForkedWorker, *args: Any, **detail: Any) -> None:
-        self._callbacks.emit(_told(kind, worker, **detail), worker, *args)
+    def _forget(self, worker: ForkedWorker) -> None:
+        del self.workers[worker.id], self._slots[worker.slot]
 
     # -- one worker; see `hybrid.primary.forked` --------------------------------------
 
     def send_to(self, worker: ForkedWorker, body: Any) -> None:
         """Put a message on its way."""
-        self._correspondence.send(worker.id, worker.slot, body)
+        self._mail.send(_id_of(worker), worker.slot, body)
 
     def ask(self, worker: ForkedWorker, body: Any, then: Then, timeout: float) -> None:
         """Put a request on its way."""
-        self._correspondence.request(worker.id, worker.slot, body, then, timeout)
+        self._mail.request(_id_of(worker), worker.slot, body, then, timeout)
 
     def kill(self, worker: ForkedWorker, number: signal.Signals) -> None:
         """Send a worker a signal."""
-        handle = self._crew.workers.get(worker.id)
+        handle = self._loop.processes.workers.get(_id_of(worker))
         if handle is not None and number == signal.SIGKILL:
-            self._crew.children.kill_worker(worker.id)  # its pool processes, too
+            self._loop.processes.kill_worker(handle.id)  # its pool processes, too
         elif handle is not None:
             kill(handle.pid, handle.pidfd, number)
 
     def drain(self, worker: ForkedWorker) -> None:
         """Ask a worker to leave."""
-        self._leave(worker, Leaving.DISCONNECT)
+        if worker.id not in self.workers:
+            return
+        if worker.record is None:
+            self._drop(worker)
+        else:
+            self._loop.feed(e.WorkerWantsToLeave(worker.record.id, Leaving.DISCONNECT))
 
-    def _leave(self, worker: ForkedWorker, leaving: Leaving, text: str = "") -> None:
-        if worker.pid is None:
-            self.workers.pop(worker.id, None)
-        elif self._parting.ask(worker, leaving, time.monotonic(), text):
-            self._emit(Kind.DRAIN, worker, reason=text or leaving.value)
+    # -- for the loop; see `hybrid.primary.main.Owner` ---------------------------------
+
+    def begin(self) -> None:
+        """Start nothing: a script has no control socket."""
+
+    def run_of(self, slot: int) -> Callable[[WorkerContext], int]:
+        """Return the function that was forked into the slot."""
+        return self._slots[slot].program.main
+
+    def on_signal(self, number: signal.Signals) -> None:
+        """End everybody."""
+        self._loop.feed(e.StopAsked(quick=number == signal.SIGQUIT))
+
+    def on_mail(self, handle: WorkerHandle, mail: m.Mail) -> None:
+        """Pass it to the callbacks, or to whoever waits for this reply."""
+        self._mail.receive(handle, mail)
+
+    def on_all_ready(self, generation: int) -> None:
+        """Do nothing: a script counts its workers itself."""
+
+    def on_aborted(self, generation: int) -> None:
+        """Do nothing: a script reloads nothing."""
+
+    def after_event(self) -> None:
+        """Do nothing: callbacks wait for the end of the turn."""
+
+    def after_wait(self) -> None:
+        """Call back; callbacks may bring about more."""
+        self._mail.look(time.monotonic())
+        while self._callbacks.deliver():
+            self._mail.look(time.monotonic())
+
+    def is_over(self) -> bool:
+        """Return whether no worker is left."""
+        return not self.workers
+
+    def next_timer(self) -> float | None:
+        """Return when the next request has waited long enough."""
+        return self._mail.next_timer()
+
+    def sockets(self) -> list[socket.socket]:
+        """Return none: everything is the loop's."""
+        return []
+
+    def close(self) -> None:
+        """Do nothing: everything is the loop's."""
 
 
-def _told(kind: Kind, worker: ForkedWorker, **detail: Any) -> Announcement:
-    return Announcement(kind, worker.slot, 1, worker.pid or 0, time.monotonic(), **detail)
+def _id_of(worker: ForkedWorker) -> int:
+    """Return the id that processes and messages have; 0, which none has, before the fork."""
+    return 0 if worker.record is None else worker.record.id

@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from hybrid.core.supervision import Supervisor
-from hybrid.primary.children import Children
+from hybrid.primary.children import ProcessTable
 from hybrid.system.permits import PermitTable
 from hybrid.system.scoreboard import Scoreboard
 from hybrid.system.snapshot import cluster
@@ -14,7 +14,7 @@ from hybrid.system.snapshot import cluster
 
 def cluster_status(
     supervisor: Supervisor,
-    children: Children,
+    processes: ProcessTable,
     scoreboard: Scoreboard,
     permits: PermitTable | None,
     facts: dict[str, object],
@@ -34,7 +34,7 @@ def cluster_status(
             "in_use": permits.in_use(),
             "abandoned": sum(w["pool"]["abandoned_permits"] for w in status["workers"]),
         }
-    by_pid = {handle.pid: handle for handle in children.workers.values()}
+    by_pid = {handle.pid: handle for handle in processes.workers.values()}
     for row in status["workers"]:
         handle = by_pid.get(row["pid"])
         if handle is not None and handle.id in supervisor.workers:

@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from itertools import accumulate
 
+from hybrid.core.announcements import ExitReason
 from hybrid.core.histogram import BOUNDS
 from hybrid.core.lifecycle import State
 from hybrid.system.processes import resident_set_size
@@ -22,7 +23,6 @@ from hybrid.system.scoreboard import Scoreboard
 from hybrid.system.snapshot import OUTCOMES, STATES
 
 _STEP = 4  # buckets of ours in one of Prometheus'
-_REASONS = ("drained", "recycled", "crashed", "killed", "hung", "oom")
 
 Rows = list[dict[str, float]]
 Labelled = Iterable[tuple[Mapping[str, str | int], float]]
@@ -46,7 +46,10 @@ def _workers(board: Scoreboard, rows: Rows) -> Iterable[str]:
         "hybrid_worker_exits_total",
         "counter",
         "Workers that are gone, by reason.",
-        [({"reason": reason}, board.departed.get(f"exits_{reason}")) for reason in _REASONS],
+        [
+            ({"reason": reason.value}, board.departed.get(f"exits_{reason.value}"))
+            for reason in ExitReason
+        ],
     )
     sizes: Counter[int] = Counter()
     for row in rows:

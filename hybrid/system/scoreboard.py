@@ -21,6 +21,7 @@ from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 
+from hybrid.core.announcements import ExitReason
 from hybrid.core.histogram import BUCKETS
 
 HISTOGRAMS = ("latency", "lag")  # of requests, of the event loop; see hybrid.core.histogram
@@ -51,12 +52,8 @@ INTEGERS = (
     "jobs_shed",
     "jobs_killed",
     "jobs_broken",
-    "exits_drained",  # of workers, by hybrid.core.announcements.ExitReason; the primary
-    "exits_recycled",  # counts them, in `departed` alone
-    "exits_crashed",
-    "exits_killed",
-    "exits_hung",
-    "exits_oom",
+    # Ends of workers; the primary counts them, in `departed` alone.
+    *(f"exits_{reason.value}" for reason in ExitReason),
 )
 FLOATS = (  # seconds; the *_at are monotonic
     "started_at",

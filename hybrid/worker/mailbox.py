@@ -79,8 +79,14 @@ class Mailbox:
         link: Any,
         loop: asyncio.AbstractEventLoop,
         registry: Registry,
+        inbox: Inbox[Message] | None = None,
+        server: Server | None = None,
     ) -> None:
-        """Use a link with ``send(message)`` and ``waiting`` bytes."""
+        """Use a link with ``send(message)`` and ``waiting`` bytes.
+
+        A script's worker has an `inbox`, for what no handler takes, and a `server`,
+        for when its function wants to serve.
+        """
         self.slot = slot
         self.is_leader = False
         self._link = link
@@ -90,8 +96,8 @@ class Mailbox:
         self._owed: dict[int, asyncio.Future[Any]] = {}  # receipts and replies, by number
         self._running: set[asyncio.Task[None]] = set()  # handlers
         self._has_warned = False  # of messages that nobody takes
-        self.inbox: Inbox[Message] | None = None  # for what no handler takes
-        self.server: Server | None = None  # a script's worker serves when it says so
+        self._inbox = inbox
+        self._server = server
 
     # -- sending -------------------------------------------------------------------
 
@@ -116,16 +122,16 @@ class Mailbox:
 
     async def serve(self, app: Any) -> None:
         """Serve an application until the order to leave; see `hybrid.cluster.serve`."""
-        if self.server is None:
+        if self._server is None:
             raise NotInCluster("this worker serves the application it was started with")
-        await self.server(app)
+        await self._server(app)
 
     def messages(self) -> AsyncIterator[Message]:
         """Return what comes and no handler takes; see `hybrid.cluster.messages`."""
-        if self.inbox is None:
+        if self._inbox is None:
             raise NotInCluster("messages() belongs to a script's worker; use on_message here")
-        self.inbox.opened()
-        return self.inbox
+        self._inbox.opened()
+        return self._inbox
 
     async def _exchange(self, kind: MailKind, to: To, body: Any, timeout: float) -> Any:
         packed = pack_body(body)
@@ -177,8 +183,8 @@ class Mailbox:
 
     def _handle(self, message: Message) -> None:
         handlers = self._registry.at(Moment.MESSAGE)
-        if not handlers and self.inbox is not None:
-            if not self.inbox.put(message):
+        if not handlers and self._inbox is not None:
+            if not self._inbox.put(message):
                 message.fail(f"worker {self.slot} has too many unread messages")
         elif not handlers:
             message.fail(f"worker {self.slot} has no on_message handler")

@@ -18,12 +18,15 @@ import logging
 import os
 import signal
 import socket
+import sys
 import time
 import traceback
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from ssl import SSLContext
 from typing import Any
 
+from hybrid.api.function import as_application
 from hybrid.api.view import set_view
 from hybrid.cluster.membership import set_membership
 from hybrid.cluster.registry import Moment, registry
@@ -34,7 +37,7 @@ from hybrid.core.lifecycle import State
 from hybrid.core.restart import YOUNG
 from hybrid.core.scheduling import Policy
 from hybrid.core.supervision import EXIT_APP_LOAD, EXIT_NEVER_READY
-from hybrid.errors import AppLoadError, HookFailed
+from hybrid.errors import AppLoadError, HookFailed, NotInCluster
 from hybrid.http.lifespan import Lifespan, LifespanFailed
 from hybrid.http.loops import new_event_loop
 from hybrid.http.server import HttpServer
@@ -51,10 +54,11 @@ from hybrid.worker.application import load_application
 from hybrid.worker.balancing import Balancer
 from hybrid.worker.context import WorkerContext
 from hybrid.worker.figures import publish
+from hybrid.worker.inbox import Inbox
 from hybrid.worker.leading import Leading
 from hybrid.worker.leisure import Leisure
 from hybrid.worker.link import PrimaryLink
-from hybrid.worker.mailbox import Mailbox
+from hybrid.worker.mailbox import Mailbox, Message
 from hybrid.worker.pulse import Pulse
 from hybrid.worker.recycling import Recycler
 from hybrid.worker.view import ScoreboardView
@@ -72,15 +76,27 @@ def worker_main(context: WorkerContext) -> int:
     return live(context, lambda worker: worker.serve(context.config.app))
 
 
-def live(context: WorkerContext, life: Callable[[Worker], Coroutine[Any, Any, int]]) -> int:
-    """Run a worker's `life` on an event loop of its own; return the exit code."""
+def live(
+    context: WorkerContext,
+    life: Callable[[Worker], Coroutine[Any, Any, int]],
+    *,
+    is_function: bool = False,
+) -> int:
+    """Run a worker's `life` on an event loop of its own; return the exit code.
+
+    Args:
+        context: what it inherits.
+        life: what it does.
+        is_function: its life is a function of a script, which takes messages from an
+            inbox and serves when it says so.
+    """
     # C code, so that it answers even while something holds the GIL: `kill -USR2 PID`, and
     # the primary before it kills a hung worker.
     faulthandler.register(signal.SIGUSR2, all_threads=True)
     keep_freed()
     loop = new_event_loop(context.config.http.loop)
     asyncio.set_event_loop(loop)
-    worker = Worker(context, loop)
+    worker = Worker(context, loop, is_function)
     try:
         return loop.run_until_complete(life(worker))
     finally:
@@ -113,7 +129,9 @@ class WorkerObserver(LoggingObserver):
 class Worker:
     """One I/O worker."""
 
-    def __init__(self, context: WorkerContext, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, context: WorkerContext, loop: asyncio.AbstractEventLoop, is_function: bool
+    ) -> None:
         self.context = context
         self._loop = loop
         self._row = context.scoreboard.row(context.row)
@@ -123,13 +141,17 @@ class Worker:
         self._enter(State.STARTING)
         self.link = PrimaryLink(context.channel, loop, self._on_message)
         self.link.send(m.Online())
-        self.mailbox = Mailbox(context.slot, self.link, loop, registry)
+        self._inbox: Inbox[Message] | None = None
+        if is_function:
+            self._inbox = Inbox(lambda: self.link.send(m.Ready(listening=False)))
+        server = self._serve_once if is_function else None
+        self.mailbox = Mailbox(context.slot, self.link, loop, registry, self._inbox, server)
         self.leading = Leading(self.mailbox, self._row, self.link, loop)
         self._view = ScoreboardView(context, self._publish)
         self._pool: Pool | None = None
         self._server: HttpServer | None = None
         self._adoption: Adoption | None = None
-        self.on_order: Callable[[], object] = lambda: None  # it shall leave
+        self._has_served = False
 
     async def serve(self, app: AppConfig | ASGIApp) -> int:
         """Boot, serve, drain; return the exit code.
@@ -156,6 +178,21 @@ class Worker:
         pulse.stop()
         self._publish()
         return 0
+
+    async def _serve_once(self, app: Any) -> None:
+        """Serve because a script's function says so; see `hybrid.cluster.serve`."""
+        context = self.context
+        if not context.accepting_fds():
+            raise NotInCluster('nothing to serve on: Primary("127.0.0.1:8000") opens an address')
+        if self._has_served:
+            raise NotInCluster("this worker has served already; a new one can be forked")
+        self._has_served = True
+        if isinstance(app, str):
+            code = await self.serve(replace(context.config.app, target=app))
+        else:
+            code = await self.serve(as_application(app))
+        if code:
+            sys.exit(code)  # it has told the primary why it cannot serve
 
     def _start_pulse(self) -> tuple[Pulse, Watchdog]:
         config, row = self.context.config, self._row
@@ -272,7 +309,8 @@ class Worker:
 
     def _take_order(self, order: m.Drain, fds: tuple[int, ...]) -> None:
         self._orders.put_nowait((order, fds))
-        self.on_order()
+        if self._inbox is not None:
+            self._inbox.end()
 
     # -- leaving -----------------------------------------------------------------
 
