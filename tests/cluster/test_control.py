@@ -156,7 +156,7 @@ def test_a_stale_pid_file_and_one_of_a_server_without_a_socket_are_told_apart(
     server.wait_exit()
     assert "is stale" in words()
     pid_file.write_text("nonsense")
-    assert "cannot read a pid" in words()
+    assert "is not a pid file" in words()
 
 
 def test_without_a_server_a_command_says_so(hybrid: Run) -> None:
