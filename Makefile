@@ -24,9 +24,9 @@ test: check  ## everything: check, then the whole suite
 suite-cluster: $(STAMP)
 	@exec $(BIN)/python -m pytest -q -n 2 --dist worksteal tests/cluster --ignore tests/cluster/test_watchdog.py
 suite-parts: $(STAMP)
-	@exec $(BIN)/python -m pytest -q tests --ignore tests/cluster --ignore tests/bench
+	@exec $(BIN)/python -m pytest -q tests --ignore tests/cluster --ignore tests/bench --ignore tests/benchmarks
 suite-bench: $(STAMP)
-	@exec $(BIN)/python -m pytest -q tests/bench tests/cluster/test_watchdog.py
+	@exec $(BIN)/python -m pytest -q tests/bench tests/benchmarks tests/cluster/test_watchdog.py
 
 check: $(STAMP)  ## format, lint, layers, types
 	@$(BIN)/ruff format --check --quiet . || { echo "not formatted: make fmt"; exit 1; }
@@ -49,10 +49,10 @@ bench: $(STAMP)  ## micro-benchmarks of the pool and the kernels
 	@exec $(BIN)/python -m pytest -q benchmarks --benchmark-enable --benchmark-columns=median,iqr,ops,rounds
 
 bench-pool: $(STAMP)  ## the pool beside its peers (loky and piscina are fetched, outside this folder), and in a real server
-	@$(BIN)/python -m benchmarks.pool_peers && exec $(BIN)/python -m benchmarks.pool_server
+	@$(BIN)/python -m benchmarks.pool.peers && exec $(BIN)/python -m benchmarks.pool.server
 
 fairness: $(STAMP)  ## is one line per worker with shared permits as fair as one line for all?
-	@exec $(BIN)/python -m benchmarks.fairness
+	@exec $(BIN)/python -m benchmarks.pool.fairness
 
 scheduling: $(STAMP)  ## how connections find a worker, policy by policy; into the README (a quarter of an hour)
 	@$(BIN)/python -m benchmarks.scheduling && exec $(BIN)/python -m benchmarks.scheduling --readme

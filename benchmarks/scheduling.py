@@ -24,14 +24,14 @@ from typing import Any
 
 import numpy as np
 
-from hybrid.bench.fingerprint import fingerprint, one_line
-from hybrid.bench.generator import LoadGenerator, LoadResult
-from hybrid.bench.plan import LoadPlan, Stream
-from hybrid.bench.priority import be_prompt
-from hybrid.bench.records import Records
-from hybrid.bench.server import Server
+from hybrid.bench.load.generator import LoadGenerator, LoadResult
+from hybrid.bench.load.plan import LoadPlan, Stream
+from hybrid.bench.load.records import Records
+from hybrid.bench.server.fingerprint import fingerprint, one_line
+from hybrid.bench.server.served import Server
 from hybrid.cli.client import Client
-from hybrid.core import control as c
+from hybrid.core.messages import control_messages as c
+from hybrid.system.process.time_slice import be_prompt
 
 POLICIES = ("shared", "reuseport", "round-robin", "least-loaded")
 WORKERS, KEPT, FRESH = 4, 64, 2000

@@ -2,7 +2,7 @@
 
 Every group holds our lanes and the standard library's pools in the same run,
 each driven from an event loop. Ratios of medians are what counts; for a table
-of them from interleaved rounds, with an A/A row: ``python -m benchmarks.pool_peers``.
+of them from interleaved rounds, with an A/A row: ``python -m benchmarks.pool.peers``.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.local_pool import NOTHING, PLUS_ONE, LocalPool, nothing, plus_one
-from hybrid.core.admission import AdmissionQueue
-from hybrid.core.ticket import Ticket
+from benchmarks.pool.local_pool import NOTHING, PLUS_ONE, LocalPool, nothing, plus_one
+from hybrid.core.jobs.admission import AdmissionQueue
+from hybrid.core.jobs.ticket import Ticket
 from hybrid.pool.job import LaneName
 
 BATCH = 50  # jobs per sample, so that starting the loop counts for nothing

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hybrid import cluster as cluster
-    from hybrid.api.health import Live as Live
-    from hybrid.api.health import Ready as Ready
     from hybrid.api.install import install as install
-    from hybrid.api.metrics import Metrics as Metrics
-    from hybrid.api.status import Status as Status
+    from hybrid.api.resources import Live as Live
+    from hybrid.api.resources import Metrics as Metrics
+    from hybrid.api.resources import Ready as Ready
+    from hybrid.api.resources import Status as Status
     from hybrid.api.view import current_view as current_view
+    from hybrid.core.departure import JobTimes as JobTimes
     from hybrid.errors import HybridError as HybridError
     from hybrid.errors import JobCancelled as JobCancelled
     from hybrid.errors import JobError as JobError
@@ -34,12 +35,11 @@ if TYPE_CHECKING:
     from hybrid.errors import QueueFull as QueueFull
     from hybrid.errors import RequestFailed as RequestFailed
     from hybrid.errors import ResultNotPicklable as ResultNotPicklable
-    from hybrid.pool.call import JobTimes as JobTimes
-    from hybrid.pool.inside import progress as progress
+    from hybrid.pool.arena.resident import resident as resident
     from hybrid.pool.job import Job as Job
     from hybrid.pool.job import initializer as initializer
     from hybrid.pool.job import job as job
-    from hybrid.pool.resident import resident as resident
+    from hybrid.pool.running import progress as progress
     from hybrid.pool.submit import arena_alloc as arena_alloc
     from hybrid.pool.submit import broadcast as broadcast
     from hybrid.pool.submit import last_timing as last_timing
@@ -48,10 +48,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _NAMES = {
-    "hybrid.api.health": ("Live", "Ready"),
+    "hybrid.api.resources": ("Live", "Metrics", "Ready", "Status"),
     "hybrid.api.install": ("install",),
-    "hybrid.api.metrics": ("Metrics",),
-    "hybrid.api.status": ("Status",),
     "hybrid.api.view": ("current_view",),
     "hybrid.errors": (
         "HybridError",
@@ -71,10 +69,10 @@ _NAMES = {
         "RequestFailed",
         "ResultNotPicklable",
     ),
-    "hybrid.pool.call": ("JobTimes",),
-    "hybrid.pool.inside": ("progress",),
+    "hybrid.core.departure": ("JobTimes",),
+    "hybrid.pool.running": ("progress",),
     "hybrid.pool.job": ("Job", "initializer", "job"),
-    "hybrid.pool.resident": ("resident",),
+    "hybrid.pool.arena.resident": ("resident",),
     "hybrid.pool.submit": ("arena_alloc", "broadcast", "last_timing", "submit"),
 }
 _HOMES = {name: home for home, names in _NAMES.items() for name in names}

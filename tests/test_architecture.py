@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from hybrid.core import lifecycle, ticket
-from hybrid.http import life
+from hybrid.core.jobs import ticket
+from hybrid.core.workers import lifecycle
+from hybrid.http.connection import connection_states as life
 
 ROOT = Path(__file__).parent.parent
 MODULES = [*ROOT.glob("hybrid/**/*.py"), *ROOT.glob("workloads/**/*.py")]

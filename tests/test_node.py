@@ -18,7 +18,7 @@ SCRIPT = "cluster/test_script.py"
 WRITING = "cluster/test_script_messages.py"
 SERVER = "cluster/test_messages.py"
 SCHEDULING = "cluster/test_scheduling.py"
-LISTENERS = "system/test_listeners.py"
+LISTENERS = "system/sockets/test_listeners.py"
 
 PROVEN: dict[str, list[tuple[str, str]]] = {
     "1 fork, online, listening, exit: in order, once, with the worker": [
@@ -29,7 +29,7 @@ PROVEN: dict[str, list[tuple[str, str]]] = {
         (SCRIPT, "test_a_subprocess_of_a_worker_is_a_normal_program"),
     ],
     "3 a worker's state": [
-        ("core/test_lifecycle.py", "test_a_worker_goes_from_starting_to_exited"),
+        ("core/workers/test_lifecycle.py", "test_a_worker_goes_from_starting_to_exited"),
         ("cluster/test_control.py", "test_status_shows_every_worker_as_table_and_as_json"),
     ],
     "4 an exit has a code or a signal, exactly one": [
@@ -42,7 +42,7 @@ PROVEN: dict[str, list[tuple[str, str]]] = {
     "6 exitedAfterDisconnect: voluntary or not, undefined while alive": [
         (SCRIPT, "test_events_come_in_order_and_once_for_every_worker"),
         (SCRIPT, "test_disconnect_lets_a_request_finish_and_kill_does_not"),
-        ("core/test_announcements.py", "test_the_reason_of_an_exit_is_voluntary_or_not"),
+        ("core/workers/test_cluster_events.py", "test_the_reason_of_an_exit_is_voluntary_or_not"),
     ],
     "7 the primary knows that a worker leaves before it can be gone": [
         (SCRIPT, "test_a_term_of_its_own_makes_a_worker_leave_in_order"),
@@ -70,7 +70,7 @@ PROVEN: dict[str, list[tuple[str, str]]] = {
     "13 disconnect of nobody, twice, of the dead, by both sides": [
         (SCRIPT, "test_what_is_asked_of_dead_and_missing_workers_is_harmless"),
         (SCRIPT, "test_both_sides_may_want_the_end_at_the_same_time"),
-        ("core/test_supervision.py", "test_one_wish_that_arrives_twice_is_not_a_second_one"),
+        ("core/workers/test_supervision.py", "test_one_wish_that_arrives_twice_is_not_a_second_one"),
     ],
     "14 a cluster that has ended can be started again": [
         (SCRIPT, "test_a_cluster_can_be_started_again_on_its_port"),
@@ -98,7 +98,7 @@ PROVEN: dict[str, list[tuple[str, str]]] = {
         (WRITING, "test_a_worker_that_garbles_its_link_is_killed_and_nobody_else"),
         (WRITING, "test_messages_that_make_no_sense_hurt_nobody"),
         (SERVER, "test_a_garbled_link_costs_its_worker_and_nobody_else"),
-        ("core/test_messages.py", "test_what_is_taken_for_a_message_has_fields_of_the_right_type"),
+        ("core/messages/test_link_messages.py", "test_what_is_taken_for_a_message_has_fields_of_the_right_type"),
     ],
     "21 an exception in a callback does not end the channel": [
         (WRITING, "test_a_worker_asks_the_primary"),
@@ -106,16 +106,16 @@ PROVEN: dict[str, list[tuple[str, str]]] = {
     ],
     "22 a handle behind a large payload": [
         (
-            "system/test_channel.py",
+            "system/sockets/test_channel.py",
             "test_descriptors_arrive_with_their_frame_even_when_it_had_to_wait",
         ),
     ],
     "23 handles both ways at once": [
-        ("system/test_channel.py", "test_both_ends_may_flood_each_other_with_descriptors"),
+        ("system/sockets/test_channel.py", "test_both_ends_may_flood_each_other_with_descriptors"),
     ],
     "24 a socket received by IPC is served": [
         ("http/test_requests.py", "test_an_adopted_socket_is_served_with_what_was_read_from_it"),
-        ("system/test_handover.py", "test_a_connection_arrives_and_our_copy_stays"),
+        ("system/sockets/test_handoff_socket.py", "test_a_connection_arrives_and_our_copy_stays"),
     ],
     "25 send reports backpressure and a dead reader": [
         (WRITING, "test_a_worker_that_sleeps_fills_its_outbox_and_nothing_is_lost"),
@@ -185,7 +185,7 @@ PROVEN: dict[str, list[tuple[str, str]]] = {
         ("cluster/test_metrics.py", "test_buckets_are_cumulative"),
     ],
     "46 a memory limit ends one job, not its neighbours": [
-        ("pool/test_processes.py", "test_a_job_that_eats_all_memory_dies_alone"),
+        ("pool/process/test_process_lane.py", "test_a_job_that_eats_all_memory_dies_alone"),
         ("cluster/test_arrays.py", "test_a_job_that_eats_all_memory_is_507_and_alone"),
     ],
 }

@@ -14,9 +14,9 @@ from dataclasses import replace
 
 from benchmarks.http.app import app
 from hybrid.config import HttpConfig, LogConfig
-from hybrid.http import exchange
-from hybrid.http.access_log import AccessLog
-from hybrid.http.heads import Heads
+from hybrid.http.answer.answer import Heads
+from hybrid.http.exchange import exchange
+from hybrid.http.exchange.access_log import AccessLog
 from hybrid.http.loops import new_event_loop
 from hybrid.http.server import HttpServer
 from hybrid.http.shared import Counts, Shared

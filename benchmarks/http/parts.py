@@ -19,9 +19,9 @@ from typing import Any
 from benchmarks.http import app as application
 from benchmarks.http import bare
 from hybrid.config import HttpConfig, LogConfig
-from hybrid.http.access_log import AccessLog
-from hybrid.http.connection import Connection
-from hybrid.http.exchange import Exchange
+from hybrid.http.connection.connection import Connection
+from hybrid.http.exchange.access_log import AccessLog
+from hybrid.http.exchange.exchange import Exchange
 from hybrid.http.loops import new_event_loop
 from hybrid.http.server import HttpServer
 from hybrid.http.shared import start_task

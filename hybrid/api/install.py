@@ -18,8 +18,8 @@ from hybrid.api.problems import (
     log_uncaught,
     serialize_http_error,
 )
+from hybrid.core.departure import Departure, current_departure
 from hybrid.errors import JobError
-from hybrid.pool.client import Departure, current_departure
 
 
 def install(app: falcon.asgi.App[Any, Any]) -> None:
@@ -33,7 +33,7 @@ def install(app: falcon.asgi.App[Any, Any]) -> None:
       or ``ws_options.error_close_code``;
     * answers of requests that ran jobs carry ``Server-Timing``: queue, run, total.
 
-    No route is added: those of `hybrid.api.health` and `status` are the application's choice.
+    No route is added: those of `hybrid.api.resources` and `status` are the application's choice.
     """
     handlers = {NPY: NpyHandler(), falcon.MEDIA_JSON: JsonHandler()}
     app.req_options.media_handlers.update(handlers)

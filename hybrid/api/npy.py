@@ -25,7 +25,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from hybrid.pool.submit import arena_alloc
-from hybrid.pool.wire import LARGE
+from hybrid.system.memory.arena import LARGE
 
 NPY = "application/x-npy"
 _PIECE = 1 << 20  # bytes of an answer that are handed to the connection at once

@@ -13,10 +13,10 @@ from dataclasses import asdict, dataclass
 from itertools import takewhile
 from typing import Any
 
-from hybrid.bench.gates import problems
-from hybrid.bench.generator import LoadGenerator
-from hybrid.bench.plan import LoadPlan, Stream
-from hybrid.bench.server import NULL_SERVER, Server
+from hybrid.bench.load.generator import LoadGenerator
+from hybrid.bench.load.plan import LoadPlan, Stream
+from hybrid.bench.matrix.gates import problems
+from hybrid.bench.server.served import NULL_SERVER, Server
 
 SHARES = (0.05, 0.1, 0.25, 0.5)  # of the ceiling, offered in an open loop
 WRK_PATH = "/?ms=20"  # the server's answer time, not the client, sets this rate

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hybrid.bench.matrix_cli import matrix, report
-from hybrid.bench.peers_cli import peers
+from benchmarks.peers.__main__ import peers
+from hybrid.bench.matrix_command import matrix, report
 
 if TYPE_CHECKING:
-    from hybrid.bench.plan import LoadPlan
+    from hybrid.bench.load.plan import LoadPlan
 
 
 @click.group(
@@ -123,9 +123,9 @@ def load(url: str, out: Path | None, as_json: bool, **options: Any) -> None:
     """
     from rich.console import Console
 
-    from hybrid.bench.fingerprint import fingerprint
-    from hybrid.bench.generator import LoadFailed, LoadGenerator
-    from hybrid.bench.report_text import print_load
+    from hybrid.bench.load.generator import LoadFailed, LoadGenerator
+    from hybrid.bench.report.text import print_load
+    from hybrid.bench.server.fingerprint import fingerprint
 
     try:
         plan = _plan(url, **options)
@@ -148,7 +148,7 @@ def load(url: str, out: Path | None, as_json: bool, **options: Any) -> None:
 
 
 def _plan(url: str, *, rate: float, headers: tuple[str, ...], **options: Any) -> LoadPlan:
-    from hybrid.bench.plan import LoadPlan, Stream, Target, header
+    from hybrid.bench.load.plan import LoadPlan, Stream, Target, header
 
     target = Target.from_url(url)
     trace, body = options.pop("trace"), options.pop("body")
@@ -178,8 +178,8 @@ def calibrate(seconds: float, as_json: bool) -> None:
     from rich.console import Console
 
     from hybrid.bench.calibrate import calibrate as measure
-    from hybrid.bench.fingerprint import fingerprint
-    from hybrid.bench.report_text import print_calibration
+    from hybrid.bench.report.text import print_calibration
+    from hybrid.bench.server.fingerprint import fingerprint
 
     found = measure(seconds)
     if as_json:

@@ -9,7 +9,7 @@ import click
 
 from hybrid import __version__
 from hybrid.cli.lazy import LazyGroup
-from hybrid.system.streams import give_up_stdout, open_standard_streams
+from hybrid.system.process.streams import give_up_stdout, open_standard_streams
 
 _HELP = """A process cluster with a compute pool in each worker, for Falcon and numpy.
 
@@ -50,15 +50,15 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # a disk, a termin
     commands_in={
         "serve": ("hybrid.cli.serve", "serve"),
         "check": ("hybrid.cli.check", "check"),
-        "status": ("hybrid.cli.status", "status"),
-        "top": ("hybrid.cli.top", "top"),
-        "events": ("hybrid.cli.events", "events"),
+        "status": ("hybrid.cli.observe", "status"),
+        "top": ("hybrid.cli.observe", "top"),
+        "events": ("hybrid.cli.observe", "events"),
         "reload": ("hybrid.cli.control", "reload"),
         "scale": ("hybrid.cli.control", "scale"),
         "drain": ("hybrid.cli.control", "drain"),
         "stop": ("hybrid.cli.control", "stop"),
         "bench": ("hybrid.bench.cli", "bench"),
-        "advise": ("hybrid.bench.advise_cli", "advise"),
+        "advise": ("hybrid.bench.advise_command", "advise"),
     },
     help=_HELP,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},

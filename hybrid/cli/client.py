@@ -13,11 +13,11 @@ from typing import Any
 import click
 import orjson
 
-from hybrid.core import control as c
+from hybrid.core.messages import control_messages as c
 from hybrid.errors import LinkError
-from hybrid.primary.pidfile import is_held
-from hybrid.system.channel import Channel
-from hybrid.system.runtime import running
+from hybrid.primary.operator.pidfile import is_held
+from hybrid.system.sockets.channel import Channel
+from hybrid.system.sockets.runtime_directory import running
 
 _FRAME_LIMIT = 8 * 1024 * 1024  # bytes; well above what a primary sends
 _LAST_MOMENT = 10.0  # s between the end of the socket and that of the process

@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from hybrid.cli.client import Client, find, target_options
-from hybrid.core import control as c
+from hybrid.core.messages import control_messages as c
 
 _HELP = {"help_option_names": ["-h", "--help"]}
 

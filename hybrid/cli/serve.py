@@ -20,7 +20,7 @@ from hybrid.cli.options import parameters
 from hybrid.cli.settings import ServeCommand, build_config, origins, reader_again
 from hybrid.config import Config
 from hybrid.errors import AppLoadError, ConfigError
-from hybrid.system.cpu_budget import cpu_budget
+from hybrid.system.process.cpu_budget import cpu_budget
 
 logger = logging.getLogger("hybrid.error")
 
@@ -72,8 +72,8 @@ serve = ServeCommand(
 def check(config: Config) -> int:
     """Load the application in a child process, as a worker would; return the exit code."""
     from hybrid.http.tls import server_context
-    from hybrid.system.blas import limit_before_import
-    from hybrid.system.fork import fork_child
+    from hybrid.system.process.blas import limit_before_import
+    from hybrid.system.process.fork import fork_child
     from hybrid.worker.application import load_application
 
     limit_before_import(1)
@@ -108,15 +108,15 @@ def run(config: Config, reread: Callable[[], Config]) -> int:
             pid file belongs to another server.
     """
     began = time.monotonic()
-    from hybrid.system.blas import limit_before_import
+    from hybrid.system.process.blas import limit_before_import
 
     limit_before_import(1)  # the next lines import numpy
-    from hybrid.primary.configuration import Configuration
-    from hybrid.primary.notify import Notifier
-    from hybrid.primary.opening import open_cluster, serving_rows
-    from hybrid.primary.pidfile import PidFile
+    from hybrid.primary.operator.configuration import Configuration
+    from hybrid.primary.operator.notify import Notifier
+    from hybrid.primary.operator.pidfile import PidFile
+    from hybrid.primary.operator.watching import check_available
     from hybrid.primary.serving import ServingPrimary
-    from hybrid.primary.watching import check_available
+    from hybrid.primary.startup.opening import open_cluster, serving_rows
 
     if config.app.reload:
         check_available()

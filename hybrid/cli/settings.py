@@ -15,8 +15,8 @@ from hybrid.cli.types import PEERS, as_typed, as_written
 from hybrid.config import BindConfig, Config, settings, with_values
 from hybrid.errors import ConfigError
 from hybrid.setting import Heading
-from hybrid.system.activation import passed_sockets
-from hybrid.system.cpu_budget import cpu_budget
+from hybrid.system.process.cpu_budget import cpu_budget
+from hybrid.system.sockets.listeners import passed_sockets
 
 _DEFAULT = "default"
 _ORIGINS = {

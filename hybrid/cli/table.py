@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hybrid.core.histogram import quantile, since
-from hybrid.system.processes import proportional_set_size, resident_set_size
+from hybrid.system.process.processes import proportional_set_size, resident_set_size
 
 _LATE = 100.0  # ms of loop lag that is worth a colour
 _COLOURS = {"ready": "green", "starting": "yellow", "draining": "cyan", "exited": "red"}

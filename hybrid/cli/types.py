@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from hybrid.errors import ConfigError
-from hybrid.http.forwarded import TrustedPeers
+from hybrid.http.request.forwarded import TrustedPeers
 
 _SECONDS = {"ms": 0.001, "": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _MOST = 2**62  # bytes; what the kernel and numpy still take as a size

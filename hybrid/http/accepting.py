@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from ssl import SSLContext
 from typing import Any
 
-from hybrid.http.connection import Connection
+from hybrid.http.connection.connection import Connection
 from hybrid.http.shared import Shared
-from hybrid.system.listeners import BACK_OFF, accept
+from hybrid.system.sockets.listeners import BACK_OFF, accept
 
 logger = logging.getLogger("hybrid.error")
 

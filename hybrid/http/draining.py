@@ -7,8 +7,8 @@ import logging
 from dataclasses import dataclass
 
 from hybrid.http.accepting import Acceptor
-from hybrid.http.life import State
-from hybrid.http.parting import describe, leave
+from hybrid.http.connection.closing import describe, leave
+from hybrid.http.connection.connection_states import State
 from hybrid.http.shared import Shared
 
 logger = logging.getLogger("hybrid.error")

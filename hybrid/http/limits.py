@@ -12,7 +12,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from hybrid.config import HttpConfig
-from hybrid.http.parting import look
+from hybrid.http.connection.closing import look
 
 if TYPE_CHECKING:
     from hybrid.http.shared import Shared

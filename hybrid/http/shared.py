@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from hybrid.config import HttpConfig
 from hybrid.core.histogram import BOUNDS, Histogram
-from hybrid.http.forwarded import TrustedPeers
-from hybrid.http.heads import Heads
-from hybrid.http.outbox import Outbox
+from hybrid.http.answer.answer import Heads
+from hybrid.http.answer.coalescing import Outbox
+from hybrid.http.request.forwarded import TrustedPeers
 
 if TYPE_CHECKING:
-    from hybrid.http.access_log import AccessLog
-    from hybrid.http.dialogue import Dialogue
-    from hybrid.http.exchange import Exchange
+    from hybrid.http.connection.connection import Dialogue
+    from hybrid.http.exchange.access_log import AccessLog
+    from hybrid.http.exchange.exchange import Exchange
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]

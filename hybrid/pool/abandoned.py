@@ -27,7 +27,7 @@ from time import monotonic
 from typing import Protocol
 
 from hybrid.pool.call import Call
-from hybrid.pool.observer import PoolObserver
+from hybrid.pool.reporting import PoolObserver
 
 PATIENCE = 30.0  # s from the wish to be replaced until the permits go back anyway
 _WARN_EVERY = 60.0  # s between two warnings

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable
 from time import monotonic
 
-from hybrid.core.deadlines import Deadlines
+from hybrid.core.jobs.deadlines import Deadlines
 from hybrid.pool.call import Call
 
 

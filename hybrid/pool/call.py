@@ -4,25 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
-from hybrid.core.ticket import JobState, Ticket
+from hybrid.core.departure import JobTimes
+from hybrid.core.jobs.ticket import JobState, Ticket
 from hybrid.pool.job import Job, LaneName
-from hybrid.pool.observer import logger
+from hybrid.pool.reporting import logger
 
 Progress = Callable[[float, str], None]  # fraction 0 … 1, note
-
-
-@dataclass(frozen=True, slots=True)
-class JobTimes:
-    """Where the time of one job went, in seconds; for Server-Timing and logs."""
-
-    kernel: str
-    queue_s: float
-    run_s: float
-    lane: str
-    slot: int
 
 
 class Call(Ticket):

@@ -20,17 +20,16 @@ from collections.abc import Callable, Iterable, Sequence
 from time import monotonic
 from typing import Any
 
-from hybrid.core.admission import AdmissionQueue, ServiceRate
-from hybrid.core.ticket import JobEvent, JobState, Outcome
+from hybrid.core.jobs.admission import AdmissionQueue, ServiceRate
+from hybrid.core.jobs.ticket import JobEvent, JobState, Outcome
 from hybrid.errors import JobCancelled, JobTimeout, PoolBroken
 from hybrid.pool.abandoned import AbandonedWork
 from hybrid.pool.call import Call
 from hybrid.pool.gate import Gate
 from hybrid.pool.job import LANES, LaneName
-from hybrid.pool.lanes import Lane, MemberGone
-from hybrid.pool.observer import PoolObserver
-from hybrid.pool.statistics import Counters
-from hybrid.system.permits import Permits
+from hybrid.pool.lane import Lane, MemberGone
+from hybrid.pool.reporting import Counters, PoolObserver
+from hybrid.system.memory.permits import Permits
 
 # A kind of call is what decides whether it can start: its lane, and whether it
 # takes a permit (odd kinds do). AdmissionQueue has two lines per kind.

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from time import monotonic
 
-from hybrid.system.permits import RETRY, Permits
+from hybrid.system.memory.permits import RETRY, Permits
 
 
 class Gate:

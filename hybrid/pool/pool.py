@@ -19,15 +19,15 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from hybrid.config import CpuConfig
-from hybrid.core.admission import admit
-from hybrid.core.ticket import Outcome, Priority
+from hybrid.core.departure import Departure, JobTimes
+from hybrid.core.jobs.admission import admit
+from hybrid.core.jobs.ticket import Outcome, Priority
 from hybrid.errors import JobRefused, JobTimeout, PoolBroken, PoolClosed, QueueFull
 from hybrid.pool.alarm import Alarm
-from hybrid.pool.arrays import ArrayHouse
-from hybrid.pool.call import Call, JobTimes, Progress
-from hybrid.pool.client import Departure
+from hybrid.pool.arena.arrays import ArrayHouse
+from hybrid.pool.arena.worker_resources import WorkerResources
+from hybrid.pool.call import Call, Progress
 from hybrid.pool.dispatch import Dispatcher, line_of
-from hybrid.pool.hatchery import Hatchery
 from hybrid.pool.job import (
     LANES,
     Job,
@@ -36,15 +36,14 @@ from hybrid.pool.job import (
     declared_jobs,
     find_function,
 )
-from hybrid.pool.lanes import InlineLane
-from hybrid.pool.observer import LoggingObserver, PoolObserver
-from hybrid.pool.preparation import Preparation
-from hybrid.pool.processes import ProcessLane
-from hybrid.pool.resources import WorkerResources
-from hybrid.pool.statistics import PoolStatistics
-from hybrid.pool.threads import ThreadLane
-from hybrid.system.blas import set_blas_threads
-from hybrid.system.permits import Permits
+from hybrid.pool.lane import InlineLane
+from hybrid.pool.process.process_lane import ProcessLane
+from hybrid.pool.process.spawning import Hatchery
+from hybrid.pool.reporting import LoggingObserver, PoolObserver, PoolStatistics
+from hybrid.pool.running import Preparation
+from hybrid.pool.thread.thread_lane import ThreadLane
+from hybrid.system.memory.permits import Permits
+from hybrid.system.process.blas import set_blas_threads
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray

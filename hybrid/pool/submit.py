@@ -7,12 +7,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
 from hybrid.config import CpuConfig
-from hybrid.core.ticket import Priority
+from hybrid.core.departure import JobTimes, current_departure
+from hybrid.core.jobs.ticket import Priority
 from hybrid.errors import JobRefused
-from hybrid.pool.call import JobTimes, Progress
-from hybrid.pool.client import current_departure
-from hybrid.pool.inside import is_inside_job
+from hybrid.pool.call import Progress
 from hybrid.pool.job import Job, LaneName, as_job
+from hybrid.pool.running import is_inside_job
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray

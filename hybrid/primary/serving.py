@@ -12,23 +12,21 @@ from typing import Any
 import orjson
 
 from hybrid.config import LogConfig
-from hybrid.core import events as e
-from hybrid.core import messages as m
-from hybrid.core.announcements import Kind
-from hybrid.core.mail import MailKind
-from hybrid.core.roster import APPLICATION
-from hybrid.primary.attendants import Attendants
-from hybrid.primary.children import WorkerHandle
-from hybrid.primary.configuration import Configuration
-from hybrid.primary.control import Desk
-from hybrid.primary.main import PrimaryLoop
-from hybrid.primary.notify import Notifier
-from hybrid.primary.opening import Opened, most_workers
-from hybrid.primary.renewal import Renewal
-from hybrid.primary.status import cluster_status
-from hybrid.primary.terminal import Terminal
+from hybrid.core.messages import link_messages as m
+from hybrid.core.messages.mail import MailKind
+from hybrid.core.workers import events as e
+from hybrid.core.workers.cluster_events import Kind
+from hybrid.core.workers.lifecycle import APPLICATION
+from hybrid.primary.loop import PrimaryLoop
+from hybrid.primary.operator.configuration import Configuration, Renewal
+from hybrid.primary.operator.control_socket import Desk, cluster_status
+from hybrid.primary.operator.notify import Notifier
+from hybrid.primary.operator.services import Attendants
+from hybrid.primary.operator.terminal import Terminal
+from hybrid.primary.startup.opening import Opened, most_workers
+from hybrid.primary.workers.process_table import WorkerHandle
 from hybrid.worker.context import WorkerContext
-from hybrid.worker.main import worker_main
+from hybrid.worker.worker import worker_main
 
 logger = logging.getLogger("hybrid.error")
 
@@ -101,7 +99,7 @@ class ServingPrimary:
             loop.supervisor, loop.processes, opened.scoreboard, opened.permits, opened.facts
         )
 
-    # -- for the loop; see `hybrid.primary.main.Owner` ------------------------------
+    # -- for the loop; see `hybrid.primary.loop.Owner` ------------------------------
 
     def begin(self) -> None:
         """Start the control socket and the rest."""

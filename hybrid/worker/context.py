@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hybrid.config import Config
-from hybrid.pool.resources import WorkerResources
-from hybrid.system.channel import Channel
-from hybrid.system.permits import PermitTable
-from hybrid.system.scoreboard import Scoreboard
+from hybrid.pool.arena.worker_resources import WorkerResources
+from hybrid.system.memory.permits import PermitTable
+from hybrid.system.scoreboard.scoreboard import Scoreboard
+from hybrid.system.sockets.channel import Channel
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,9 +13,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from hybrid.cluster.membership import set_membership
 from hybrid.worker.context import WorkerContext
-from hybrid.worker.main import Worker, live
+from hybrid.worker.messages.membership import set_membership
+from hybrid.worker.worker import Worker, live
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from hybrid.api.function import Request, as_application
-from hybrid.http.refusal import ClientGone
+from hybrid.http.request.refusal import ClientGone
+from hybrid.worker.function import Request, as_application
 
 
 def ask(function: Callable[..., Any], *pieces: bytes) -> tuple[dict[str, Any], bytes]:

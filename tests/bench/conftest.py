@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from hybrid.bench.generator import LoadGenerator
-from hybrid.bench.server import NULL_SERVER, Server
+from hybrid.bench.load.generator import LoadGenerator
+from hybrid.bench.server.served import NULL_SERVER, Server
 
 
 @pytest.fixture(scope="package")

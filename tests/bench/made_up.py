@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from hybrid.bench.cells import CURVE, Cell
-from hybrid.bench.fingerprint import fingerprint
-from hybrid.bench.matrix import AGAIN, Profile, Results
-from hybrid.bench.topology import six
+from hybrid.bench.matrix.cells import CURVE, Cell
+from hybrid.bench.matrix.run import AGAIN, Profile, Results
+from hybrid.bench.server.fingerprint import fingerprint
+from hybrid.bench.server.topology import six
 
 FACTORS = (0.99, 1.0, 1.01)  # of the blocks
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from hybrid.bench.procfs import session_members
+from hybrid.bench.server.procfs import session_members
 
 from .test_server import wait_until
 

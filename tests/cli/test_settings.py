@@ -17,7 +17,7 @@ from hybrid.cli.reference import replaced
 from hybrid.cli.serve import serve
 from hybrid.cli.settings import build_config, origins
 from hybrid.config import Config, Place, settings, value_at, with_values
-from hybrid.primary.configuration import Configuration
+from hybrid.primary.operator.configuration import Configuration
 from hybrid.setting import Heading, Setting
 
 ROOT = Path(__file__).parents[2]

@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 from rich.console import Console, RenderableType
 
-from hybrid.bench.advise import Verified, advise
-from hybrid.bench.advise_cli import print_advice, print_verified
-from hybrid.bench.advise_measure import Cost, Measured
+from benchmarks.peers.__main__ import print_comparison
+from benchmarks.peers.compare import Comparison
+from hybrid.bench.advise.advise import Verified, advise
+from hybrid.bench.advise.measure import Cost, Measured
+from hybrid.bench.advise_command import print_advice, print_verified
 from hybrid.bench.calibrate import Calibration, Step
-from hybrid.bench.peers import Comparison
-from hybrid.bench.peers_cli import print_comparison
-from hybrid.bench.report_text import print_calibration, print_load, print_matrix
-from hybrid.bench.storage import load
+from hybrid.bench.matrix.run import load
+from hybrid.bench.report.text import print_calibration, print_load, print_matrix
 from hybrid.cli.table import render
 
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"

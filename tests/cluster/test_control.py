@@ -16,9 +16,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from hybrid.core import control as c
-from hybrid.core.supervision import SAME_STOP
-from hybrid.system.channel import Channel
+from hybrid.core.messages import control_messages as c
+from hybrid.core.workers.supervision import SAME_STOP
+from hybrid.system.sockets.channel import Channel
 from tests.cluster.conftest import Server, wait_until
 
 Serve = Callable[..., Server]

@@ -19,10 +19,10 @@ import psutil
 import pytest
 
 from hybrid.config import Config, CpuConfig, HttpConfig
-from hybrid.core import control as c
-from hybrid.primary.control import FRAME_LIMIT, ControlServer, Desk
-from hybrid.primary.room import fit_connections
-from hybrid.system.channel import Channel
+from hybrid.core.messages import control_messages as c
+from hybrid.primary.operator.control_socket import FRAME_LIMIT, ControlServer, Desk
+from hybrid.primary.startup.room import fit_connections
+from hybrid.system.sockets.channel import Channel
 from tests.cluster.conftest import PATIENCE, Server, read_answer, wait_until
 
 Serve = Callable[..., Server]
@@ -247,6 +247,6 @@ def test_too_few_descriptors_to_start_with_are_exit_1_and_one_line() -> None:
 def test_connections_leave_descriptors_for_everything_else(
     monkeypatch: pytest.MonkeyPatch, wished: int, limit: int, inherited: int, expected: int
 ) -> None:
-    monkeypatch.setattr("hybrid.primary.room.descriptor_limit", lambda: limit)
+    monkeypatch.setattr("hybrid.primary.startup.room.descriptor_limit", lambda: limit)
     config = Config(http=HttpConfig(limit_connections=wished), cpu=CpuConfig(slots=4))
     assert fit_connections(config, inherited).http.limit_connections == expected

@@ -11,10 +11,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from hybrid.cluster.registry import Moment, Registry
-from hybrid.core.messages import Mail
+from hybrid.core.messages.link_messages import Mail
 from hybrid.errors import HookFailed
-from hybrid.worker.mailbox import Mailbox
+from hybrid.worker.hooks import Moment, Registry
+from hybrid.worker.messages.mailbox import Mailbox
 from tests.cluster.conftest import Server, wait_until
 from tests.cluster.test_messages import APP, ROOT, Line, Lines, lines, pid_of  # noqa: F401
 

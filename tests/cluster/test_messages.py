@@ -214,7 +214,7 @@ def pid_of(line: Line) -> int:
 
 
 GARBLING = """
-from hybrid.cluster.membership import membership
+from hybrid.worker.messages.membership import membership
 from hybrid.core import messages as m
 
 async def app(scope, receive, send):

@@ -13,10 +13,10 @@ from hybrid.cli import main
 PROBE = """
 import gc, json, os, sys
 os.environ["OPENBLAS_NUM_THREADS"] = "7"  # the operator's; the primary's rule is stronger
-from hybrid.primary.preload import preload
+from hybrid.primary.startup.preload import preload
 preload(["colorsys"])
-from hybrid.system.blas import blas_threads
-from hybrid.system.processes import thread_count
+from hybrid.system.process.blas import blas_threads
+from hybrid.system.process.processes import thread_count
 modules = [m for m in ("numpy", "falcon", "uvloop", "colorsys", "workloads", "workloads.app", "PIL")
            if m in sys.modules]
 print(json.dumps([thread_count(), blas_threads(), gc.get_freeze_count(), modules]))

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from hybrid.cluster import cpu_budget
-from hybrid.core.supervision import SAME_STOP
+from hybrid.core.workers.supervision import SAME_STOP
 from tests.cluster.conftest import free_port, wait_until
 from tests.cluster.scripting import Run, Script, run  # noqa: F401
 
@@ -685,7 +685,7 @@ def test_kills_at_every_stage_leave_a_cluster_that_serves_and_nothing_else(
 ) -> None:
     script = run("""
 # Deaths by this hand are nobody's fault: no back-off.
-from hybrid.core.restart import RestartPolicy
+from hybrid.core.workers.restart import RestartPolicy
 RestartPolicy.delay = lambda self, failures, jitter: 0.0
 primary = cluster.Primary("127.0.0.1:0")
 

@@ -314,7 +314,7 @@ def test_a_worker_that_garbles_its_link_is_killed_and_nobody_else(
     what: str,
 ) -> None:
     script = run(f"""
-from hybrid.cluster.membership import membership
+from hybrid.worker.messages.membership import membership
 primary = cluster.Primary("127.0.0.1:0")
 
 async def garble():
@@ -336,9 +336,9 @@ sys.exit(primary.run())
 
 def test_messages_that_make_no_sense_hurt_nobody(run: Run) -> None:  # noqa: F811
     script = run("""
-from hybrid.cluster.membership import membership
+from hybrid.worker.messages.membership import membership
 from hybrid.core import messages as m
-from hybrid.core.leaving import Leaving
+from hybrid.core.workers.lifecycle import Leaving
 primary = cluster.Primary("127.0.0.1:0")
 
 async def nonsense():

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from hybrid.cli.client import Client
-from hybrid.core import control as c
+from hybrid.core.messages import control_messages as c
 from tests.cluster.conftest import Server, wait_until
 from tests.cluster.load import Account, Kind, Load, Loss
 

@@ -11,8 +11,8 @@ from typing import cast
 
 import pytest
 
-from hybrid.pool.threads import PoolThread, ThreadLane
-from hybrid.worker.watchdog import Watchdog
+from hybrid.pool.thread.thread_lane import PoolThread, ThreadLane
+from hybrid.worker.upkeep.watchdog import Watchdog
 from tests.cluster.conftest import Server, wait_until
 
 Serve = Callable[..., Server]

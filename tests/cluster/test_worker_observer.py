@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from hybrid.core import messages as m
-from hybrid.core.leaving import Leaving
-from hybrid.core.restart import YOUNG
-from hybrid.worker.main import WorkerObserver
+from hybrid.core.messages import link_messages as m
+from hybrid.core.workers.lifecycle import Leaving
+from hybrid.core.workers.restart import YOUNG
+from hybrid.worker.worker import WorkerObserver
 
 
 def test_a_young_worker_does_not_ask_to_be_replaced() -> None:

@@ -13,12 +13,11 @@ from hypothesis import strategies as st
 
 from hybrid.config import HttpConfig
 from hybrid.errors import ConfigError
-from hybrid.http.answer import Answer, BadAnswer
-from hybrid.http.forwarded import TrustedPeers, scheme_of
-from hybrid.http.heads import Heads
+from hybrid.http.answer.answer import Answer, BadAnswer, Heads
 from hybrid.http.loops import new_event_loop
+from hybrid.http.request.forwarded import TrustedPeers, scheme_of
 from tests.http.conftest import HELLO, Routes, echo, judge, serving
-from tests.http.test_reader import MALFORMED, streams
+from tests.http.request.test_reader import MALFORMED, streams
 
 SETTINGS = HttpConfig()
 SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"

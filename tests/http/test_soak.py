@@ -20,9 +20,9 @@ import psutil
 import pytest
 
 from hybrid.config import HttpConfig
-from hybrid.system.heap import give_back
+from hybrid.system.process.heap import give_back
 from tests.http.conftest import HELLO, Routes, Running, answer, serving
-from tests.http.test_websocket import HANDSHAKE, Echo, frame
+from tests.http.exchange.test_websocket import HANDSHAKE, Echo, frame
 
 FULL = bool(os.environ.get("HYBRID_SOAK"))  # `make soak`: 25,000 clients instead of 3,000
 SETTINGS = replace(HttpConfig(), header_timeout=0.3, body_timeout=0.3, keep_alive=0.3)

@@ -12,9 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hybrid.errors import ConfigError
-from hybrid.http import heads as heads_module
-from hybrid.http.answer import Answer
-from hybrid.http.heads import Heads
+from hybrid.http.answer import answer as heads_module
+from hybrid.http.answer.answer import Answer, Heads
 from hybrid.http.lifespan import Lifespan, LifespanFailed
 from hybrid.http.loops import new_event_loop
 from tests.http.conftest import HELLO, Routes, judge, serving, within

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from hybrid.http.exchange import Exchange
-from hybrid.http.message import Request
+from hybrid.http.exchange.exchange import Exchange
+from hybrid.http.request.message import Request
 from tests.http.conftest import HELLO, Routes, answer, judge, serving
 
 variable: ContextVar[str] = ContextVar("variable", default="unset")

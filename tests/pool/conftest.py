@@ -19,11 +19,11 @@ import pytest
 from hybrid.config import CpuConfig
 from hybrid.errors import PoolBroken
 from hybrid.http.loops import new_event_loop
-from hybrid.pool.hatchery import Hatched
-from hybrid.pool.member import member_main
+from hybrid.pool.arena.worker_resources import WorkerResources, make_worker_resources
 from hybrid.pool.pool import Pool
-from hybrid.pool.resources import WorkerResources, make_worker_resources
-from hybrid.system.fork import fork_child
+from hybrid.pool.process.member import member_main
+from hybrid.pool.process.spawning import Hatched
+from hybrid.system.process.fork import fork_child
 
 LANES = ("inline", "thread", "process")
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 import hybrid
-from hybrid.pool.inside import progress
+from hybrid.pool.running import progress
 
 memo: list[Any] = []
 opened_at = os.getpid()
@@ -198,7 +198,7 @@ def oom_score():
 
 
 def blas():
-    from hybrid.system.blas import blas_threads
+    from hybrid.system.process.blas import blas_threads
 
     np.ones((2, 2)) @ np.ones((2, 2))
     return blas_threads()

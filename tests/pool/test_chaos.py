@@ -12,11 +12,11 @@ import time
 import numpy as np
 import pytest
 
+from hybrid.core.departure import Departure
 from hybrid.errors import HybridError
-from hybrid.pool.client import Departure
 from hybrid.pool.job import as_job
-from hybrid.system.permits import Permits, PermitTable
-from hybrid.system.scoreboard import Scoreboard
+from hybrid.system.memory.permits import Permits, PermitTable
+from hybrid.system.scoreboard.scoreboard import Scoreboard
 from tests.pool import jobs
 from tests.pool.conftest import until
 

@@ -13,8 +13,8 @@ import pytest
 
 from hybrid.errors import JobTimeout
 from hybrid.pool.job import as_job, job
-from hybrid.system.permits import Permits, PermitTable
-from hybrid.system.scoreboard import Scoreboard
+from hybrid.system.memory.permits import Permits, PermitTable
+from hybrid.system.scoreboard.scoreboard import Scoreboard
 from tests.pool import jobs
 from tests.pool.conftest import until
 

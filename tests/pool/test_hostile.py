@@ -13,8 +13,8 @@ import pytest
 
 from hybrid.errors import JobOutOfMemory, JobTimeout, PoolBroken
 from hybrid.pool.job import as_job, job
-from hybrid.pool.messages import Ready
-from hybrid.pool.wire import Kind
+from hybrid.pool.process.pickling import Kind
+from hybrid.pool.process.pool_messages import Ready
 from tests.pool import jobs
 from tests.pool.conftest import LANES, until
 

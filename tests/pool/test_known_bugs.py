@@ -20,7 +20,7 @@ from hybrid.errors import (
     ResultNotPicklable,
 )
 from hybrid.pool.job import as_job
-from hybrid.pool.link import Link
+from hybrid.pool.process.process_link import Link
 from tests.pool import jobs
 from tests.pool.conftest import until
 

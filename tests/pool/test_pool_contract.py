@@ -8,6 +8,7 @@ import traceback
 import numpy as np
 import pytest
 
+from hybrid.core.departure import Departure
 from hybrid.errors import (
     JobCancelled,
     JobError,
@@ -16,7 +17,6 @@ from hybrid.errors import (
     PoolClosed,
     QueueFull,
 )
-from hybrid.pool.client import Departure
 from hybrid.pool.job import as_job, job
 from tests.pool import jobs
 from tests.pool.conftest import LANES, Harness, until
@@ -244,7 +244,7 @@ def test_a_departed_client_is_noticed_before_its_job_is_submitted(harness, lane)
 
 @members
 def test_low_priority_waits_for_normal_and_order_is_kept_inside(harness, lane, tmp_path):
-    from hybrid.core.ticket import Priority
+    from hybrid.core.jobs.ticket import Priority
 
     pool = harness.pool(slots=1)
     go, order = tmp_path / "go", []

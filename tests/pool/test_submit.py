@@ -11,10 +11,10 @@ import pytest
 
 import hybrid
 from hybrid.config import CpuConfig
+from hybrid.core.departure import Departure, current_departure
 from hybrid.errors import JobCancelled, JobRefused
 from hybrid.pool import job as declarations
 from hybrid.pool import submit as submitting
-from hybrid.pool.client import Departure, current_departure
 from hybrid.pool.job import Job, as_job, find_function, find_job, initializer, job
 from hybrid.pool.pool import Pool
 from hybrid.pool.submit import arena_alloc, broadcast, last_timing, set_current_pool

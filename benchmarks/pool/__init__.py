@@ -1,0 +1,1 @@
+"""The pool beside its peers, and in a server."""

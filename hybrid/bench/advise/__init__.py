@@ -1,0 +1,1 @@
+"""Which topology fits somebody's own endpoints or jobs."""

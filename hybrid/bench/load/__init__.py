@@ -1,0 +1,1 @@
+"""The load generator: open loop, one process, intended times."""

@@ -1,0 +1,1 @@
+"""The decision matrix: its scenarios, its cells, the run."""

@@ -1,0 +1,1 @@
+"""Decisions about connections: which worker gets one."""

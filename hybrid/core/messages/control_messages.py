@@ -1,0 +1,213 @@
+"""What may be asked of the primary over its control socket, and when it is answered.
+
+One JSON object a frame. The first answer to a wish says what is being done; a
+wish that takes time is looked at after every event until it has a verdict.
+Nothing here touches a socket: a wish looks at the supervisor's records.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Container
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import orjson
+
+from hybrid.core.messages.fields import field_types, wrong_field
+from hybrid.core.workers.lifecycle import State, Worker
+from hybrid.core.workers.supervision import Supervisor
+from hybrid.errors import LinkError
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Every worker and counter, once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Events:
+    """What happens from now on, until the asker goes away."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reload:
+    """Read the configuration again and replace every worker."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """So many workers more (or less), or exactly `to`."""
+
+    by: int = 0
+    to: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DrainSlot:
+    """Replace one slot's worker, the new one ready first."""
+
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """End the cluster; `now` without finishing anything."""
+
+    now: bool = False
+
+
+Request = Status | Events | Reload | Scale | DrainSlot | Stop
+
+_BY_NAME: dict[str, type[Request]] = {
+    "status": Status,
+    "events": Events,
+    "reload": Reload,
+    "scale": Scale,
+    "drain": DrainSlot,
+    "stop": Stop,
+}
+_NAMES = {kind: name for name, kind in _BY_NAME.items()}
+_FIELDS = {kind: field_types(kind) for kind in _NAMES}
+
+
+def encode(request: Request) -> bytes:
+    """Return a request as one frame's payload."""
+    return orjson.dumps({"ask": _NAMES[type(request)]} | dataclasses.asdict(request))
+
+
+def decode(payload: bytes) -> Request:
+    """Return the request in a frame.
+
+    Raises:
+        LinkError: it is none of ours; says what would be.
+    """
+    try:
+        fields = orjson.loads(payload)
+        request = _BY_NAME[fields.pop("ask")](**fields)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        request = None
+    if request is None or wrong_field(request, _FIELDS[type(request)]) is not None:
+        known = ", ".join(_BY_NAME)
+        raise LinkError(f'not a request: {payload[:80]!r}; "ask" one of {known}')
+    return request
+
+
+# -- wishes that take time ---------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How a wish ended."""
+
+    done: bool
+    text: str
+
+
+class Wish(Protocol):
+    """Something asked for that is not there yet."""
+
+    def progress(self, supervisor: Supervisor) -> str:
+        """Return where it is now, in one line."""
+        ...
+
+    def verdict(self, supervisor: Supervisor) -> Verdict | None:
+        """Return how it ended, None while it has not."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadWish:
+    """Every slot has a ready worker of this generation or a later one."""
+
+    generation: int
+
+    def progress(self, supervisor: Supervisor) -> str:
+        """Return how many workers have been replaced."""
+        wanted = supervisor.generations.wanted
+        ready = [w for w in _ready(supervisor) if w.generation == wanted]
+        return f"{len(ready)} of {supervisor.target} workers are of generation {wanted}"
+
+    def verdict(self, supervisor: Supervisor) -> Verdict | None:
+        """Return the reload's outcome; that of a later one that took its place counts."""
+        outcome = supervisor.generations.outcome
+        if outcome is not None and outcome.generation >= self.generation:
+            return Verdict(outcome.done, outcome.text)
+        return _interrupted(supervisor)
+
+
+@dataclass(frozen=True, slots=True)
+class ScaleWish:
+    """So many ready workers, and no surplus."""
+
+    target: int
+
+    def progress(self, supervisor: Supervisor) -> str:
+        """Return how many workers are ready."""
+        ready, leaving = _ready(supervisor), len(supervisor.workers) - len(_ready(supervisor))
+        other = f", {leaving} starting or draining" if leaving else ""
+        return f"{len(ready)} workers ready of {self.target}{other}"
+
+    def verdict(self, supervisor: Supervisor) -> Verdict | None:
+        """Return when the number is reached, or why it will not be."""
+        if supervisor.target != self.target:
+            return Verdict(False, f"overtaken: {supervisor.target} workers are wanted now")
+        ready = {w.slot for w in _ready(supervisor)}
+        if ready == set(range(1, self.target + 1)) == {w.slot for w in supervisor.workers.values()}:
+            return Verdict(True, f"{self.target} workers are ready")
+        for number in sorted(set(range(1, self.target + 1)) - ready):
+            slot = supervisor.slots.get(number)
+            if slot is not None and slot.failures:
+                return Verdict(False, f"slot {number} cannot be filled: {slot.failure}")
+        return _too_slow(supervisor, range(1, self.target + 1)) or _interrupted(supervisor)
+
+
+@dataclass(frozen=True, slots=True)
+class DrainWish:
+    """This worker has finished and left, and its slot has another."""
+
+    worker: int
+    slot: int
+    failures: int = field(default=0)  # of the slot when the wish was made
+
+    def progress(self, supervisor: Supervisor) -> str:
+        """Return the worker's state."""
+        worker = supervisor.workers.get(self.worker)
+        if worker is None:
+            return "it has left"
+        if worker.state is State.DRAINING:
+            return "its successor is ready; it finishes what it has"
+        return "its successor is starting"
+
+    def verdict(self, supervisor: Supervisor) -> Verdict | None:
+        """Return when another one serves in its place, or why none does."""
+        if self.slot > supervisor.target:
+            return Verdict(True, f"slot {self.slot} is not needed any more")
+        if self.worker not in supervisor.workers and any(
+            worker.slot == self.slot for worker in _ready(supervisor)
+        ):
+            return Verdict(True, f"slot {self.slot} has a new worker")
+        slot = supervisor.slots[self.slot]
+        if slot.failures > self.failures:
+            return Verdict(False, f"slot {self.slot} has no new worker: {slot.failure}")
+        return _too_slow(supervisor, (self.slot,)) or _interrupted(supervisor)
+
+
+def _ready(supervisor: Supervisor) -> list[Worker]:
+    return [w for w in supervisor.workers.values() if w.state is State.READY]
+
+
+def _too_slow(supervisor: Supervisor, slots: Container[int]) -> Verdict | None:
+    for worker in supervisor.workers.values():
+        if worker.late and worker.state is State.STARTING and worker.slot in slots:
+            return Verdict(False, f"{worker} is not ready in time (--boot-timeout); it goes on")
+    return None
+
+
+def _interrupted(supervisor: Supervisor) -> Verdict | None:
+    return Verdict(False, "the cluster is stopping") if supervisor.stopping else None
+
+
+def answer(kind: str, **fields: Any) -> bytes:
+    """Return an answer of the primary as one frame's payload."""
+    return orjson.dumps({"answer": kind, **fields})

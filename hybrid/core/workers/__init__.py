@@ -1,0 +1,1 @@
+"""Decisions about workers: their life, who is started, replaced, drained, and why one is gone."""

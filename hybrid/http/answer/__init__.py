@@ -1,0 +1,1 @@
+"""From what the application sends to bytes."""

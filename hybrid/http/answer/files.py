@@ -1,0 +1,113 @@
+"""A file as an answer's body: from the page cache to the socket, past Python.
+
+Neither uvloop's ``loop.sendfile`` (not implemented) nor asyncio's (it takes the
+protocol off the transport) will do, so ``sendfile(2)`` is called here: on a
+duplicate of the socket's descriptor, because a loop refuses to watch one that
+belongs to a transport.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+from typing import IO, TYPE_CHECKING
+
+from hybrid.core.departure import Departure
+from hybrid.http.answer.answer import BadAnswer
+
+if TYPE_CHECKING:
+    from hybrid.http.connection.connection import Dialogue
+
+_AT_ONCE = 256 * 1024  # bytes per call; then the loop gets its turn
+
+
+def open_regular(path: str) -> IO[bytes]:
+    """Open a file to be sent; never waits, as a plain ``open`` of a pipe would for its writer.
+
+    Raises:
+        BadAnswer: it is no regular file: a pipe, a device, a folder.
+        OSError: it cannot be opened.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise BadAnswer(f"{path!r} is no regular file")
+    return os.fdopen(descriptor, "rb")
+
+
+async def send_file(
+    connection: Dialogue, departure: Departure, head: bytes, file: IO[bytes], size: int
+) -> int:
+    """Send `head` and the first `size` bytes of `file`; return how many of them went out.
+
+    Fewer than `size` if the file shrank or the client left; `departure` says which.
+    """
+    transport = connection.transport
+    sock = transport.get_extra_info("socket")
+    if transport.get_extra_info("sslcontext") is not None or sock is None:
+        return await _copy(connection, departure, head, file, size)
+    # With a limit of 0 "writable" means that every byte before ours is in the kernel.
+    transport.set_write_buffer_limits(high=0)
+    connection.write(head)
+    await connection.wait_writable()
+    duplicate = os.dup(sock.fileno()) if not departure.happened else -1
+    try:
+        return await _sendfile(connection, departure, duplicate, file.fileno(), size)
+    finally:
+        if duplicate >= 0:
+            os.close(duplicate)
+        if not departure.happened:
+            transport.set_write_buffer_limits(high=connection.shared.settings.write_buffer)
+            connection.pace()
+
+
+async def _sendfile(
+    connection: Dialogue, departure: Departure, sock: int, file: int, size: int
+) -> int:
+    sent = 0
+    patience = connection.shared.settings.body_timeout
+    while sent < size and not departure.happened:
+        connection.wait_for(patience)
+        try:
+            count = os.sendfile(sock, file, sent, min(_AT_ONCE, size - sent))
+        except BlockingIOError:
+            await _writable(connection.shared.loop, departure, sock)
+            continue
+        except OSError:
+            connection.abort()
+            await asyncio.sleep(0)  # connection_lost tells everybody
+            break
+        if not count:
+            break
+        sent += count
+        await asyncio.sleep(0)
+    return sent
+
+
+async def _writable(loop: asyncio.AbstractEventLoop, departure: Departure, sock: int) -> None:
+    """Return when the socket takes more, or the client is gone."""
+    ready = asyncio.Event()
+    forget = departure.on(ready.set)
+    loop.add_writer(sock, ready.set)
+    try:
+        await ready.wait()
+    finally:
+        loop.remove_writer(sock)
+        forget()
+
+
+async def _copy(
+    connection: Dialogue, departure: Departure, head: bytes, file: IO[bytes], size: int
+) -> int:
+    """TLS: the bytes have to be encrypted, so they have to come by."""
+    connection.write(head)
+    sent = 0
+    while sent < size:
+        await connection.wait_writable()
+        piece = b"" if departure.happened else file.read(min(_AT_ONCE, size - sent))
+        if not piece:
+            break
+        connection.write(piece)
+        sent += len(piece)
+    return sent  # not after a wait: who has read all of it may have left

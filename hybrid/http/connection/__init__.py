@@ -1,0 +1,1 @@
+"""One client connection: its states, its deadlines, its end."""

@@ -1,0 +1,329 @@
+"""One client connection: the protocol object of its transport, and its requests in turn.
+
+    transport --> data_received --> reader --> queue of requests
+                                                 | one at a time, in order
+                                                 v
+    transport <-- Flow.write <---------------- Exchange <-- the application
+
+Rule 1: the application is never started inside a callback of the parser: the
+        callbacks fill the queue, `serve` empties it in a loop. Recursion
+        would end at some 500 pipelined requests.
+Rule 2: the next request starts when the answer before it is complete and the
+        client reads; so what one client can make us hold is bounded.
+Rule 3: no timer per connection. `deadline` is a number that the server's tick
+        compares with the clock; moving it costs nothing.
+"""
+
+from __future__ import annotations
+
+from math import inf
+from time import perf_counter
+from typing import Any
+
+from hybrid.http.connection.closing import answer_refusal, farewell, let_go, refuse
+from hybrid.http.connection.connection_states import Event, State, advance
+from hybrid.http.connection.flow import Flow
+from hybrid.http.exchange.exchange import Exchange, Sending
+from hybrid.http.exchange.websocket import WebSocketExchange
+from hybrid.http.request.message import Request
+from hybrid.http.request.reader import RequestReader
+from hybrid.http.request.refusal import Refused
+from hybrid.http.shared import Shared, start_task
+
+# -- Requests and answers of one connection, in turn -----------------------------
+#     reader --> queue of requests
+#                   | one at a time, in order
+#                   v
+#                Exchange <-- the application
+#
+# Rule 1: the application is never started inside a callback of the parser: the
+#         callbacks fill the queue, `serve` empties it in a loop. Recursion
+#         would end at some 500 pipelined requests.
+# Rule 2: the next request starts when the answer before it is complete and the
+#         client reads; so what one client can make us hold is bounded.
+
+READ_AHEAD = 64 * 1024  # bytes that wait for the application before we stop reading
+_PIPELINED = 4  # requests that wait for their turn before we stop reading
+
+# An attribute of an Enum is a Python call before 3.12, and these are asked per request.
+_SERVING, _HEAD, _IDLE = State.SERVING, State.HEAD, State.IDLE
+_UPGRADED, _REQUEST = State.UPGRADED, Event.REQUEST
+
+# The transitions of every keep-alive request, looked up once.
+_FROM_IDLE = advance(_IDLE, _REQUEST)
+_AFTER_ANSWER = advance(_SERVING, Event.ANSWERED)
+
+
+class Dialogue(Flow):
+    """What a connection is once its client can be heard and answered."""
+
+    __slots__ = (
+        "_served",
+        "_serving",
+        "client",
+        "exchange",
+        "is_trusted",
+        "reader",
+        "refusal",
+        "scheme",
+        "server",
+        "state",
+    )
+
+    def __init__(self, shared: Shared) -> None:
+        super().__init__(shared)
+        self.state = State.NEW
+        self.scheme = "http"
+        self.client: tuple[str, int] | None = None
+        self.server: tuple[str, int | None] | None = None
+        self.is_trusted = False  # its peer may speak for others: X-Forwarded-*
+        self.reader = RequestReader(shared.settings)
+        self.exchange: Exchange | None = None  # the one whose answer is owed now
+        self.refusal: Refused | None = None  # why nothing more is read; answered in its turn
+        self._serving = False
+        self._served = 0  # requests so far
+
+    # -- requests, one after the other ---------------------------------------------
+
+    def serve(self) -> None:
+        """Answer what is in the queue, in a loop while answers are complete at once."""
+        if self._serving:
+            return
+        self._serving = True
+        reader = self.reader
+        while self.exchange is None and self.state < _UPGRADED and not self.is_write_paused:
+            if reader.ready:
+                self._begin(reader.ready.pop(0))
+                if reader.ready and self.transport.is_closing():
+                    break  # its client is gone: nobody reads further answers
+            elif not reader.rest or not self._feed_rest():
+                break
+        self._serving = False
+        if self.exchange is None:
+            self.settle()
+        else:
+            self.pace()
+
+    def _feed_rest(self) -> bool:
+        """Parse what was kept back; return whether that completed a head."""
+        try:
+            self.reader.feed(b"")
+        except Refused as refusal:
+            refuse(self, refusal)
+        return bool(self.reader.ready)
+
+    def _begin(self, request: Request) -> None:
+        state = self.state
+        self.state = _FROM_IDLE if state is _IDLE else advance(state, _REQUEST)
+        self._served += 1
+        shared = self.shared
+        exchange = (WebSocketExchange if request.websocket else Exchange)(self, request)
+        self.exchange = exchange
+        if exchange.began > shared.outbox.due:
+            shared.outbox.flush()
+        counts, limit = shared.counts, shared.settings.limit_concurrency
+        counts.active += 1
+        if limit and counts.active > limit:
+            exchange.answer_instead(503, f"{limit} requests at once are the limit here")
+        elif not request.websocket or not exchange.is_refused():
+            shared.running.add(exchange)
+            exchange.task = start_task(shared, exchange.run())
+
+    def exchange_ended(self, exchange: Sending) -> None:
+        """Its answer is complete, or nobody waits for it any more."""
+        shared = self.shared
+        is_connected = self.exchange is exchange
+        if is_connected:
+            self.exchange = None
+        shared.counts.count(exchange.status, perf_counter() - exchange.began)
+        if shared.log is not None:
+            shared.log.write(exchange, self.client)
+        if not is_connected:
+            return
+        if exchange.closes:
+            farewell(self)
+        elif self._serving:
+            return  # `serve` goes on
+        elif self.has_more():
+            # Not from here: we are inside the application's call of `send`.
+            shared.loop.call_soon(self.serve)
+        else:
+            self.settle()
+
+    def settle(self) -> None:
+        """Nothing is being answered: wait for the client, or say goodbye."""
+        state, reader = self.state, self.reader
+        if state >= _UPGRADED or reader.ready:
+            return
+        if self.refusal is not None:
+            answer_refusal(self, self.refusal)
+            return
+        if self.half_closed:
+            farewell(self)
+            return
+        shared, current = self.shared, reader.current
+        settings = shared.settings
+        if current is None:
+            if state is _SERVING:
+                self.state = _AFTER_ANSWER
+                patience = settings.linger if shared.draining else settings.keep_alive
+                self.deadline = shared.now + patience
+        elif current.method:  # the end of a body that the application did not want
+            current.take_body()
+            self.wait_for(settings.body_timeout)
+        elif state is not _HEAD:
+            self.state = advance(state, Event.NEXT if state is _SERVING else Event.BYTES)
+            self.wait_for(settings.header_timeout)
+        if not self._is_reading:
+            self.resume_reading()
+
+    def has_more(self) -> bool:
+        """Return whether something behind the current request waits for its turn."""
+        return bool(self.reader.ready or self.reader.rest)
+
+    def may_stay_open(self) -> bool:
+        """Return whether another request may follow the current one."""
+        shared = self.shared
+        most = shared.settings.keepalive_requests
+        if (
+            shared.draining
+            or (self.half_closed and not (self.has_more() or self.refusal))
+            or (most and self._served >= most)
+        ):
+            return False
+        if shared.shed:
+            shared.shed -= 1
+            return False
+        return True
+
+    # -- pace ----------------------------------------------------------------------
+
+    def pace(self) -> None:
+        """Read while there is room for it, and wait only for what is owed to us."""
+        exchange, reader = self.exchange, self.reader
+        if exchange is None or self.state >= _UPGRADED:
+            return
+        request = exchange.request
+        owed = self.is_write_paused
+        if request.ended:
+            room = len(reader.ready) < _PIPELINED and len(reader.rest) < READ_AHEAD
+        else:
+            room = request.buffered < READ_AHEAD
+            owed = owed or (room and not request.expects_continue)
+        if owed:
+            self.wait_for(self.shared.settings.body_timeout)
+        else:
+            self.deadline = inf
+        if room is not self._is_reading:
+            self.resume_reading() if room else self.pause_reading()
+
+    def switched(self) -> bytes:
+        """101 is written: from now on frames go to the exchange. Return those here already."""
+        self.state = advance(self.state, Event.SWITCHED)
+        self.deadline = inf
+        rest, self.reader.rest = self.reader.rest, b""
+        if not self._is_reading:
+            self.resume_reading()
+        return rest
+
+
+_UPGRADED = State.UPGRADED  # an attribute of an Enum is a Python call before 3.12
+
+
+class Connection(Dialogue):
+    """One client connection, from accept to close."""
+
+    __slots__ = ("_early",)
+
+    def __init__(self, shared: Shared, early: bytes = b"") -> None:
+        super().__init__(shared)
+        self._early = early  # read before the socket was handed to us
+
+    def connection_made(self, transport: Any) -> None:
+        """The socket is ours."""
+        shared = self.shared
+        settings = shared.settings
+        self.transport = transport
+        transport.set_write_buffer_limits(high=settings.write_buffer)
+        if transport.get_extra_info("sslcontext") is not None:
+            self.scheme = "https"
+        peer = transport.get_extra_info("peername")
+        here = transport.get_extra_info("sockname")
+        if isinstance(peer, tuple):
+            self.client = (peer[0], peer[1])
+        self.server = (here[0], here[1]) if isinstance(here, tuple) else (str(here), None)
+        if settings.proxy_headers:
+            self.is_trusted = shared.trusted.trusts(self.client[0] if self.client else None)
+        shared.connections.add(self)
+        self.wait_for(settings.linger if shared.draining else settings.keep_alive)
+        if self._early:
+            early, self._early = self._early, b""
+            self.data_received(early)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what came, and serve what is complete."""
+        exchange = self.exchange
+        if self.state >= _UPGRADED:
+            if exchange is not None:
+                exchange.take_frames(data)
+            return  # CLOSING: thrown away, so that the client can read our last answer
+        try:
+            self.reader.feed(data)
+        except Refused as refusal:
+            refuse(self, refusal)
+        if exchange is None:
+            self.serve()
+        else:
+            exchange.wake()
+            self.pace()
+
+    def eof_received(self) -> bool:
+        """The client sends no more: it has left, unless it may half-close and has asked in full."""
+        self.half_closed = True
+        self.release()  # the transport may close at our word
+        exchange = self.exchange
+        if self.state >= _UPGRADED or not (exchange or self.has_more()):
+            return False  # nothing is owed
+        complete = exchange is None or exchange.request.ended
+        # TLS has no half-closed state.
+        if not (self.shared.settings.half_close and complete and self.scheme == "http"):
+            let_go(self)
+            return False
+        if exchange is None:
+            self.shared.loop.call_soon(self.serve)
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The transport is gone: closed by us, reset, or a write failed."""
+        self.state = advance(self.state, Event.LOST)
+        self.deadline = inf
+        self.held = b""
+        shared = self.shared
+        shared.connections.discard(self)
+        exchange, self.exchange = self.exchange, None
+        self.reader.ready.clear()
+        self.resume_writing()
+        if exchange is not None:
+            exchange.depart()
+        if shared.on_room is not None:
+            shared.on_room()
+        shared.ended()
+
+    def pause_writing(self) -> None:
+        """The client reads slower than the application writes."""
+        super().pause_writing()
+        if self.state is not _UPGRADED:
+            self.pace()
+        elif self.exchange is not None:
+            self.exchange.pace_writing()
+
+    def resume_writing(self) -> None:
+        """The client has caught up, or is gone."""
+        super().resume_writing()
+        if self.state < _UPGRADED:
+            if self.exchange is None and self.has_more():
+                self.serve()
+            else:
+                self.pace()
+        elif self.exchange is not None:
+            self.exchange.pace_writing()

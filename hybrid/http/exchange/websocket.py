@@ -1,0 +1,361 @@
+"""WebSocket: frames on the wire, messages for the application.
+
+    data_received --> websockets' sans-I/O protocol --> inbox --> receive()
+    transport     <-- data_to_send() <-------------------------- send()
+
+The handshake arrives as an HTTP request, so this is an exchange whose answer
+is 101 (or, denied, an ordinary HTTP answer). Frames, masking, fragments, ping
+and the closing handshake are the library's (RFC 6455); flow control, the size
+of the inbox, liveness and the translation to ASGI are ours.
+
+It ends when the transport ends: until then the client may still be closing.
+"""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING
+
+from websockets.datastructures import Headers
+from websockets.http11 import Request as Handshake
+from websockets.protocol import State as WireState
+from websockets.server import ServerProtocol
+
+from hybrid.http.answer.answer import BadAnswer
+from hybrid.http.exchange.exchange import CLIENT_GONE, Exchange, Progress
+from hybrid.http.exchange.scope import websocket_scope
+from hybrid.http.exchange.websocket_inbox import Inbox
+from hybrid.http.exchange.websocket_wire import Wire
+from hybrid.http.request.message import Header, Request
+from hybrid.http.request.refusal import ClientGone, Refused
+from hybrid.http.shared import Message
+
+if TYPE_CHECKING:
+    from hybrid.http.connection.connection import Dialogue
+
+
+# -- The opening handshake of a WebSocket (RFC 6455 section 4.2) -----------------
+
+# What a client that was refused may try instead (RFC 6455 section 4.4, RFC 9110 section 15.5.22).
+SPOKEN = ((b"upgrade", b"websocket"), (b"sec-websocket-version", b"13"))
+
+
+def answer_handshake(wire: ServerProtocol, request: Request) -> list[Header]:
+    """Return the headers that tell the client what is agreed on; `wire` keeps to it.
+
+    Raises:
+        Refused: it is no valid handshake; with the status and the reason for the client.
+    """
+    if request.content_length:
+        raise Refused(400, "the handshake of a WebSocket has no body: frames follow it")
+    if request.header(b"sec-websocket-version") not in (b"13", None):
+        raise Refused(426, "the version of the WebSocket protocol here is 13")
+    headers = Headers()
+    for name, value in request.headers:
+        headers[name.decode("latin-1")] = value.decode("latin-1")
+    response = wire.accept(Handshake("/", headers))
+    if response.status_code != 101:
+        detail = (response.body or b"").decode("utf-8", "replace").strip()
+        raise Refused(response.status_code, detail)
+    return [
+        (name, response.headers[name.decode()].encode("latin-1"))
+        for name in (b"upgrade", b"sec-websocket-accept", b"sec-websocket-extensions")
+        if name.decode() in response.headers
+    ]
+
+
+_PIECE = 16 * 1024  # bytes that are parsed before we look whether there is room for more
+_COMPRESSED_PIECE = 1024  # the same, where each byte may become a thousand
+_CLOSING = 5.0  # s the client has to answer our close frame
+_DENIAL = "websocket.http.response."
+
+
+class WebSocketExchange(Exchange):
+    """A WebSocket, from the handshake to the last frame."""
+
+    __slots__ = (
+        "_code",
+        "_handshake",
+        "_inbox",
+        "_opened",
+        "_pinged",
+        "_taken",
+        "_unparsed",
+        "_wire",
+        "_written",
+    )
+
+    def __init__(self, connection: Dialogue, request: Request) -> None:
+        super().__init__(connection, request)
+        self._inbox = Inbox({"type": "websocket.connect"})
+        self._wire = Wire(self._inbox, connection.shared.settings)
+        self._opened = False
+        self._pinged = False
+        self._written = 0  # bytes since the handshake
+        self._taken = 0  # bytes of them that the socket had taken at the last look
+        self._unparsed = b""  # behind messages that the application has not taken
+        self._code: tuple[int, str] | None = None  # how it ended
+        self._handshake: list[Header] = []  # what is agreed on with the client
+        websocket_scope(self.scope, request.headers)
+
+    # -- what a connection asks of its exchange --------------------------------------
+
+    def is_refused(self) -> bool:
+        """Check the handshake; answer a bad one without the application."""
+        try:
+            self._handshake = answer_handshake(self._wire, self.request)
+        except Refused as refusal:
+            self.answer_instead(refusal.status, refusal.detail, more=SPOKEN)
+            return True
+        return False
+
+    def _may_stay_open(self) -> bool:
+        """Any answer but 101 ends the connection: the reader has left HTTP."""
+        return False
+
+    def take_frames(self, data: bytes) -> None:
+        """Take what the client sent."""
+        self._pinged = False
+        self._unparsed = self._unparsed + data if self._unparsed else data
+        self._parse()
+
+    def _parse(self) -> None:
+        """Parse what is here as long as there is room for what comes of it.
+
+        That may be a hundred times as much: messages without payload, each a dict; or a
+        thousand times: compressed ones.
+        """
+        wire, data = self._wire, self._unparsed
+        at, size = 0, len(data)
+        step = _COMPRESSED_PIECE if wire.extensions else _PIECE
+        while at < size and not self._inbox.is_full:
+            wire.receive_data(data[at : at + step])
+            at += step
+        self._unparsed = data[at:]
+        if self._inbox:
+            self.wake()
+        ended = wire.close_sent if wire.parser_exc is not None else wire.close_rcvd
+        if ended is not None:
+            self._leave(ended.code, ended.reason)
+        self._flush()
+        if self._inbox.is_full:
+            self._connection.pause_reading()
+        else:
+            self._connection.resume_reading()
+
+    def time_out(self) -> None:
+        """Nothing has moved for a while: ask, and the second time give up.
+
+        A client that takes what we write is alive, however slowly it does; one
+        that waits for the application is not asked, for its answer would wait too.
+        """
+        connection = self._connection
+        is_open = self._wire.state is WireState.OPEN
+        if self._has_taken_some():
+            self._pinged = False
+        elif self._pinged or not is_open or connection.is_write_paused:
+            connection.abort()
+            return
+        if is_open and not (connection.is_write_paused or self._inbox.is_full):
+            self._pinged = True
+            self._wire.send_ping(b"")
+            self._flush()
+        if connection.is_write_paused or not is_open:
+            connection.wait_for(connection.shared.settings.body_timeout)
+        else:
+            self._stay_alive()
+
+    def pace_writing(self) -> None:
+        """The client reads too slowly, and has --body-timeout to go on; or it has gone on."""
+        connection = self._connection
+        if connection.is_write_paused:
+            self._wire.mute()
+            self._has_taken_some()
+            connection.wait_for(connection.shared.settings.body_timeout)
+        else:
+            self._wire.unmute()
+            self._stay_alive()
+            self._flush()
+
+    def _has_taken_some(self) -> bool:
+        """Return whether the socket was full at the last look, and has taken something since.
+
+        Taking alone proves nothing: the kernel takes some megabytes for a client that is gone.
+        """
+        connection = self._connection
+        before, was_full = self._taken, connection.unsent > 0
+        connection.unsent = unsent = connection.transport.get_write_buffer_size()
+        self._taken = self._written - unsent
+        return was_full and self._taken > before
+
+    def go_away(self) -> None:
+        """The server drains."""
+        if self._opened:
+            self._close(1001, "the server is leaving")
+
+    def depart(self) -> None:
+        """The transport is gone."""
+        if self._opened:
+            self._leave(1006, "")
+            if self.progress < Progress.COMPLETE:
+                self._end(Progress.GONE, 101)
+        elif self.progress < Progress.COMPLETE:
+            self._end(Progress.GONE, CLIENT_GONE)
+        self.departure.trigger()
+
+    # -- receive ---------------------------------------------------------------------
+
+    async def receive(self) -> Message:
+        """Return the next message; after the end, always the disconnect."""
+        while not self._inbox:
+            if self._code is not None or self.progress >= Progress.COMPLETE:
+                code, reason = self._code or (1006, "")
+                return {"type": "websocket.disconnect", "code": code, "reason": reason}
+            await self._wait_for_news()
+        message = self._inbox.take()
+        if self._opened and not self._inbox.is_full:
+            if self._unparsed:
+                self._parse()
+            else:
+                self._connection.resume_reading()
+        return message
+
+    def _leave(self, code: int, reason: str) -> None:
+        """Remember how it ended: the first reason counts."""
+        if self._code is None:
+            self._code = (code, reason)
+            self.wake()
+
+    # -- send ------------------------------------------------------------------------
+
+    async def send(self, message: Message) -> None:
+        """Take one message of the application.
+
+        Raises:
+            ClientGone: the WebSocket has ended.
+            BadAnswer: the message has no place here.
+        """
+        kind = message["type"]
+        if kind.startswith(_DENIAL) and not self._opened:
+            plain = {**message, "type": kind.removeprefix("websocket.")}
+            await super().send(plain)
+            return
+        if self.progress >= Progress.COMPLETE or (self._opened and self._code is not None):
+            if kind == "websocket.close":
+                return  # both sides closed at once
+            raise ClientGone("the WebSocket has ended")
+        if not self._opened:
+            self._answer_handshake(kind, message)
+        elif kind == "websocket.send":
+            self._send_message(message)
+        elif kind == "websocket.close":
+            self._close(message.get("code", 1000), message.get("reason") or "")
+        else:
+            raise BadAnswer(f"{kind!r} has no place in an open WebSocket")
+        if self._connection.is_write_paused:
+            await self._connection.wait_writable()
+
+    def _answer_handshake(self, kind: str, message: Message) -> None:
+        if kind == "websocket.close":
+            self.answer_instead(403, "the application refused the WebSocket")
+            return
+        if kind != "websocket.accept" or self.progress is not Progress.NOTHING:
+            raise BadAnswer(f"{kind!r} has no place before websocket.accept")
+        connection = self._connection
+        answer = self._new_answer(101, message.get("headers", ()))
+        subprotocol = message.get("subprotocol")
+        if subprotocol:
+            protocol = (b"sec-websocket-protocol", subprotocol.encode("latin-1"))
+            self._handshake.append(protocol)
+        connection.write(connection.shared.heads.render_switch(answer, self._handshake))
+        self._opened = True
+        self.progress = Progress.STREAMING
+        self.status = 101
+        rest = connection.switched()
+        self._stay_alive()
+        if rest:
+            self.take_frames(rest)
+        if connection.shared.draining:
+            self.go_away()
+
+    def _send_message(self, message: Message) -> None:
+        text = message.get("text")
+        if text is not None:
+            data = text.encode()
+            self._wire.send_text(data)
+        else:
+            data = message["bytes"]
+            self._wire.send_binary(data)
+        self.sent += len(data)
+        self._flush()
+
+    # -- the end -----------------------------------------------------------------------
+
+    def _end(self, progress: Progress, status: int) -> None:
+        self._wire.forget()
+        self._unparsed = b""
+        super()._end(progress, status)
+
+    def _close(self, code: int, reason: str) -> None:
+        if self._wire.state is WireState.OPEN:
+            self._wire.send_close(code, reason)
+            self._flush()
+            self._connection.wait_for(_CLOSING)
+
+    def _break_off(self) -> None:
+        """The application ended without closing; after an exception with 1011."""
+        if self._opened:
+            self._hear_no_more()
+            self._close(1011, "the application failed")
+        else:
+            super()._break_off()
+
+    def _give_up(self, reason: str) -> None:
+        """Returning without websocket.close is a normal end of an open WebSocket."""
+        if self._opened:
+            self._hear_no_more()
+            self._close(1000, "")
+        else:
+            super()._give_up(reason)
+
+    def _hear_no_more(self) -> None:
+        """The application has returned: read on for the client's close only."""
+        self._inbox.shut()
+        self._parse()
+
+    def _flush(self) -> None:
+        """Write what the library has to say; an empty piece is its end of stream."""
+        pieces = self._wire.data_to_send()
+        if not pieces:
+            return
+        connection = self._connection
+        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        if data:
+            self._written += len(data)
+            connection.write(data)
+        if not pieces[-1]:
+            self._end_stream()
+            connection.wait_for(_CLOSING)
+
+    def _end_stream(self) -> None:
+        """Close; but if the client may be in mid-sentence, so that it can read why.
+
+        Closing a socket with unread input makes the kernel send a reset, which
+        may overtake our close frame. What still comes the library throws away.
+        """
+        connection = self._connection
+        transport = connection.transport
+        if self._wire.parser_exc is not None and transport.can_write_eof():
+            transport.write_eof()
+        else:
+            connection.close()
+
+    def _stay_alive(self) -> None:
+        """Set the time of the next look: at an open WebSocket, or at one that is closing."""
+        ping = self._connection.shared.settings.websocket_ping
+        if self._wire.state is not WireState.OPEN:
+            self._connection.wait_for(_CLOSING)
+        elif ping:
+            self._connection.wait_for(ping)
+        else:
+            self._connection.deadline = inf

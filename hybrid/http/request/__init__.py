@@ -1,0 +1,1 @@
+"""From bytes to a request; no socket is touched here."""

@@ -1,0 +1,1 @@
+"""Messages between workers that pass through the primary, and who leads."""

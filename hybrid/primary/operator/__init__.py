@@ -1,0 +1,1 @@
+"""What an operator uses: control socket, settings, systemd, pid file, terminal."""

@@ -1,0 +1,285 @@
+"""The control socket: other programs ask, the primary answers. Runs in its loop.
+
+Rule 1: nobody waits for a client. What it does not read is kept up to a bound;
+        beyond it the client is dropped. There are few clients at once.
+Rule 2: what is asked becomes an event for the supervisor, like a signal; a
+        wish that takes time is looked at after every event (`look`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import selectors
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hybrid.core.messages import control_messages as c
+from hybrid.core.workers import events as e
+from hybrid.core.workers.lifecycle import Leaving, State
+from hybrid.core.workers.supervision import Supervisor
+from hybrid.errors import ConfigError, FrameTooLarge, LinkError
+from hybrid.primary.workers.process_table import ProcessTable
+from hybrid.system.memory.permits import PermitTable
+from hybrid.system.scoreboard.scoreboard import Scoreboard
+from hybrid.system.scoreboard.snapshot import cluster
+from hybrid.system.sockets.channel import Channel
+from hybrid.system.sockets.listeners import BACK_OFF, accept
+from hybrid.system.sockets.runtime_directory import listen_at
+
+# -- The answer to `hybrid status`: the scoreboard, and what only the primary knows ---
+
+
+def cluster_status(
+    supervisor: Supervisor,
+    processes: ProcessTable,
+    scoreboard: Scoreboard,
+    permits: PermitTable | None,
+    facts: dict[str, object],
+) -> dict[str, Any]:
+    """Return it as plain data. Some 50 µs per worker, without asking any of them."""
+    status = cluster(scoreboard, facts, time.monotonic())
+    generations = supervisor.generations
+    status["primary"] |= {
+        "phase": supervisor.phase.value,
+        "generation": generations.wanted,
+        "workers_wanted": supervisor.target,
+        "workers_most": supervisor.most,
+    }
+    if permits is not None:
+        status["permits"] = {
+            "limit": permits.permits,
+            "in_use": permits.in_use(),
+            "abandoned": sum(w["pool"]["abandoned_permits"] for w in status["workers"]),
+        }
+    by_pid = {handle.pid: handle for handle in processes.workers.values()}
+    for row in status["workers"]:
+        handle = by_pid.get(row["pid"])
+        if handle is not None and handle.id in supervisor.workers:
+            worker = supervisor.workers[handle.id]
+            row["latency_counts"] = scoreboard.row(handle.row).counts("latency").tolist()
+            row["leaving"] = worker.reason or None
+            row["accepting"] = worker.accepting and row["state"] == "ready"
+            row["restarts"] = supervisor.slots[worker.slot].restarts
+            row["pool"]["pids"] = sorted(handle.members)
+    return status
+
+
+logger = logging.getLogger("hybrid.error")
+
+CLIENTS = 32  # at once; a `hybrid top` per terminal and some scripts
+FRAME_LIMIT = 1024 * 1024  # bytes; a status of 512 workers has some 400 kB
+UNREAD_LIMIT = 4 * FRAME_LIMIT  # bytes kept for a client that does not read
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What the control server may do with the primary."""
+
+    supervisor: Supervisor
+    ask: Callable[[e.Event], None]
+    reload: Callable[[], int]  # returns the new generation; ConfigError: nothing has changed
+    status: Callable[[], dict[str, Any]]
+
+
+@dataclass(slots=True, eq=False)
+class _Client:
+    channel: Channel
+    wish: c.Wish | None = None
+    told: str = ""  # the last progress it was told
+    listens: bool = False  # to the events
+
+    @property
+    def is_idle(self) -> bool:
+        return self.wish is None and not self.listens
+
+
+class ControlServer:
+    """The listening socket and its clients."""
+
+    def __init__(self, path: Path, selector: selectors.BaseSelector, desk: Desk) -> None:
+        """Listen at `path`.
+
+        Raises:
+            OSError: it cannot be made.
+        """
+        self._path, self._selector, self._desk = path, selector, desk
+        self._clients: list[_Client] = []  # oldest first
+        self._sock = listen_at(path)
+        self._accepts_again_at: float | None = None  # monotonic s; None: it accepts
+        self._watch_listener()
+
+    def sockets(self) -> list[socket.socket]:
+        """Return every socket, for a child to forget."""
+        return [self._sock, *(client.channel.sock for client in self._clients)]
+
+    def look(self) -> None:
+        """Tell whoever waits what has become of its wish; accept again when it is time."""
+        if self._accepts_again_at is not None and time.monotonic() >= self._accepts_again_at:
+            self._watch_listener()
+        for client in list(self._clients):
+            wish = client.wish
+            if wish is None:
+                continue
+            verdict = wish.verdict(self._desk.supervisor)
+            if verdict is not None:
+                client.wish = None
+                self._send(
+                    client, c.answer("done" if verdict.done else "failed", text=verdict.text)
+                )
+                continue
+            text = wish.progress(self._desk.supervisor)
+            if text != client.told:
+                client.told = text
+                self._send(client, c.answer("progress", text=text))
+
+    def next_timer(self) -> float | None:
+        """Return the monotonic time of the next look that no event brings about."""
+        return self._accepts_again_at
+
+    def publish(self, event: dict[str, Any]) -> None:
+        """Tell every client that listens what has happened."""
+        listeners = [client for client in self._clients if client.listens]
+        if listeners:
+            payload = c.answer("event", event=event)
+            for client in listeners:
+                self._send(client, payload)
+
+    def close(self) -> None:
+        """Drop everybody; clients see EOF, which says that the cluster has ended."""
+        for client in list(self._clients):
+            self._drop(client)
+        with contextlib.suppress(KeyError):  # it is not watched while it does not accept
+            self._selector.unregister(self._sock)
+        self._sock.close()
+        self._path.unlink(missing_ok=True)
+
+    # -- clients -------------------------------------------------------------------
+
+    def _watch_listener(self) -> None:
+        self._accepts_again_at = None
+        self._selector.register(self._sock, selectors.EVENT_READ, self._accept)
+
+    def _accept(self) -> None:
+        try:
+            sock = accept(self._sock)
+        except OSError as ex:
+            logger.warning("control socket: not accepting for %g s: %s", BACK_OFF, ex.strerror)
+            self._accepts_again_at = time.monotonic() + BACK_OFF
+            self._selector.unregister(self._sock)
+            return
+        if sock is None:
+            return
+        if len(self._clients) >= CLIENTS:
+            idle = next((client for client in self._clients if client.is_idle), None)
+            if idle is None:
+                sock.close()
+                return
+            self._drop(idle)
+        client = _Client(Channel(sock, FRAME_LIMIT, takes_fds=False))
+        self._clients.append(client)
+        self._selector.register(sock, selectors.EVENT_READ, lambda: self._on_client(client))
+
+    def _on_client(self, client: _Client) -> None:
+        if client not in self._clients:
+            return  # dropped earlier in this round of the loop
+        try:
+            if client.channel.wants_write and client.channel.flush():
+                self._watch(client)
+            for frame in client.channel.receive():
+                self._serve(client, c.decode(frame.payload))
+        except (EOFError, OSError):
+            self._drop(client)
+        except LinkError as ex:
+            self._send(client, c.answer("failed", text=str(ex)))
+            self._drop(client)
+
+    def _serve(self, client: _Client, request: c.Request) -> None:
+        match request:
+            case c.Status():
+                self._send(client, c.answer("status", status=self._desk.status()))
+            case c.Events():
+                client.listens = True
+                self._send(client, c.answer("progress", text="listening"))
+            case c.Stop(now):
+                self._send(client, c.answer("progress", text="stopping"))
+                if now or not self._desk.supervisor.stopping:  # asking twice is no hurry
+                    self._desk.ask(e.StopAsked(quick=now))
+            case _ if self._desk.supervisor.stopping:
+                self._refuse(client, "the cluster is stopping")
+            case c.Reload():
+                self._reload(client)
+            case c.Scale():
+                self._scale(client, request)
+            case c.DrainSlot(slot):
+                self._drain(client, slot)
+
+    def _reload(self, client: _Client) -> None:
+        try:
+            generation = self._desk.reload()
+        except ConfigError as ex:
+            self._refuse(client, f"nothing has changed: {ex}")
+            return
+        self._wait_for(client, c.ReloadWish(generation))
+
+    def _scale(self, client: _Client, wish: c.Scale) -> None:
+        supervisor = self._desk.supervisor
+        target = supervisor.target + wish.by if wish.to is None else wish.to
+        if not 1 <= target <= supervisor.most:
+            limits = f"at least 1, at most {supervisor.most} workers are possible"
+            self._refuse(client, f"{target} workers: {limits}")
+            return
+        self._desk.ask(e.ScaleAsked(to=target))
+        self._wait_for(client, c.ScaleWish(target))
+
+    def _drain(self, client: _Client, number: int) -> None:
+        supervisor = self._desk.supervisor
+        for worker in supervisor.workers.values():
+            if worker.slot == number and worker.state is State.READY:
+                failures = supervisor.slots[number].failures
+                why = "asked by `hybrid drain`"
+                self._desk.ask(e.WorkerWantsToLeave(worker.id, Leaving.DRAIN, why))
+                self._wait_for(client, c.DrainWish(worker.id, number, failures))
+                return
+        self._refuse(client, f"slot {number} has no ready worker")
+
+    def _wait_for(self, client: _Client, wish: c.Wish) -> None:
+        client.wish, client.told = wish, ""
+        self.look()
+
+    def _refuse(self, client: _Client, why: str) -> None:
+        self._send(client, c.answer("failed", text=why))
+
+    def _send(self, client: _Client, payload: bytes) -> None:
+        if client not in self._clients:
+            return
+        if len(payload) > FRAME_LIMIT:
+            payload = c.answer("failed", text=str(FrameTooLarge(len(payload), FRAME_LIMIT)))
+        try:
+            client.channel.send(payload)
+        except OSError:
+            self._drop(client)
+            return
+        if client.channel.outbox_bytes > UNREAD_LIMIT:
+            logger.info("a client of the control socket does not read; it is dropped")
+            self._drop(client)
+            return
+        self._watch(client)
+
+    def _watch(self, client: _Client) -> None:
+        """Wait for writability only while something waits to be written."""
+        interest = selectors.EVENT_READ
+        if client.channel.wants_write:
+            interest |= selectors.EVENT_WRITE
+        self._selector.modify(client.channel, interest, lambda: self._on_client(client))
+
+    def _drop(self, client: _Client) -> None:
+        if client in self._clients:
+            self._clients.remove(client)
+            with contextlib.suppress(KeyError):
+                self._selector.unregister(client.channel)
+            client.channel.close()

@@ -1,0 +1,67 @@
+"""A script's callbacks: who is called for what, and when."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from hybrid.core.workers.cluster_events import Kind
+from hybrid.errors import ConfigError
+
+logger = logging.getLogger("hybrid.error")
+
+EVENTS = ("fork", "online", "listening", "ready", "message", "drain", "exit")
+
+Callback = TypeVar("Callback", bound=Callable[..., object])
+
+
+class Callbacks:
+    """Events wait here until `deliver`, so that no callback runs inside another one."""
+
+    def __init__(self) -> None:
+        self._callbacks: dict[str, list[Callable[..., object]]] = {name: [] for name in EVENTS}
+        self._events: deque[tuple[Kind, tuple[Any, ...]]] = deque()
+
+    def on(self, name: str) -> Callable[[Callback], Callback]:
+        """Return a decorator that registers a callback.
+
+        Raises:
+            ConfigError: there is no such event.
+        """
+        if name not in self._callbacks:
+            raise ConfigError(f"there is no event {name!r}, only {', '.join(EVENTS)}")
+
+        def register(callback: Callback) -> Callback:
+            self._callbacks[name].append(callback)
+            return callback
+
+        return register
+
+    def has(self, kind: Kind) -> bool:
+        """Return whether somebody wants to hear of it."""
+        return bool(self._callbacks[kind.value])
+
+    def emit(self, kind: Kind, *args: Any) -> None:
+        """Keep an event and what its callbacks are called with, if it is one of `EVENTS`."""
+        if kind.value in self._callbacks:
+            self._events.append((kind, args))
+
+    def deliver(self) -> bool:
+        """Call everybody for every event, also for those that come meanwhile; was there any?"""
+        was_any = bool(self._events)
+        while self._events:
+            kind, args = self._events.popleft()
+            for callback in self._callbacks[kind.value]:
+                self._call(callback, kind, args)
+        return was_any
+
+    def _call(self, callback: Callable[..., object], kind: Kind, args: tuple[Any, ...]) -> None:
+        try:
+            callback(*args)
+        except Exception as ex:
+            name = getattr(callback, "__qualname__", repr(callback))
+            logger.exception("callback %s for %s raised", name, kind.value)
+            if kind is Kind.MESSAGE:
+                args[1].fail(f"callback {name} raised {type(ex).__name__}: {ex}")

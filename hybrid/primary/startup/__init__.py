@@ -1,0 +1,1 @@
+"""Before the first fork: sockets, preloaded modules, shared memory."""

@@ -1,0 +1,1 @@
+"""The worker processes: forking, reaping, what happened to them."""

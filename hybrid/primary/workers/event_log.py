@@ -1,0 +1,78 @@
+"""Announcing what happens in the cluster: the one place in the primary that does."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import time
+from collections.abc import Container
+from typing import Any
+
+from hybrid.core.workers.cluster_events import (
+    Announcement,
+    Announcer,
+    Kind,
+    Subscriber,
+    exit_reason,
+)
+from hybrid.core.workers.supervision import Supervisor
+from hybrid.primary.workers.process_table import WorkerHandle
+from hybrid.system.process.out_of_memory import OutOfMemoryKills
+from hybrid.system.process.processes import describe_exit
+from hybrid.system.scoreboard.scoreboard import Scoreboard
+
+logger = logging.getLogger("hybrid.error")
+
+
+class Herald:
+    """Turns what happened into announcements, and counts the exits."""
+
+    def __init__(
+        self, supervisor: Supervisor, scoreboard: Scoreboard, hung: Container[int]
+    ) -> None:
+        """Tell deaths of the workers in `hung` apart: their loop stood still."""
+        self._supervisor, self._scoreboard, self._hung = supervisor, scoreboard, hung
+        self.announcer = Announcer(_subscriber_raised)
+        self._oom_kills = OutOfMemoryKills()
+
+    def announce(self, kind: Kind, handle: WorkerHandle | None = None, **detail: Any) -> None:
+        """Tell the subscribers. Without a worker: it concerns the cluster."""
+        slot, generation, pid = (
+            (handle.slot, handle.generation, handle.pid)
+            if handle is not None
+            else (0, self._supervisor.generations.wanted, os.getpid())
+        )
+        now = time.monotonic()
+        self.announcer.announce(Announcement(kind, slot, generation, pid, now, **detail))
+
+    def aborted(self, generation: int) -> None:
+        """Announce that a reload was given up, with the last line of the reason."""
+        outcome = self._supervisor.generations.outcome
+        why = outcome.text.splitlines()[-1] if outcome is not None else ""
+        self.announce(Kind.ABORTED, text=f"generation {generation}: {why}")
+
+    def exited(self, handle: WorkerHandle, status: int) -> None:
+        """Announce that a worker was reaped, and count it by reason.
+
+        Args:
+            handle: the worker; the supervisor has not heard of it yet.
+            status: from ``waitpid``.
+        """
+        result = os.waitstatus_to_exitcode(status)
+        code, number = (result, None) if result >= 0 else (None, -result)
+        record = self._supervisor.workers[handle.id]
+        reason = exit_reason(
+            record.asked,
+            code,
+            may_return=self._supervisor.work.may_return,
+            hung=handle.id in self._hung,
+            out_of_memory=number == signal.SIGKILL and self._oom_kills.happened(),
+        ).value
+        self._scoreboard.departed.add(f"exits_{reason}")
+        text = describe_exit(status)
+        self.announce(Kind.EXIT, handle, code=code, signal=number, reason=reason, text=text)
+
+
+def _subscriber_raised(subscriber: Subscriber, ex: Exception) -> None:
+    logger.error("a subscriber of announcements raised: %s: %s", type(ex).__name__, ex)

@@ -1,0 +1,1 @@
+"""Processes as the kernel knows them: fork, signals, CPU budget, memory, priorities."""

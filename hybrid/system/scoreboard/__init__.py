@@ -1,0 +1,1 @@
+"""One shared table that every process writes its row of and anybody can read."""

@@ -1,0 +1,1 @@
+"""Sockets as the kernel knows them: listeners, links, passing a connection on."""

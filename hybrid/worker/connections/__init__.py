@@ -1,0 +1,1 @@
+"""Connections that the primary hands to this worker."""

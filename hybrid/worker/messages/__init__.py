@@ -1,0 +1,1 @@
+"""What this worker says to the primary and to other workers, and hears from them."""

@@ -1,0 +1,67 @@
+"""Being the leader: the flag, the row, and the application's hooks around both."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from hybrid.core.messages import link_messages as m
+from hybrid.system.scoreboard.scoreboard import Row
+from hybrid.worker.hooks import Moment, registry
+from hybrid.worker.messages.mailbox import Mailbox
+from hybrid.worker.messages.primary_link import PrimaryLink
+
+
+class Leading:
+    """Follows the primary's orders, one after the other."""
+
+    def __init__(
+        self,
+        mailbox: Mailbox,
+        row: Row,
+        link: PrimaryLink,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self._mailbox = mailbox
+        self._row = row
+        self._link = link
+        self._loop = loop
+        self._last: asyncio.Task[None] | None = None
+        self._leaves = False
+
+    def hear(self, message: m.Lead | m.Told) -> None:
+        """Take an order or an event; each is dealt with when the one before is done."""
+        if isinstance(message, m.Told) and not registry.at(Moment.EVENT):
+            return
+        self._last = self._loop.create_task(self._after(self._last, message))
+
+    async def step_down(self) -> None:
+        """Lead no more, and wait until the hooks have ended the leader's work.
+
+        For a worker that leaves: it may be done before the primary's order arrives.
+        """
+        self._leaves = True
+        if self._mailbox.is_leader:
+            self.hear(m.Lead(leads=False))
+        if self._last is not None:
+            await asyncio.wait([self._last])
+
+    async def _after(self, before: asyncio.Task[Any] | None, message: m.Lead | m.Told) -> None:
+        if before is not None and not before.done():
+            await asyncio.wait([before])
+        if isinstance(message, m.Told):
+            if not self._leaves:  # news would only keep it from leaving
+                await registry.run(Moment.EVENT, message.event)
+        elif message.leads:
+            self._set(True)
+            await registry.run(Moment.LEADERSHIP, True)
+        else:
+            if self._mailbox.is_leader:
+                self._set(False)
+                # The next one is appointed only when these are done: they end the work here.
+                await registry.run(Moment.LEADERSHIP, False)
+            self._link.send(m.LeadGivenUp())
+
+    def _set(self, leads: bool) -> None:
+        self._mailbox.is_leader = leads
+        self._row.set("leader", int(leads))

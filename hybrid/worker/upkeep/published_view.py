@@ -1,0 +1,44 @@
+"""The whole cluster as any worker can show it: read off the scoreboard."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from hybrid.system.scoreboard.exposition import exposition
+from hybrid.system.scoreboard.snapshot import cluster
+from hybrid.worker.context import WorkerContext
+
+
+class ScoreboardView:
+    """A `hybrid.api.view.ClusterView` over the scoreboard."""
+
+    def __init__(self, context: WorkerContext, publish: Callable[[], None]) -> None:
+        """Call `publish` before reading, so that the own row is fresh."""
+        self._context = context
+        self._publish = publish
+        self.is_draining = False
+
+    def ready(self) -> bool:
+        """Return whether this worker takes new requests."""
+        return not self.is_draining
+
+    def topology(self) -> dict[str, Any]:
+        """Return what was fixed when the cluster started, and who answers."""
+        facts = {k: v for k, v in self._context.facts.items() if k not in ("started_at",)}
+        return {**facts, "worker": self._context.slot, "chaos": self._context.config.app.chaos}
+
+    def status(self) -> dict[str, Any]:
+        """Return the state of every worker, and the counters of all that ever were."""
+        self._publish()
+        context = self._context
+        return {
+            **cluster(context.scoreboard, context.facts, time.monotonic()),
+            "topology": self.topology(),
+        }
+
+    def metrics(self) -> str:
+        """Return the counters of the whole cluster in Prometheus' text format."""
+        self._publish()
+        return exposition(self._context.scoreboard)

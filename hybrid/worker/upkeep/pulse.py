@@ -1,0 +1,199 @@
+"""What a worker does ten times a second: its figures, its limits, its spare memory.
+
+One timer measures the loop's lag and puts the worker's figures on its row of
+the scoreboard; on the same tick the worker compares itself with its limits,
+gives memory back when little is asked of it, and sheds connections above the mean.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import time
+from collections.abc import Callable
+
+from hybrid.config import RestartConfig
+from hybrid.core.connections.rebalancing import Balance
+from hybrid.core.histogram import Histogram
+from hybrid.core.workers.lifecycle import State
+from hybrid.core.workers.recycling import Limits
+from hybrid.http.server import HttpServer
+from hybrid.pool.pool import Pool
+from hybrid.system.process.heap import give_back
+from hybrid.system.process.processes import resident_set_size
+from hybrid.system.scoreboard.scoreboard import Row, Scoreboard
+from hybrid.system.scoreboard.snapshot import OUTCOMES, STATES
+
+# -- Giving up keep-alive connections above the mean: the worker's half ----------
+
+_READY = STATES.index(State.READY)
+
+
+class Balancer:
+    """Looked at by the pulse; some 2 µs per worker of the cluster, once a second."""
+
+    def __init__(self, scoreboard: Scoreboard, server: HttpServer) -> None:
+        self._scoreboard, self._server = scoreboard, server
+        self._balance = Balance()
+
+    def look(self, mine: int, now: float) -> None:
+        """Compare `mine`, the connections of this worker, with everybody's."""
+        if not self._balance.is_due(now):
+            return
+        everybody = [
+            int(row.get("connections"))
+            for row in self._scoreboard.rows()
+            if row.get("state") == _READY
+        ]
+        self._server.shed_keepalive(self._balance.look(mine, everybody, now))
+
+
+# -- A worker's eye on its own age, requests and memory --------------------------
+
+_RSS_EVERY = 1.0  # s between two looks at the memory; one costs some 10 µs
+
+
+class Recycler:
+    """Asks once, when the first limit is reached. Looked at by the pulse."""
+
+    def __init__(self, settings: RestartConfig, leave: Callable[[str], None]) -> None:
+        """Call `leave` with the reason. The age counts from now."""
+        self._limits = Limits.draw(
+            settings.max_requests,
+            settings.max_requests_jitter,
+            settings.worker_lifetime,
+            settings.worker_max_rss,
+            random.Random().random,
+        )
+        self._born, self._leave = time.monotonic(), leave
+        self._rss: int | None = None
+        self._rss_at = self._born  # the next look
+        self._asked = not self._limits.any
+
+    def look(self, requests: int) -> None:
+        """Ask to be replaced, if it is time."""
+        if self._asked:
+            return
+        now = time.monotonic()
+        if self._limits.rss and now >= self._rss_at:
+            self._rss, self._rss_at = self._memory(self._limits.rss), now + _RSS_EVERY
+        reason = self._limits.reached(requests, now - self._born, self._rss)
+        if reason is not None:
+            self._asked = True
+            self._leave(reason)
+
+    @staticmethod
+    def _memory(limit: int) -> int | None:
+        """Return the memory in use; what is free and only kept does not count above `limit`."""
+        memory = resident_set_size(os.getpid())
+        if memory is not None and memory > limit and give_back():
+            memory = resident_set_size(os.getpid())
+        return memory
+
+
+# -- What a worker does when little is asked of it: it gives memory back ---------
+
+_PERIOD = 5.0  # s
+_FEW = 50  # requests in a period: probes and a watcher are no burst
+
+
+class Leisure:
+    """Gives the freed memory of a burst back when the burst is over."""
+
+    __slots__ = ("_began", "_give_back", "_is_due", "_seen")
+
+    def __init__(self, act: Callable[[], object] = give_back) -> None:
+        self._give_back = act
+        self._began = 0.0
+        self._seen = 0
+        self._is_due = False
+
+    def look(self, requests: int, now: float) -> None:
+        """Look at the number of requests so far; `now` by any clock in seconds."""
+        if now - self._began < _PERIOD:
+            return
+        came = requests - self._seen
+        self._began, self._seen = now, requests
+        self._is_due = self._is_due or came > 0
+        if self._is_due and came <= _FEW:
+            self._is_due = False
+            self._give_back()
+
+
+# -- A worker's figures, put on its row of the scoreboard ten times a second -----
+
+
+def publish(row: Row, server: HttpServer | None, pool: Pool | None) -> None:
+    """Store what there is; a worker that still starts has neither. Some 10 µs."""
+    if server is not None:
+        http = server.statistics()
+        row.set("requests", http.requests_total)
+        row.set("requests_active", http.requests_active)
+        row.set("connections", http.connections)
+        row.set("accepted", http.accepted)
+        row.set("responses_4xx", http.responses_4xx)
+        row.set("responses_5xx", http.responses_5xx)
+        row.put_counts("latency", http.latency)
+        row.set("latency_total", http.latency_total)
+    if pool is not None:
+        jobs = pool.statistics()
+        row.set("pool_slots", jobs.slots)
+        row.set("pool_busy", jobs.busy)
+        row.set("pool_queued", jobs.queued)
+        row.set("pool_abandoned", jobs.abandoned)
+        row.set("pool_abandoned_permits", jobs.abandoned_permits)
+        row.set("pool_processes", jobs.processes)
+        row.set("queue_wait_total", jobs.queue_wait_total)
+        row.set("run_total", jobs.run_total)
+        for outcome in OUTCOMES:
+            row.set(f"jobs_{outcome}", getattr(jobs, outcome))
+
+
+PERIOD = 0.1  # s between ticks; a reader of the scoreboard sees figures at most so old
+
+
+class Pulse:
+    """Ticks on the event loop at fixed times.
+
+    The lag of a tick is how late it came. It is measured against the time the
+    tick was *meant* for: measured from the previous tick, a blocked second
+    would count once, though every request in that second was late.
+
+    Nobody is killed for a late tick: a loop that computes is not dead.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, row: Row, publish: Callable[[], None]):
+        self._loop = loop
+        self._row = row
+        self._publish = publish
+        self._lags = Histogram(row.counts("lag"))
+        self.due = 0.0  # monotonic s at which the next tick is meant
+        self._handle: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        """Begin to tick."""
+        self.due = time.monotonic()
+        self._tick()
+
+    def stop(self) -> None:
+        """Tick no more."""
+        if self._handle is not None:
+            self._handle.cancel()
+
+    def _tick(self) -> None:
+        # Not loop.time(): uvloop's is that of the turn's beginning, in whole milliseconds.
+        now = time.monotonic()
+        lag = max(0.0, now - self.due)
+        row = self._row
+        row.set("tick_at", now)
+        row.set("lag_last", lag)
+        row.add("lag_total", lag)
+        self._lags.add(lag)
+        row.add("loop_ticks")
+        if lag > row.get("lag_max"):
+            row.set("lag_max", lag)
+        self._publish()
+        now = time.monotonic()
+        self.due = max(self.due + PERIOD, now)  # after a long block: do not tick in a burst
+        self._handle = self._loop.call_later(self.due - now, self._tick)

@@ -1,0 +1,157 @@
+"""Who blocks the event loop: one line with file and line, while it happens.
+
+     event loop                     |  this thread
+                                    |
+     pulse: "next tick at t" -------+-> sleeps until t + limit
+     (blocked by somebody's code)   |   t is still the same: the loop is late;
+                                    |   reads where its thread stands, logs it
+
+Rule 1: nothing is killed and nothing interrupted; it costs five to ten wake-ups a second.
+Rule 2: it never guesses. A C function that holds the GIL stops this thread as
+        well; it looks at the first moment it can, which is the function's return,
+        and says that it came late. If the process had no CPU in the meantime
+        (stopped, starved), it says that, and accuses nobody.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+
+logger = logging.getLogger("hybrid.error")
+
+_AGAIN = 10.0  # s before the same line of code is named again
+_SHORTEST = 0.005  # s between two looks
+_STARVED = 0.2  # of the time on a CPU; less, and the process did not run at all
+_MACHINERY = ("asyncio/", "selectors.py", "uvloop", "hybrid/worker/worker.py")
+_WAITING = (  # where the innermost frame is when a thread waits; a job's own is elsewhere
+    "threading.py",
+    "queue.py",
+    "concurrent/futures/thread.py",
+    "hybrid/worker/upkeep/watchdog.py",
+    "hybrid/pool/thread/thread_lane.py",
+)
+_LIBRARIES = ("site-packages", "/lib/python")
+
+
+class Watchdog:
+    """The thread. Started on the event loop's thread, which is the one it watches."""
+
+    def __init__(self, slot: int, limit: float, due: Callable[[], float]) -> None:
+        """Watch for a tick that is `limit` seconds late.
+
+        Args:
+            slot: of this worker, for the line.
+            limit: seconds; 0: watch nothing.
+            due: returns when the next tick is meant, monotonic seconds; 0.0: not yet.
+        """
+        self._slot, self._limit, self._due = slot, limit, due
+        self._watched = threading.get_ident()
+        self._named: dict[str, float] = {}  # place -> when it was named last
+        self._over = threading.Event()
+        self._schedstat = _open_schedstat()
+        self._thread = threading.Thread(target=self._run, name="hybrid-watchdog", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        if self._limit:
+            self._thread.start()
+
+    def stop(self) -> None:
+        """End; returns at once."""
+        self._over.set()
+
+    def _run(self) -> None:
+        told = 0.0  # the tick that has been told of
+        pause = self._limit
+        while True:
+            before = time.monotonic(), time.process_time(), self._queued()
+            if self._over.wait(pause):
+                return
+            now, due = time.monotonic(), self._due()
+            if due and now - due >= self._limit and due != told:
+                told = due
+                overslept = now - before[0] - pause
+                ran, queued = time.process_time() - before[1], self._queued() - before[2]
+                self._tell(now - due, self._accuse(now - due, overslept, ran, queued))
+            pause = self._limit if due == told else max(_SHORTEST, due + self._limit - now)
+
+    def _tell(self, late: float, place: str) -> None:
+        now = time.monotonic()
+        if now - self._named.get(place, -_AGAIN) < _AGAIN:
+            return
+        self._named = {p: at for p, at in self._named.items() if now - at < _AGAIN}
+        self._named[place] = now
+        text = "worker slot=%d: the event loop is blocked, its tick is %.2f s late: %s"
+        logger.warning(text, self._slot, late, place)
+
+    def _accuse(self, late: float, overslept: float, ran: float, queued: float) -> str:
+        """Return what blocks.
+
+        Args:
+            late: seconds since the loop's tick was meant.
+            overslept: seconds that this thread came later than it meant to.
+            ran: CPU seconds of the process since its last look.
+            queued: seconds for which the loop's thread had work but no CPU.
+        """
+        if queued >= late / 2:
+            return f"no CPU was free for it ({queued:.2f} s)"
+        held = overslept >= self._limit / 2
+        if held and ran < _STARVED * overslept:
+            return "the whole process was stopped"
+        when = ", seen at its end because it held the GIL" if held else ""
+        frames = sys._current_frames()  # where every thread stands; the GIL is ours just now
+        mine = frames.pop(self._watched, None)
+        frames.pop(threading.get_ident(), None)
+        if mine is not None and not _is(mine, _MACHINERY):
+            return where(mine) + when
+        others = [where(frame) for frame in frames.values() if not _is(frame, _WAITING)]
+        if others:
+            return f"another thread holds the GIL: {'; '.join(others)}{when}"
+        return "what blocked it has just returned"
+
+    def _queued(self) -> float:
+        """Return the seconds for which the loop's thread has been runnable without a CPU."""
+        if self._schedstat < 0:
+            return 0.0
+        return int(os.pread(self._schedstat, 100, 0).split()[1]) * 1e-9
+
+
+def _open_schedstat() -> int:
+    """Open the scheduler's figures of this thread; -1 where there are none (not Linux)."""
+    try:
+        path = f"/proc/self/task/{threading.get_native_id()}/schedstat"
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return -1
+
+
+def where(frame: FrameType) -> str:
+    """Return the line of the innermost frame that is nobody's library, and the innermost one.
+
+    ``shop/views.py:12 in on_get`` or, when that has called a library,
+    ``shop/views.py:12 in on_get (now in numpy/linalg/_linalg.py:1681 svd)``.
+    """
+    innermost, at = _place(frame), frame
+    while at.f_back is not None and _is(at, _LIBRARIES):
+        at = at.f_back
+    if _is(at, (*_LIBRARIES, *_MACHINERY)):
+        return innermost
+    place = _place(at)
+    return place if at is frame else f"{place} (now in {innermost})"
+
+
+def _place(frame: FrameType) -> str:
+    path = Path(frame.f_code.co_filename)
+    short = "/".join(path.parts[-3:]) if len(path.parts) > 3 else str(path)
+    return f"{short}:{frame.f_lineno} in {frame.f_code.co_name}"
+
+
+def _is(frame: FrameType, parts: tuple[str, ...]) -> bool:
+    return any(part in frame.f_code.co_filename for part in parts)
