@@ -58,7 +58,7 @@ class Cluster(Server):
     def scale(self, workers: int) -> None:
         """Wait until there are so many."""
         client = Client(self._control)
-        for answer in client.ask(c.Scale(to=workers)):
+        for answer in client.ask(c.ScaleRequest(to=workers)):
             if answer["answer"] not in ("progress", "done"):
                 raise RuntimeError(answer)
             if answer["answer"] == "done":

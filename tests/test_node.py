@@ -70,7 +70,10 @@ PROVEN: dict[str, list[tuple[str, str]]] = {
     "13 disconnect of nobody, twice, of the dead, by both sides": [
         (SCRIPT, "test_what_is_asked_of_dead_and_missing_workers_is_harmless"),
         (SCRIPT, "test_both_sides_may_want_the_end_at_the_same_time"),
-        ("core/workers/test_supervision.py", "test_one_wish_that_arrives_twice_is_not_a_second_one"),
+        (
+            "core/workers/test_supervision.py",
+            "test_one_wish_that_arrives_twice_is_not_a_second_one",
+        ),
     ],
     "14 a cluster that has ended can be started again": [
         (SCRIPT, "test_a_cluster_can_be_started_again_on_its_port"),
@@ -98,7 +101,10 @@ PROVEN: dict[str, list[tuple[str, str]]] = {
         (WRITING, "test_a_worker_that_garbles_its_link_is_killed_and_nobody_else"),
         (WRITING, "test_messages_that_make_no_sense_hurt_nobody"),
         (SERVER, "test_a_garbled_link_costs_its_worker_and_nobody_else"),
-        ("core/messages/test_link_messages.py", "test_what_is_taken_for_a_message_has_fields_of_the_right_type"),
+        (
+            "core/messages/test_link_messages.py",
+            "test_what_is_taken_for_a_message_has_fields_of_the_right_type",
+        ),
     ],
     "21 an exception in a callback does not end the channel": [
         (WRITING, "test_a_worker_asks_the_primary"),

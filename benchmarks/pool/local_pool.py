@@ -17,7 +17,7 @@ from hybrid.pool.arena.worker_resources import WorkerResources, make_worker_reso
 from hybrid.pool.job import Job, LaneName, job
 from hybrid.pool.pool import Pool
 from hybrid.pool.process.member import member_main
-from hybrid.pool.process.spawning import Hatched
+from hybrid.pool.process.spawning import SpawnedProcess
 from hybrid.system.memory.permits import Permits, PermitTable
 from hybrid.system.process.fork import fork_child
 from hybrid.system.scoreboard.scoreboard import Scoreboard
@@ -46,7 +46,7 @@ class LocalHatchery:
         self._settings, self._resources = settings, resources
         self.pids: list[int] = []
 
-    async def hatch(self) -> Hatched:
+    async def hatch(self) -> SpawnedProcess:
         """Return a new pool process."""
         ours, theirs = socket.socketpair()
         fd = self._resources.arena_fd
@@ -58,7 +58,7 @@ class LocalHatchery:
         theirs.close()
         ours.setblocking(False)
         self.pids.append(child.pid)
-        return Hatched(ours, child.pid, child.pidfd)
+        return SpawnedProcess(ours, child.pid, child.pidfd)
 
 
 class LocalPool:

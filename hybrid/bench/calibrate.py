@@ -25,7 +25,7 @@ CONNECTIONS = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class RateStep:
     """The generator at one offered rate."""
 
     rate: float  # requests/s
@@ -42,7 +42,7 @@ class Calibration:
 
     ceiling: float  # requests/s, closed loop
     cpu_us: float  # CPU per request at the ceiling
-    steps: tuple[Step, ...]
+    steps: tuple[RateStep, ...]
     wrk_ratio: float | None  # our closed-loop rate over wrk's; None: wrk is not installed
 
     @property
@@ -77,12 +77,12 @@ def calibrate(seconds: float = 1.0) -> Calibration:
         )
 
 
-def _step(server: Server, generator: LoadGenerator, rate: float, seconds: float) -> Step:
+def _step(server: Server, generator: LoadGenerator, rate: float, seconds: float) -> RateStep:
     stream = Stream("null", "/", rate)
     plan = LoadPlan(server.host, server.port, (stream,), duration=seconds)
     summary = generator.run(plan).summary
     own = summary["generator"]
-    return Step(
+    return RateStep(
         rate,
         own["cpu_share"],
         own["cpu_us_per_request"],

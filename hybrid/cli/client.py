@@ -103,7 +103,7 @@ class Client:
         self._pidfd = _primary_of(sock)
         self._channel = Channel(sock, _FRAME_LIMIT, takes_fds=False)
 
-    def ask(self, request: c.Request) -> Iterator[dict[str, Any]]:
+    def ask(self, request: c.ControlRequest) -> Iterator[dict[str, Any]]:
         """Send a request; yield the answers until the server ends or the caller stops."""
         try:
             self._channel.send(c.encode(request))
@@ -125,7 +125,7 @@ class Client:
         Raises:
             click.ClickException: the server ended instead of answering.
         """
-        for answer in self.ask(c.Status()):
+        for answer in self.ask(c.StatusRequest()):
             if answer["answer"] == "status":
                 status: dict[str, Any] = answer["status"]
                 return status

@@ -26,7 +26,7 @@ def reload(control_socket: Path | None, pid_file: Path | None) -> None:
     cannot start, the old workers keep serving, the reason is printed and the
     exit code is 1.
     """
-    follow(find(control_socket, pid_file), c.Reload())
+    follow(find(control_socket, pid_file), c.ReloadRequest())
 
 
 # A negative number is not an option here.
@@ -44,7 +44,7 @@ def scale(workers: str, control_socket: Path | None, pid_file: Path | None) -> N
             f"{workers!r} is not a number of workers; write 4, +1 or -1", param_hint="N"
         )
     number = int(workers)
-    request = c.Scale(by=number) if workers[0] in "+-" else c.Scale(to=number)
+    request = c.ScaleRequest(by=number) if workers[0] in "+-" else c.ScaleRequest(to=number)
     follow(find(control_socket, pid_file), request)
 
 
@@ -56,7 +56,7 @@ def drain(slot: int, control_socket: Path | None, pid_file: Path | None) -> None
 
     `hybrid status` shows the slots. To run one worker fewer: hybrid scale -1.
     """
-    follow(find(control_socket, pid_file), c.DrainSlot(slot))
+    follow(find(control_socket, pid_file), c.DrainRequest(slot))
 
 
 @click.command(context_settings=_HELP)
@@ -69,7 +69,7 @@ def stop(now: bool, control_socket: Path | None, pid_file: Path | None) -> None:
     changes nothing; repeating it with --now stops the server at once.
     """
     client = Client(find(control_socket, pid_file))
-    for answer in client.ask(c.Stop(now)):
+    for answer in client.ask(c.StopRequest(now)):
         if answer["answer"] == "failed":
             raise click.ClickException(answer["text"])
         click.echo(answer["text"])
@@ -80,7 +80,7 @@ def stop(now: bool, control_socket: Path | None, pid_file: Path | None) -> None:
     click.echo("stopped")
 
 
-def follow(path: Path, request: c.Request) -> None:
+def follow(path: Path, request: c.ControlRequest) -> None:
     """Send a request and show its progress; exit with 1 if it fails."""
     client = Client(path)
     for answer in client.ask(request):

@@ -33,7 +33,7 @@ def events(as_json: bool, control_socket: Path | None, pid_file: Path | None) ->
     # The server's monotonic clock is this process's own: one machine, one difference.
     offset = time.time() - time.monotonic()
     try:
-        for answer in client.ask(c.Events()):
+        for answer in client.ask(c.EventsRequest()):
             if answer["answer"] == "event":
                 event = answer["event"]
                 click.echo(orjson.dumps(event).decode() if as_json else line(event, offset))

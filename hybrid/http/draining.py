@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from hybrid.http.accepting import Acceptor
 from hybrid.http.connection.closing import describe, leave
-from hybrid.http.connection.connection_states import State
+from hybrid.http.connection.connection_states import ConnectionState
 from hybrid.http.shared import Shared
 
 logger = logging.getLogger("hybrid.error")
@@ -51,7 +51,7 @@ def _cut(shared: Shared) -> int:
     """End every connection now; return on how many something was owed."""
     cut = 0
     for connection in list(shared.connections):
-        if connection.state not in (State.NEW, State.IDLE):
+        if connection.state not in (ConnectionState.NEW, ConnectionState.IDLE):
             cut += 1
             logger.warning("grace period over: cut %s", describe(connection))
         connection.abort()

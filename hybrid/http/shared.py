@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from hybrid.config import HttpConfig
 from hybrid.core.histogram import BOUNDS, Histogram
 from hybrid.http.answer.answer import Heads
-from hybrid.http.answer.coalescing import Outbox
+from hybrid.http.answer.coalescing import WriteCoalescer
 from hybrid.http.request.forwarded import TrustedPeers
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Shared:
         self.loop = asyncio.get_running_loop()
         self.context = copy_context()  # every request starts with a copy of it
         self.counts = Counts()
-        self.outbox = Outbox(self.loop)
+        self.outbox = WriteCoalescer(self.loop)
         self.draining = False
         self.shed = 0  # so many answers more say close, to move connections to other workers
         self.yields = False  # new connections are left to others for a moment

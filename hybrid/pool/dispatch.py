@@ -25,7 +25,7 @@ from hybrid.core.jobs.ticket import JobEvent, JobState, Outcome
 from hybrid.errors import JobCancelled, JobTimeout, PoolBroken
 from hybrid.pool.abandoned import AbandonedWork
 from hybrid.pool.call import Call
-from hybrid.pool.gate import Gate
+from hybrid.pool.gate import PermitGate
 from hybrid.pool.job import LANES, LaneName
 from hybrid.pool.lane import Lane, MemberGone
 from hybrid.pool.reporting import Counters, PoolObserver
@@ -76,7 +76,7 @@ class Dispatcher:
         self.idle_callback: Callable[[], None] | None = None  # called when nobody waits any more
         self._slot_missed_at = 0.0  # when a job last gave up waiting for a slot
         self._abandoned_work = AbandonedWork(self, loop, grace, observer)
-        self._gate = Gate(permits, loop, self.dispatch)
+        self._gate = PermitGate(permits, loop, self.dispatch)
 
     @property
     def open_calls(self) -> int:

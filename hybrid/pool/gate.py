@@ -9,7 +9,7 @@ from time import monotonic
 from hybrid.system.memory.permits import RETRY, Permits
 
 
-class Gate:
+class PermitGate:
     """Lets a call through when the cluster has a permit for it.
 
     Without permits (``--cpu-limit none``) everybody passes.

@@ -24,7 +24,7 @@ from hybrid.core.jobs.admission import admit
 from hybrid.core.jobs.ticket import Outcome, Priority
 from hybrid.errors import JobRefused, JobTimeout, PoolBroken, PoolClosed, QueueFull
 from hybrid.pool.alarm import Alarm
-from hybrid.pool.arena.arrays import ArrayHouse
+from hybrid.pool.arena.arrays import ArenaArrays
 from hybrid.pool.arena.worker_resources import WorkerResources
 from hybrid.pool.call import Call, Progress
 from hybrid.pool.dispatch import Dispatcher, line_of
@@ -38,7 +38,7 @@ from hybrid.pool.job import (
 )
 from hybrid.pool.lane import InlineLane
 from hybrid.pool.process.process_lane import ProcessLane
-from hybrid.pool.process.spawning import Hatchery
+from hybrid.pool.process.spawning import Spawner
 from hybrid.pool.reporting import LoggingObserver, PoolObserver, PoolStatistics
 from hybrid.pool.running import Preparation
 from hybrid.pool.thread.thread_lane import ThreadLane
@@ -58,7 +58,7 @@ class Pool:
         *,
         loop: asyncio.AbstractEventLoop,
         permits: Permits | None = None,
-        hatchery: Hatchery | None = None,
+        hatchery: Spawner | None = None,
         resources: WorkerResources | None = None,
         observer: PoolObserver | None = None,
         start_timeout: float = 0.0,
@@ -84,7 +84,7 @@ class Pool:
             self.slots, settings.queue, loop, permits, self._observer, settings.kill_grace
         )
         self._alarm = Alarm(loop, partial(self._dispatcher.withdraw, outcome=Outcome.TIMEOUT))
-        self._arrays = ArrayHouse(resources if settings.slots else None, loop)
+        self._arrays = ArenaArrays(resources if settings.slots else None, loop)
         self._preparation = Preparation(self._prepare)
         self._threads = ThreadLane(self._dispatcher, loop, self._preparation, self._observer.warned)
         self._processes: ProcessLane | None = None

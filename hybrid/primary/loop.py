@@ -28,16 +28,16 @@ from typing import Protocol
 from hybrid.config import Config
 from hybrid.core.messages import link_messages as m
 from hybrid.core.workers import events as e
-from hybrid.core.workers.cluster_events import Kind
+from hybrid.core.workers.cluster_events import EventKind
 from hybrid.core.workers.hang_watch import HangWatch
-from hybrid.core.workers.lifecycle import State, Work
+from hybrid.core.workers.lifecycle import Work, WorkerState
 from hybrid.core.workers.restart import RestartPolicy
 from hybrid.core.workers.supervision import Supervisor
 from hybrid.errors import LinkError
 from hybrid.primary.connections.distributor import make_distributor
 from hybrid.primary.messages.members import Members
 from hybrid.primary.startup.opening import Opened
-from hybrid.primary.workers.event_log import Herald
+from hybrid.primary.workers.event_log import EventLog
 from hybrid.primary.workers.process_table import ProcessTable, WorkerHandle
 from hybrid.system.process.processes import describe_exit
 from hybrid.system.process.signals import SignalQueue
@@ -122,7 +122,7 @@ class PrimaryLoop:
             work=work,
         )
         self.hangs = HangWatch(restart.hang_timeout)
-        self.herald = Herald(self.supervisor, scoreboard, self.hangs.killed)
+        self.herald = EventLog(self.supervisor, scoreboard, self.hangs.killed)
         self.members = Members(
             self.supervisor, self.processes, self.tell, self.herald, owner.on_mail
         )
@@ -213,7 +213,7 @@ class PrimaryLoop:
         match message:
             case m.Online():
                 handle.is_online = True
-                self.herald.announce(Kind.ONLINE, handle)
+                self.herald.announce(EventKind.ONLINE, handle)
             case m.Ready(listening):
                 self._on_ready(handle, listening)
             case m.BootFailed(kind, text):
@@ -226,7 +226,7 @@ class PrimaryLoop:
                 self.members.take(handle, message)
             case m.QueueEmptied():
                 self.feed(e.BacklogEmptied(handle.id))
-            case m.Hatch(request):
+            case m.ForkPoolProcess(request):
                 self._fork_pool_process(handle, request)
             case _:
                 raise LinkError(f"a worker may not say {type(message).__name__}")
@@ -237,11 +237,11 @@ class PrimaryLoop:
             raise LinkError("a worker is ready once")
         was_ready = worker.ready_at is not None
         if listening:
-            self.herald.announce(Kind.LISTENING, handle, text=self.address)
+            self.herald.announce(EventKind.LISTENING, handle, text=self.address)
         if not was_ready:
-            self.herald.announce(Kind.READY, handle)
+            self.herald.announce(EventKind.READY, handle)
         self.feed(e.WorkerReady(handle.id, listening))
-        if listening and worker.state is State.READY:  # it stays
+        if listening and worker.state is WorkerState.READY:  # it stays
             self._distributor.join(handle.id, handle.handover)
 
     # -- what to do --------------------------------------------------------------
@@ -257,14 +257,14 @@ class PrimaryLoop:
             case e.CloseListeners(worker):
                 self._close_listeners(worker)
             case e.ReloadBegun(generation):
-                self.herald.announce(Kind.RELOAD, text=f"generation {generation}")
+                self.herald.announce(EventKind.RELOAD, text=f"generation {generation}")
             case e.Scaled(before, target):
-                self.herald.announce(Kind.SCALE, text=f"from {before} to {target} workers")
+                self.herald.announce(EventKind.SCALE, text=f"from {before} to {target} workers")
             case e.StopBegun():
-                self.herald.announce(Kind.STOP)
+                self.herald.announce(EventKind.STOP)
                 self._distributor.stop_accepting()
             case e.AllReady(generation):
-                self.herald.announce(Kind.READY, text=f"generation {generation}")
+                self.herald.announce(EventKind.READY, text=f"generation {generation}")
                 self._owner.on_all_ready(generation)
             case e.ReloadAborted(generation):
                 self.herald.aborted(generation)
@@ -283,14 +283,14 @@ class PrimaryLoop:
             return
         self.selector.register(handle.channel, selectors.EVENT_READ, lambda: self._on_link(handle))
         logger.debug("worker slot=%d generation=%d pid=%d forked", slot, generation, handle.pid)
-        self.herald.announce(Kind.FORK, handle)
+        self.herald.announce(EventKind.FORK, handle)
 
     def _drain(self, order: e.DrainWorker) -> None:
         handle = self.processes.workers.get(order.worker)
         if handle is None:
             return
         if not order.again:
-            self.herald.announce(Kind.DRAIN, handle, reason=order.reason)
+            self.herald.announce(EventKind.DRAIN, handle, reason=order.reason)
         if handle.slot not in self.supervisor.wanted:
             self._listening.retire(handle.slot)
         if order.final:
@@ -311,11 +311,11 @@ class PrimaryLoop:
         try:
             pid, pidfd, sock = self.processes.hatch(handle)
         except OSError as ex:
-            self.tell(handle.id, m.HatchRefused(request, str(ex)))
+            self.tell(handle.id, m.ForkRefused(request, str(ex)))
             return
         with sock:
             fds = (sock.fileno(),) if pidfd < 0 else (sock.fileno(), pidfd)
-            self.tell(handle.id, m.Hatched(request, pid), fds)
+            self.tell(handle.id, m.PoolProcessForked(request, pid), fds)
         if pidfd >= 0:
             os.close(pidfd)
 

@@ -15,13 +15,13 @@ from hybrid.config import LogConfig
 from hybrid.core.messages import link_messages as m
 from hybrid.core.messages.mail import MailKind
 from hybrid.core.workers import events as e
-from hybrid.core.workers.cluster_events import Kind
+from hybrid.core.workers.cluster_events import EventKind
 from hybrid.core.workers.lifecycle import APPLICATION
 from hybrid.primary.loop import PrimaryLoop
-from hybrid.primary.operator.configuration import Configuration, Renewal
-from hybrid.primary.operator.control_socket import Desk, cluster_status
+from hybrid.primary.operator.configuration import Configuration, SettingsReload
+from hybrid.primary.operator.control_socket import ControlPort, cluster_status
 from hybrid.primary.operator.notify import Notifier
-from hybrid.primary.operator.services import Attendants
+from hybrid.primary.operator.services import Services
 from hybrid.primary.operator.terminal import Terminal
 from hybrid.primary.startup.opening import Opened, most_workers
 from hybrid.primary.workers.process_table import WorkerHandle
@@ -67,7 +67,7 @@ class ServingPrimary:
             workers=config.io_workers,
             most=most_workers(config),
         )
-        self._renewal = Renewal(
+        self._renewal = SettingsReload(
             configuration,
             loop.supervisor,
             loop.processes,
@@ -76,8 +76,8 @@ class ServingPrimary:
             set_logging,
             loop.feed,
         )
-        desk = Desk(loop.supervisor, loop.feed, self._renewal.reload, self.status)
-        self._attendants = Attendants(
+        desk = ControlPort(loop.supervisor, loop.feed, self._renewal.reload, self.status)
+        self._attendants = Services(
             config,
             desk,
             loop.processes,
@@ -135,7 +135,7 @@ class ServingPrimary:
             shown: dict[str, Any] = {"body": mail.body}
             if size > _SHOWN:
                 shown = {"text": f"a message of {size} bytes"}
-            self._loop.herald.announce(Kind.MESSAGE, handle, **shown)
+            self._loop.herald.announce(EventKind.MESSAGE, handle, **shown)
         elif mail.kind == MailKind.REQUEST.value:
             why = "nothing of the application runs in the primary: ask a slot, or the leader"
             self._loop.tell(handle.id, m.Mail(MailKind.FAILURE.value, mail.number, "", why))

@@ -27,7 +27,7 @@ _TEXT, _BYTES, _JSON = (
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class FunctionRequest:
     """What the client sent."""
 
     method: str
@@ -41,7 +41,7 @@ def as_application(app: Callable[..., Any]) -> ASGIApp:
     """Return `app` if it is an ASGI application, else one that answers with its result.
 
     Args:
-        app: takes scope, receive and send; or one `Request` (or nothing), plain or
+        app: takes scope, receive and send; or one `FunctionRequest` (or nothing), plain or
             async, and returns str, bytes, or JSON values. A plain function
             blocks its worker's event loop while it runs.
 
@@ -77,7 +77,7 @@ class _Function:
         await send({"type": "http.response.body", "body": body})
 
 
-async def _read(scope: Any, receive: Any) -> Request:
+async def _read(scope: Any, receive: Any) -> FunctionRequest:
     pieces, more = [], True
     while more:
         message = await receive()
@@ -87,7 +87,7 @@ async def _read(scope: Any, receive: Any) -> Request:
         more = message.get("more_body", False)
     headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
     query = scope["query_string"].decode("latin-1")
-    return Request(scope["method"], scope["path"], query, headers, b"".join(pieces))
+    return FunctionRequest(scope["method"], scope["path"], query, headers, b"".join(pieces))
 
 
 def _encode(result: Any) -> tuple[bytes, bytes]:

@@ -30,7 +30,7 @@ from hybrid.api.view import set_view
 from hybrid.config import AppConfig
 from hybrid.core.connections.handoff_queue import Policy
 from hybrid.core.messages import link_messages as m
-from hybrid.core.workers.lifecycle import Leaving, State
+from hybrid.core.workers.lifecycle import Leaving, WorkerState
 from hybrid.core.workers.restart import YOUNG
 from hybrid.core.workers.supervision import EXIT_APP_LOAD, EXIT_NEVER_READY
 from hybrid.errors import AppLoadError, HookFailed, NotInCluster
@@ -50,12 +50,12 @@ from hybrid.worker.connections.adoption import Adoption
 from hybrid.worker.context import WorkerContext
 from hybrid.worker.function import as_application
 from hybrid.worker.hooks import Moment, registry
-from hybrid.worker.messages.leading import Leading
+from hybrid.worker.messages.leading import LeaderDuties
 from hybrid.worker.messages.mailbox import Inbox, Mailbox, Message
 from hybrid.worker.messages.membership import set_membership
 from hybrid.worker.messages.primary_link import PrimaryLink
 from hybrid.worker.upkeep.published_view import ScoreboardView
-from hybrid.worker.upkeep.pulse import Balancer, Leisure, Pulse, Recycler, publish
+from hybrid.worker.upkeep.pulse import ConnectionShedder, HeapTrimmer, Heartbeat, Recycler, publish
 from hybrid.worker.upkeep.watchdog import Watchdog
 
 logger = logging.getLogger("hybrid.error")
@@ -132,7 +132,7 @@ class Worker:
         self._orders: asyncio.Queue[tuple[m.Drain, tuple[int, ...]]] = asyncio.Queue()
         self._listeners_closed = asyncio.Event()
         self._row.set("pid", os.getpid())
-        self._enter(State.STARTING)
+        self._enter(WorkerState.STARTING)
         self.link = PrimaryLink(context.channel, loop, self._on_message)
         self.link.send(m.Online())
         self._inbox: Inbox[Message] | None = None
@@ -140,7 +140,7 @@ class Worker:
             self._inbox = Inbox(lambda: self.link.send(m.Ready(listening=False)))
         server = self._serve_once if is_function else None
         self.mailbox = Mailbox(context.slot, self.link, loop, registry, self._inbox, server)
-        self.leading = Leading(self.mailbox, self._row, self.link, loop)
+        self.leading = LeaderDuties(self.mailbox, self._row, self.link, loop)
         self._view = ScoreboardView(context, self._publish)
         self._pool: Pool | None = None
         self._server: HttpServer | None = None
@@ -162,7 +162,7 @@ class Worker:
         except Exception:
             return self._could_not_boot("startup", traceback.format_exc(), EXIT_NEVER_READY)
         pulse, watchdog = self._start_pulse()
-        self._enter(State.READY)
+        self._enter(WorkerState.READY)
         self._row.set("ready_at", self._loop.time())
         self.link.send(m.Ready())
         self.watch_for_term()
@@ -188,14 +188,14 @@ class Worker:
         if code:
             sys.exit(code)  # it has told the primary why it cannot serve
 
-    def _start_pulse(self) -> tuple[Pulse, Watchdog]:
+    def _start_pulse(self) -> tuple[Heartbeat, Watchdog]:
         config, row = self.context.config, self._row
         recycler = Recycler(
             config.restart, lambda why: self.link.send(m.Leave(Leaving.RECYCLE, why))
         )
         assert self._server is not None
-        balancer = Balancer(self.context.scoreboard, self._server)
-        leisure = Leisure()
+        balancer = ConnectionShedder(self.context.scoreboard, self._server)
+        leisure = HeapTrimmer()
 
         def tick() -> None:
             self._publish()
@@ -205,7 +205,7 @@ class Worker:
             if config.http.keepalive_balance:
                 balancer.look(int(row.get("connections")), row.get("tick_at"))
 
-        pulse = Pulse(self._loop, self._row, tick)
+        pulse = Heartbeat(self._loop, self._row, tick)
         pulse.start()
         watchdog = Watchdog(self.context.slot, config.log.block_warning, lambda: pulse.due)
         watchdog.start()
@@ -283,7 +283,7 @@ class Worker:
                 self.mailbox.on_mail(message)
             case m.Receipt():
                 self.mailbox.on_receipt(message)
-            case m.Lead() | m.Told():
+            case m.Lead() | m.EventHappened():
                 self.leading.hear(message)
             case _:
                 logger.error("the primary may not say %s", type(message).__name__)
@@ -313,7 +313,7 @@ class Worker:
         assert server is not None
         assert pool is not None
         deadline = self._loop.time() + order.grace
-        self._enter(State.DRAINING)
+        self._enter(WorkerState.DRAINING)
         self._view.is_draining = True
         self._row.set("leaving", 1)
         pool.leave()
@@ -369,7 +369,7 @@ class Worker:
 
     # -- figures -----------------------------------------------------------------
 
-    def _enter(self, state: State) -> None:
+    def _enter(self, state: WorkerState) -> None:
         self._row.set("state", STATES.index(state))
 
     def _publish(self) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from hybrid.http.request.refusal import ClientGone
-from hybrid.worker.function import Request, as_application
+from hybrid.worker.function import FunctionRequest, as_application
 
 
 def ask(function: Callable[..., Any], *pieces: bytes) -> tuple[dict[str, Any], bytes]:
@@ -38,7 +38,7 @@ def ask(function: Callable[..., Any], *pieces: bytes) -> tuple[dict[str, Any], b
     return head, body["body"]
 
 
-async def later(request: Request) -> str:
+async def later(request: FunctionRequest) -> str:
     return "later"
 
 
@@ -64,9 +64,9 @@ def test_what_a_function_returns_is_the_answer(
 
 
 def test_a_function_gets_the_whole_request() -> None:
-    seen: list[Request] = []
+    seen: list[FunctionRequest] = []
     ask(lambda request: seen.append(request) or "", b"ab", b"c")
-    assert seen == [Request("POST", "/grüße", "a=1", {"x-name": "value"}, b"abc")]
+    assert seen == [FunctionRequest("POST", "/grüße", "a=1", {"x-name": "value"}, b"abc")]
 
 
 def test_a_body_is_not_copied_anew_for_every_piece() -> None:
@@ -103,7 +103,7 @@ def test_what_cannot_be_called_is_refused() -> None:
 
 
 def test_a_cut_upload_never_reaches_the_function() -> None:
-    called: list[Request] = []
+    called: list[FunctionRequest] = []
     app = as_application(lambda request: called.append(request))
     messages = iter(
         [

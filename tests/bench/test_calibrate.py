@@ -4,11 +4,11 @@ import shutil
 
 import pytest
 
-from hybrid.bench.calibrate import Calibration, Step, calibrate
+from hybrid.bench.calibrate import Calibration, RateStep, calibrate
 
 
-def step(rate: float, *problems: str) -> Step:
-    return Step(rate, 0.1, 20.0, 0.1, 1.0, problems)
+def step(rate: float, *problems: str) -> RateStep:
+    return RateStep(rate, 0.1, 20.0, 0.1, 1.0, problems)
 
 
 def test_an_honest_rate_lies_below_the_first_that_failed() -> None:

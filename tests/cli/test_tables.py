@@ -17,7 +17,7 @@ from benchmarks.peers.compare import Comparison
 from hybrid.bench.advise.advise import Verified, advise
 from hybrid.bench.advise.measure import Cost, Measured
 from hybrid.bench.advise_command import print_advice, print_verified
-from hybrid.bench.calibrate import Calibration, Step
+from hybrid.bench.calibrate import Calibration, RateStep
 from hybrid.bench.matrix.run import load
 from hybrid.bench.report.text import print_calibration, print_load, print_matrix
 from hybrid.cli.table import render
@@ -127,7 +127,9 @@ def test_the_recorded_comparison_with_peers_fits() -> None:
 
 
 def test_a_calibration_fits() -> None:
-    late = Step(123_456.0, 0.99, 12.3, 123.45, 1234.56, ("requests left 123.4 ms late (p99)",) * 2)
+    late = RateStep(
+        123_456.0, 0.99, 12.3, 123.45, 1234.56, ("requests left 123.4 ms late (p99)",) * 2
+    )
     found = Calibration(123_456.0, 12.3, (late, late), 0.99)
     text = shown(lambda console: print_calibration(console, found))
     assert "send lag p99" in text

@@ -367,7 +367,7 @@ def test_garbage_idle_and_deaf_clients_do_not_harm(
     deaf = Channel(clients[-3])
     for _ in range(2000):
         try:
-            deaf.send(c.encode(c.Status()))
+            deaf.send(c.encode(c.StatusRequest()))
             deaf.flush()
         except OSError:
             break  # it was dropped

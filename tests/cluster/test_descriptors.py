@@ -20,7 +20,7 @@ import pytest
 
 from hybrid.config import Config, CpuConfig, HttpConfig
 from hybrid.core.messages import control_messages as c
-from hybrid.primary.operator.control_socket import FRAME_LIMIT, ControlServer, Desk
+from hybrid.primary.operator.control_socket import FRAME_LIMIT, ControlPort, ControlServer
 from hybrid.primary.startup.room import fit_connections
 from hybrid.system.sockets.channel import Channel
 from tests.cluster.conftest import PATIENCE, Server, read_answer, wait_until
@@ -49,7 +49,7 @@ class Control:
     def __init__(self, path: Path) -> None:
         self.selector = selectors.PollSelector()
         self.status: dict[str, Any] = {"workers": []}
-        desk = Desk(None, None, None, lambda: self.status)  # type: ignore[arg-type]
+        desk = ControlPort(None, None, None, lambda: self.status)  # type: ignore[arg-type]
         self.server = ControlServer(path, self.selector, desk)
         sock = socket.socket(socket.AF_UNIX)
         sock.connect(os.fspath(path))
@@ -87,7 +87,7 @@ def test_a_control_client_that_cannot_be_accepted_does_not_keep_the_loop_busy(
         assert control.turn() == 1
         assert control.turn() == 0  # nothing is ready, though the client waits
         assert control.server.next_timer() is not None
-    control.client.send(c.encode(c.Status()))
+    control.client.send(c.encode(c.StatusRequest()))
     assert b"workers" in wait_until(control.answers)[0]
     assert control.server.next_timer() is None
 
@@ -103,9 +103,9 @@ def test_an_answer_that_is_too_large_is_a_short_one_also_to_a_client_that_has_le
     control: Control,
 ) -> None:
     control.status = {"text": "x" * FRAME_LIMIT}
-    control.client.send(c.encode(c.Status()))
+    control.client.send(c.encode(c.StatusRequest()))
     assert b"over the limit" in wait_until(control.answers)[0]
-    control.client.send(c.encode(c.Status()))
+    control.client.send(c.encode(c.StatusRequest()))
     control.client.sock.close()
     wait_until(lambda: not control.turn())
 

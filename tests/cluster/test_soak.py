@@ -58,7 +58,7 @@ class Cluster:
     def ready(self) -> list[dict[str, Any]]:
         return [w for w in self.status()["workers"] if w["state"] == "ready"]
 
-    def wish(self, request: c.Request, may_fail: bool = False) -> bool:
+    def wish(self, request: c.ControlRequest, may_fail: bool = False) -> bool:
         """Ask; return whether it came to pass."""
         client = Client(self._path)
         last = {"answer": "none"}
@@ -111,10 +111,10 @@ def test_reloads_and_scalings_under_load_lose_no_request(cluster: Start, policy:
 
     load = Load(one.server.port, KINDS)
     for _ in range(reloads):
-        one.wish(c.Reload())
+        one.wish(c.ReloadRequest())
     for _ in range(scalings):
-        one.wish(c.Scale(to=dice.randint(1, 5)))
-    one.wish(c.Scale(to=3))
+        one.wish(c.ScaleRequest(to=dice.randint(1, 5)))
+    one.wish(c.ScaleRequest(to=3))
     account = load.stop()
 
     report(f"{policy}, {reloads} reloads, {scalings} scalings", one, account, rss)
@@ -190,7 +190,7 @@ def test_kills_in_the_middle_of_reloads_and_scalings_cost_no_more(cluster: Start
     for _ in range(rounds):
         wishes = [
             threading.Thread(target=one.wish, args=(wish, True))
-            for wish in (c.Reload(), c.Scale(to=dice.randint(3, 5)))
+            for wish in (c.ReloadRequest(), c.ScaleRequest(to=dice.randint(3, 5)))
         ]
         for wish in wishes:
             wish.start()
@@ -209,7 +209,7 @@ def test_kills_in_the_middle_of_reloads_and_scalings_cost_no_more(cluster: Start
 
 def settles(cluster: Cluster) -> bool:
     """Wish for four workers of a new generation; return whether that is so."""
-    return cluster.wish(c.Scale(to=4), True) and cluster.wish(c.Reload(), True)
+    return cluster.wish(c.ScaleRequest(to=4), True) and cluster.wish(c.ReloadRequest(), True)
 
 
 @pytest.mark.soak
@@ -217,12 +217,12 @@ def test_reloads_of_an_idle_cluster_leak_nothing(cluster: Start) -> None:
     reloads = 1000 if FULL else 20
     one = cluster("--io-workers", "2", "--cpu-pool", "0")
     for _ in range(5):
-        one.wish(c.Reload())  # until the allocator has what it needs
+        one.wish(c.ReloadRequest())  # until the allocator has what it needs
     wait_until(lambda: one.size()[1] == 2, what="two workers")
     size, rss = one.size(), one.rss()
 
     for _ in range(reloads):
-        one.wish(c.Reload())
+        one.wish(c.ReloadRequest())
 
     wait_until(lambda: one.size() == size, what=f"descriptors and children as before {size}")
     report(f"{reloads} idle reloads", one, Account(), rss)

@@ -22,7 +22,7 @@ from hybrid.http.loops import new_event_loop
 from hybrid.pool.arena.worker_resources import WorkerResources, make_worker_resources
 from hybrid.pool.pool import Pool
 from hybrid.pool.process.member import member_main
-from hybrid.pool.process.spawning import Hatched
+from hybrid.pool.process.spawning import SpawnedProcess
 from hybrid.system.process.fork import fork_child
 
 LANES = ("inline", "thread", "process")
@@ -38,7 +38,7 @@ class LocalHatchery:
     refuse: str = ""
     stop_new: bool = False  # a new process is stopped before it can get ready
 
-    async def hatch(self) -> Hatched:
+    async def hatch(self) -> SpawnedProcess:
         if self.refuse:
             raise PoolBroken(self.refuse)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -54,7 +54,7 @@ class LocalHatchery:
         self.pids.append(child.pid)
         if self.stop_new:
             os.kill(child.pid, signal.SIGSTOP)
-        return Hatched(ours, child.pid, child.pidfd)
+        return SpawnedProcess(ours, child.pid, child.pidfd)
 
     def reap(self) -> None:
         """Wait until every process is gone; they leave at EOF."""

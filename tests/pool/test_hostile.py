@@ -13,8 +13,8 @@ import pytest
 
 from hybrid.errors import JobOutOfMemory, JobTimeout, PoolBroken
 from hybrid.pool.job import as_job, job
-from hybrid.pool.process.pickling import Kind
-from hybrid.pool.process.pool_messages import Ready
+from hybrid.pool.process.pickling import FrameKind
+from hybrid.pool.process.pool_messages import ProcessReady
 from tests.pool import jobs
 from tests.pool.conftest import LANES, until
 
@@ -104,11 +104,11 @@ def test_a_job_that_writes_to_its_socket_costs_only_itself(harness):
 
 
 FORGED = {
-    "rubbish": (Kind.NOTE, b"rubbish"),
-    "an empty answer": (Kind.FAILED, b""),
-    "a second READY": (Kind.READY, pickle.dumps(Ready(1, 0.0))),
-    "strange progress": (Kind.PROGRESS, pickle.dumps(("half", 1))),
-    "a job for its worker": (Kind.RUN, pickle.dumps(("os:getpid", (), (), {}))),
+    "rubbish": (FrameKind.NOTE, b"rubbish"),
+    "an empty answer": (FrameKind.FAILED, b""),
+    "a second READY": (FrameKind.READY, pickle.dumps(ProcessReady(1, 0.0))),
+    "strange progress": (FrameKind.PROGRESS, pickle.dumps(("half", 1))),
+    "a job for its worker": (FrameKind.RUN, pickle.dumps(("os:getpid", (), (), {}))),
 }
 
 

@@ -20,7 +20,7 @@ from hybrid.errors import (
     ResultNotPicklable,
 )
 from hybrid.pool.job import as_job
-from hybrid.pool.process.process_link import Link
+from hybrid.pool.process.process_link import ProcessLink
 from tests.pool import jobs
 from tests.pool.conftest import until
 
@@ -206,9 +206,9 @@ def test_worker_nodes_6_equal_limits_do_not_end_all_processes_at_once(harness):
 
 def test_worker_nodes_6_limits_are_drawn_apart(harness, monkeypatch):
     greeted = []
-    greet = Link.greet
+    greet = ProcessLink.greet
     monkeypatch.setattr(
-        Link, "greet", lambda link, hello: greeted.append(hello) or greet(link, hello)
+        ProcessLink, "greet", lambda link, hello: greeted.append(hello) or greet(link, hello)
     )
     pool = harness.pool(slots=6, max_jobs=10_000, max_rss=2**30)
 

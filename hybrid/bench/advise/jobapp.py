@@ -29,7 +29,7 @@ class Light:
         resp.text = "light"
 
 
-class Job:
+class JobEndpoint:
     """Runs a function in the pool; its result is not sent, whatever it is."""
 
     def __init__(self, function: Callable[[], Any]) -> None:
@@ -54,7 +54,7 @@ def create(targets: list[str]) -> falcon.asgi.App[Any, Any]:
     hybrid.install(made)
     made.add_route("/light", Light())
     for index, target in enumerate(targets):
-        made.add_route(f"/job/{index}", Job(named(target)))
+        made.add_route(f"/job/{index}", JobEndpoint(named(target)))
     return made
 
 

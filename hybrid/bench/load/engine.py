@@ -24,8 +24,8 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from hybrid.bench.load.records import Outcome, Records
-from hybrid.bench.load.wire import Answer, parse
+from hybrid.bench.load.records import Records, RequestOutcome
+from hybrid.bench.load.wire import ReceivedAnswer, parse
 
 if TYPE_CHECKING:
     from hybrid.bench.load.plan import LoadPlan
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 NONE = -1  # no request on this connection
 
 
-class Connection:
+class LoadConnection:
     """One keep-alive connection, with at most one request on it."""
 
     __slots__ = ("buffer", "connected", "fd", "needed", "outgoing", "request", "sock", "used")
@@ -68,10 +68,10 @@ class Engine:
         self.count = len(records)
         self._family, self._address = resolve(plan.host, plan.port)
         self._epoll = select.epoll()
-        self._by_fd: dict[int, Connection] = {}
-        self._idle: deque[Connection] = deque()
+        self._by_fd: dict[int, LoadConnection] = {}
+        self._idle: deque[LoadConnection] = deque()
         self._line: deque[int] = deque()  # due requests that found no connection
-        self._deadlines: deque[tuple[float, Connection, int]] = deque()
+        self._deadlines: deque[tuple[float, LoadConnection, int]] = deque()
         self._next = 0  # the next row that is not yet due or taken
         self._left = self.count
         self._open_loop = plan.concurrency == 0
@@ -163,7 +163,7 @@ class Engine:
         while self._deadlines and self._deadlines[0][0] <= now:
             _, connection, row = self._deadlines.popleft()
             if connection.request == row:
-                self._fail(connection, Outcome.TIMEOUT)
+                self._fail(connection, RequestOutcome.TIMEOUT)
 
     # -- connections --------------------------------------------------------
 
@@ -171,22 +171,22 @@ class Engine:
         sock = socket.socket(self._family, socket.SOCK_STREAM)
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection = Connection(sock)
+        connection = LoadConnection(sock)
         connection.request = row
         self._by_fd[connection.fd] = connection
         self._epoll.register(connection.fd, select.EPOLLIN | select.EPOLLOUT)
         if row != NONE:
             self._deadlines.append((self._now() + self.plan.timeout, connection, row))
         if sock.connect_ex(self._address) not in (0, errno.EINPROGRESS):
-            self._fail(connection, Outcome.REFUSED)
+            self._fail(connection, RequestOutcome.REFUSED)
 
-    def _close(self, connection: Connection) -> None:
+    def _close(self, connection: LoadConnection) -> None:
         if self._by_fd.pop(connection.fd, None) is None:
             return
         self._epoll.unregister(connection.fd)
         connection.sock.close()
 
-    def _ready(self, connection: Connection, events: int) -> None:
+    def _ready(self, connection: LoadConnection, events: int) -> None:
         if not connection.connected:
             self._connected(connection)
         elif events & select.EPOLLOUT:
@@ -197,9 +197,9 @@ class Engine:
         else:
             self._receive(connection)
 
-    def _connected(self, connection: Connection) -> None:
+    def _connected(self, connection: LoadConnection) -> None:
         if connection.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
-            self._fail(connection, Outcome.REFUSED)
+            self._fail(connection, RequestOutcome.REFUSED)
             return
         connection.connected = True
         self._epoll.modify(connection.fd, select.EPOLLIN)
@@ -208,7 +208,7 @@ class Engine:
         else:
             self._take_next(connection)
 
-    def _take_next(self, connection: Connection) -> None:
+    def _take_next(self, connection: LoadConnection) -> None:
         if self._line:
             self._send(connection, self._line.popleft())
         else:
@@ -216,7 +216,7 @@ class Engine:
 
     # -- one request --------------------------------------------------------
 
-    def _send(self, connection: Connection, row: int) -> None:
+    def _send(self, connection: LoadConnection, row: int) -> None:
         connection.request, connection.buffer, connection.needed = row, b"", 0
         now = self._now()
         self._columns["sent"][row] = now
@@ -227,7 +227,7 @@ class Engine:
         connection.outgoing = memoryview(self.requests[self._columns["stream"][row]])
         self._flush(connection)
 
-    def _flush(self, connection: Connection) -> None:
+    def _flush(self, connection: LoadConnection) -> None:
         assert connection.outgoing is not None
         try:
             sent = connection.sock.send(connection.outgoing)
@@ -245,7 +245,7 @@ class Engine:
             if resumed:
                 self._epoll.modify(connection.fd, select.EPOLLIN)
 
-    def _receive(self, connection: Connection) -> None:
+    def _receive(self, connection: LoadConnection) -> None:
         try:
             data = connection.sock.recv(RECEIVE)
         except BlockingIOError:
@@ -265,24 +265,26 @@ class Engine:
             return
         self._read(connection, data, eof=eof)
 
-    def _read(self, connection: Connection, data: bytes, *, eof: bool) -> None:
+    def _read(self, connection: LoadConnection, data: bytes, *, eof: bool) -> None:
         try:
             found = parse(data, eof=eof)
         except ValueError:
-            self._fail(connection, Outcome.BAD)
+            self._fail(connection, RequestOutcome.BAD)
             return
-        if isinstance(found, Answer):
+        if isinstance(found, ReceivedAnswer):
             self._finish(connection, found)
         elif eof:
-            self._fail(connection, Outcome.RESET)
+            self._fail(connection, RequestOutcome.RESET)
         else:
             connection.buffer, connection.needed = data, found.needed
 
-    def _finish(self, connection: Connection, answer: Answer) -> None:
+    def _finish(self, connection: LoadConnection, answer: ReceivedAnswer) -> None:
         row, columns = connection.request, self._columns
         columns["done"][row] = self._now()
         columns["status"][row] = answer.status
-        columns["outcome"][row] = Outcome.OK if answer.status < 400 else Outcome.STATUS
+        columns["outcome"][row] = (
+            RequestOutcome.OK if answer.status < 400 else RequestOutcome.STATUS
+        )
         columns["worker"][row] = answer.worker
         columns["size"][row] = answer.size
         if answer.run:
@@ -296,16 +298,16 @@ class Engine:
         else:
             self._take_next(connection)
 
-    def _lost(self, connection: Connection) -> None:
+    def _lost(self, connection: LoadConnection) -> None:
         row = connection.request
         retry = connection.used > 0 and not connection.buffer and row != NONE
         if retry and self._columns["attempts"][row] == 1:
             self._close(connection)
             self._open(row)
         else:
-            self._fail(connection, Outcome.RESET)
+            self._fail(connection, RequestOutcome.RESET)
 
-    def _fail(self, connection: Connection, outcome: Outcome) -> None:
+    def _fail(self, connection: LoadConnection, outcome: RequestOutcome) -> None:
         if connection.request != NONE:
             self._columns["outcome"][connection.request] = outcome
             self._left -= 1

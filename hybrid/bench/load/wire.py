@@ -18,12 +18,12 @@ _TIMES = re.compile(rb"(queue|run);dur=([0-9.]+)")
 _NO_BODY = (204, 304)
 
 
-class BadAnswer(ValueError):
+class MalformedAnswer(ValueError):
     """The peer sent something that is not an HTTP/1 answer."""
 
 
 @dataclass(slots=True)
-class Answer:
+class ReceivedAnswer:
     """What the measurement needs of one answer."""
 
     status: int
@@ -53,7 +53,7 @@ def encode(stream: Stream, host: str, port: int) -> bytes:
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1") + body
 
 
-def parse(data: bytes | bytearray, *, eof: bool = False) -> Answer | Partial:
+def parse(data: bytes | bytearray, *, eof: bool = False) -> ReceivedAnswer | Partial:
     """Read the answer at the start of `data`.
 
     Args:
@@ -61,12 +61,12 @@ def parse(data: bytes | bytearray, *, eof: bool = False) -> Answer | Partial:
         eof: the peer has closed; a body without a length ends here.
 
     Raises:
-        BadAnswer: `data` does not start like HTTP/1.
+        MalformedAnswer: `data` does not start like HTTP/1.
     """
     end = data.find(b"\r\n\r\n")
     if end < 0:
         if not data.startswith(b"HTTP/1."[: len(data)]):
-            raise BadAnswer(f"answer starts with {bytes(data[:20])!r}")
+            raise MalformedAnswer(f"answer starts with {bytes(data[:20])!r}")
         return Partial(len(data) + 1)
     head = bytes(data[:end]).lower()
     answer = _head(head)
@@ -80,8 +80,8 @@ def parse(data: bytes | bytearray, *, eof: bool = False) -> Answer | Partial:
 
 
 def _body(
-    data: bytes | bytearray, head: bytes, start: int, answer: Answer, *, eof: bool
-) -> Answer | Partial:
+    data: bytes | bytearray, head: bytes, start: int, answer: ReceivedAnswer, *, eof: bool
+) -> ReceivedAnswer | Partial:
     length = _field(head, b"content-length")
     if length is not None:
         answer.size = start + int(length)
@@ -96,10 +96,10 @@ def _body(
     return answer if eof else Partial(len(data) + 1, until_eof=True)
 
 
-def _head(head: bytes) -> Answer:
+def _head(head: bytes) -> ReceivedAnswer:
     if not head.startswith(b"http/1.") or not head[9:12].isdigit():
-        raise BadAnswer(f"answer starts with {head[:20]!r}")
-    answer = Answer(int(head[9:12]), 0)
+        raise MalformedAnswer(f"answer starts with {head[:20]!r}")
+    answer = ReceivedAnswer(int(head[9:12]), 0)
     worker = _field(head, b"x-worker")
     if worker is not None and worker.isdigit():
         answer.worker = int(worker)
@@ -136,8 +136,8 @@ def _chunked_end(data: bytes | bytearray, at: int) -> int | None:
             return None
 
 
-def _shifted(found: Answer | Partial, by: int) -> Answer | Partial:
-    if isinstance(found, Answer):
+def _shifted(found: ReceivedAnswer | Partial, by: int) -> ReceivedAnswer | Partial:
+    if isinstance(found, ReceivedAnswer):
         found.size += by
     else:
         found.needed += by

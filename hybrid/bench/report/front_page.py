@@ -7,7 +7,7 @@ from pathlib import Path
 from hybrid.bench.matrix.run import Results
 from hybrid.bench.report.svg import box, document, shade, text
 from hybrid.bench.verdict.sentences import headline
-from hybrid.bench.verdict.verdict import Row, rows
+from hybrid.bench.verdict.verdict import MatrixRow, rows
 
 # -- The measured matrix for the first screen of a README, generated and never typed ---
 
@@ -89,7 +89,9 @@ def _two_lines(title: str) -> list[str]:
     return [title]
 
 
-def _heat_cell(row: Row, key: str, x: float, y: float, width: float, height: float) -> list[str]:
+def _heat_cell(
+    row: MatrixRow, key: str, x: float, y: float, width: float, height: float
+) -> list[str]:
     figure = row.figures.get(key)
     recommended = 'class="edge" stroke-width="2.5"' if key in row.scenario.recommended else ""
     if figure is None:

@@ -28,7 +28,7 @@ from hybrid.bench.server.fingerprint import one_line
 from hybrid.bench.verdict.limit_sentences import limit_sentences
 from hybrid.bench.verdict.predict import io_wait
 from hybrid.bench.verdict.sentences import headline, sentence
-from hybrid.bench.verdict.verdict import Row, rows, titles
+from hybrid.bench.verdict.verdict import MatrixRow, rows, titles
 
 _STYLE = """
 :root{color-scheme:light dark}
@@ -160,7 +160,7 @@ def _activities(results: Results) -> str:
         ]
         if pictures:
             note = (
-                f"Row {key} at the fixed load: answers per 0.1 s of each worker. Gaps are a loop "
+                f"MatrixRow {key} at the fixed load: answers per 0.1 s of each worker. Gaps are a loop "
                 "that runs a job; a pale row is a worker that got few of the connections."
             )
             return f'<h2>Who worked when</h2><p class="note">{note}</p>' + "".join(pictures)
@@ -210,7 +210,7 @@ def _cells(results: Results, scenario: str, topology: str, detail: str) -> list[
     ]
 
 
-def _excluded(found: list[Row]) -> str:
+def _excluded(found: list[MatrixRow]) -> str:
     items = [reason for row in found for reason in row.excluded]
     return "<h2>Excluded blocks</h2>" + _list(items) if items else ""
 

@@ -16,14 +16,14 @@ from hybrid.bench.matrix.scenarios import METRICS, Metric
 from hybrid.bench.server.fingerprint import one_line
 from hybrid.bench.verdict.limit_sentences import limit_sentences
 from hybrid.bench.verdict.sentences import headline, sentence
-from hybrid.bench.verdict.verdict import Row, judge, rows, titles
+from hybrid.bench.verdict.verdict import MatrixRow, judge, rows, titles
 
 # -- What every cell measured beside the figure that decides its row -------------
 
 SHOWN = ("io_p50", "io_p99", "cpu_ms", "pss_mb", "failed", "recovery")
 
 
-def detail_rows(results: Results, metric: str) -> list[Row]:
+def detail_rows(results: Results, metric: str) -> list[MatrixRow]:
     """Return the scenarios that a figure was measured in, judged by it."""
     return [
         judge(results, key, metric)
@@ -83,7 +83,7 @@ def print_matrix(console: Console, results: Results) -> None:
     console.print(Text(one_line(results.machine), style="dim"))
 
 
-def _matrix_table(results: Results, found: list[Row]) -> Table:
+def _matrix_table(results: Results, found: list[MatrixRow]) -> Table:
     advice = "the article"
     keys = [topology.key for topology in results.profile.topologies]
     title = "The decision matrix, measured (bold: best, or tied with the best)"
@@ -94,21 +94,21 @@ def _matrix_table(results: Results, found: list[Row]) -> Table:
     return table
 
 
-def _legend(results: Results, found: list[Row]) -> str:
+def _legend(results: Results, found: list[MatrixRow]) -> str:
     columns = [f"{each.key}: {each.title}" for each in results.profile.topologies]
     units = {row.scenario.key: row.metric.unit and f", {row.metric.unit}" for row in found}
     lines = [f"{r.scenario.key}: {r.metric.title}{units[r.scenario.key]}" for r in found]
     return "; ".join(columns) + "\n" + "; ".join(lines)
 
 
-def _scenario(row: Row) -> Text:
+def _scenario(row: MatrixRow) -> Text:
     """Return the first cell of a row: three lines where figures have an interval."""
     name = Text(row.scenario.key)
     repeated = any(figure.spread for figure in row.figures.values())
     return name.append("\n  from\n  to", style="dim") if repeated else name
 
 
-def _cell(row: Row, key: str) -> Text:
+def _cell(row: MatrixRow, key: str) -> Text:
     figure = row.figures.get(key)
     if figure is None:
         return Text("⚠")
@@ -128,7 +128,7 @@ def _detail_table(results: Results, metric: str) -> Table | None:
     return table
 
 
-def _print_excluded(console: Console, found: list[Row]) -> None:
+def _print_excluded(console: Console, found: list[MatrixRow]) -> None:
     for row in found:
         for reason in row.excluded:
             console.print(Text(f"⚠ excluded: {reason}", style="yellow"))

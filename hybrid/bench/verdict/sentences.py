@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hybrid.bench.matrix.run import Results
-from hybrid.bench.verdict.verdict import Row, number, rows, titles
+from hybrid.bench.verdict.verdict import MatrixRow, number, rows, titles
 
 # What the members of a tie have in common, where that says it better than a list.
 GROUPS = {
@@ -29,7 +29,7 @@ def headline(results: Results) -> str:
     return f"On {cpus} CPUs — {clauses} — {_article(found)}."
 
 
-def sentence(row: Row, named: dict[str, str]) -> str:
+def sentence(row: MatrixRow, named: dict[str, str]) -> str:
     """Say the verdict on a row.
 
     Args:
@@ -52,7 +52,7 @@ def sentence(row: Row, named: dict[str, str]) -> str:
     return f"{what}{_names(row, named)} {verb} {figure}, {_lead(row)}; {article}"
 
 
-def _clause(row: Row, named: dict[str, str]) -> str:
+def _clause(row: MatrixRow, named: dict[str, str]) -> str:
     """Say in a few words who is best in a row, and by how much."""
     if len(row.best) > 1 and len(row.best) == len(row.figures):
         return "no difference"
@@ -60,14 +60,14 @@ def _clause(row: Row, named: dict[str, str]) -> str:
     return f"{_names(row, named)} ({lead})" if lead else _names(row, named)
 
 
-def _names(row: Row, named: dict[str, str]) -> str:
+def _names(row: MatrixRow, named: dict[str, str]) -> str:
     group = GROUPS.get(frozenset(row.best))
     if group:
         return group
     return " or ".join(title for key, title in named.items() if key in row.best)
 
 
-def _lead(row: Row) -> str:
+def _lead(row: MatrixRow) -> str:
     """Return how far the worst of the best is from the best of the rest."""
     inside = [row.figures[key].value for key in row.best]
     outside = [each.value for key, each in row.figures.items() if key not in row.best]
@@ -84,7 +84,7 @@ def number_short(value: float) -> str:
     return f"{value:.2g}" if value < 100 else f"{value:.0f}"
 
 
-def _article(found: list[Row]) -> str:
+def _article(found: list[MatrixRow]) -> str:
     decided = [row for row in found if row.agreement != "undecided"]
     if not decided:
         return "no row separates what the article recommends from the rest"

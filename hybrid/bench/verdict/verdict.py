@@ -44,7 +44,7 @@ class Figure:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class MatrixRow:
     """The verdict on one scenario."""
 
     scenario: Scenario
@@ -61,7 +61,7 @@ class Row:
         return self.best[0] if len(self.best) == 1 else None
 
 
-def judge(results: Results, scenario: str, metric: str | None = None) -> Row:
+def judge(results: Results, scenario: str, metric: str | None = None) -> MatrixRow:
     """Return the verdict on a scenario by its own metric, or by another one.
 
     Cells that failed a gate take no part; a topology without a believable cell
@@ -79,7 +79,7 @@ def judge(results: Results, scenario: str, metric: str | None = None) -> Row:
     best = _best({k: v for k, v in series.items() if k != AGAIN}, by, chance)
     excluded = tuple(f"{scenario}, {key}: {_first(reasons)}" for key, reasons in flaws.items())
     agreement = _agreement(best, figures, row.recommended)
-    return Row(row, by, figures, best, chance, excluded, agreement)
+    return MatrixRow(row, by, figures, best, chance, excluded, agreement)
 
 
 def _first(reasons: tuple[str, ...]) -> str:
@@ -87,7 +87,7 @@ def _first(reasons: tuple[str, ...]) -> str:
     return f"{reasons[0]} (and {more} more)" if more else reasons[0]
 
 
-def rows(results: Results) -> list[Row]:
+def rows(results: Results) -> list[MatrixRow]:
     """Return the verdict on every scenario that has been measured."""
     measured = {cell.scenario for cell in results.cells}
     return [judge(results, key) for key in results.profile.scenarios if key in measured]

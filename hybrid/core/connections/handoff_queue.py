@@ -50,7 +50,7 @@ class Receiver:
     given: int = 0  # connections it has taken
 
 
-class Rota:
+class HandoffQueue:
     """The receivers, in the order in which they are asked."""
 
     def __init__(self, load: Load | None = None) -> None:

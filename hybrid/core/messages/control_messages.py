@@ -15,28 +15,28 @@ from typing import Any, Protocol
 import orjson
 
 from hybrid.core.messages.fields import field_types, wrong_field
-from hybrid.core.workers.lifecycle import State, Worker
+from hybrid.core.workers.lifecycle import WorkerRecord, WorkerState
 from hybrid.core.workers.supervision import Supervisor
 from hybrid.errors import LinkError
 
 
 @dataclass(frozen=True, slots=True)
-class Status:
+class StatusRequest:
     """Every worker and counter, once."""
 
 
 @dataclass(frozen=True, slots=True)
-class Events:
+class EventsRequest:
     """What happens from now on, until the asker goes away."""
 
 
 @dataclass(frozen=True, slots=True)
-class Reload:
+class ReloadRequest:
     """Read the configuration again and replace every worker."""
 
 
 @dataclass(frozen=True, slots=True)
-class Scale:
+class ScaleRequest:
     """So many workers more (or less), or exactly `to`."""
 
     by: int = 0
@@ -44,39 +44,41 @@ class Scale:
 
 
 @dataclass(frozen=True, slots=True)
-class DrainSlot:
+class DrainRequest:
     """Replace one slot's worker, the new one ready first."""
 
     slot: int
 
 
 @dataclass(frozen=True, slots=True)
-class Stop:
+class StopRequest:
     """End the cluster; `now` without finishing anything."""
 
     now: bool = False
 
 
-Request = Status | Events | Reload | Scale | DrainSlot | Stop
+ControlRequest = (
+    StatusRequest | EventsRequest | ReloadRequest | ScaleRequest | DrainRequest | StopRequest
+)
 
-_BY_NAME: dict[str, type[Request]] = {
-    "status": Status,
-    "events": Events,
-    "reload": Reload,
-    "scale": Scale,
-    "drain": DrainSlot,
-    "stop": Stop,
+_BY_NAME: dict[str, type[ControlRequest]] = {
+    "status": StatusRequest,
+    "events": EventsRequest,
+    "reload": ReloadRequest,
+    "scale": ScaleRequest,
+    "drain": DrainRequest,
+    "stop": StopRequest,
 }
 _NAMES = {kind: name for name, kind in _BY_NAME.items()}
 _FIELDS = {kind: field_types(kind) for kind in _NAMES}
 
 
-def encode(request: Request) -> bytes:
+def encode(request: ControlRequest) -> bytes:
     """Return a request as one frame's payload."""
     return orjson.dumps({"ask": _NAMES[type(request)]} | dataclasses.asdict(request))
 
 
-def decode(payload: bytes) -> Request:
+def decode(payload: bytes) -> ControlRequest:
     """Return the request in a frame.
 
     Raises:
@@ -97,21 +99,21 @@ def decode(payload: bytes) -> Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class RequestOutcome:
     """How a wish ended."""
 
     done: bool
     text: str
 
 
-class Wish(Protocol):
+class PendingRequest(Protocol):
     """Something asked for that is not there yet."""
 
     def progress(self, supervisor: Supervisor) -> str:
         """Return where it is now, in one line."""
         ...
 
-    def verdict(self, supervisor: Supervisor) -> Verdict | None:
+    def verdict(self, supervisor: Supervisor) -> RequestOutcome | None:
         """Return how it ended, None while it has not."""
         ...
 
@@ -128,11 +130,11 @@ class ReloadWish:
         ready = [w for w in _ready(supervisor) if w.generation == wanted]
         return f"{len(ready)} of {supervisor.target} workers are of generation {wanted}"
 
-    def verdict(self, supervisor: Supervisor) -> Verdict | None:
+    def verdict(self, supervisor: Supervisor) -> RequestOutcome | None:
         """Return the reload's outcome; that of a later one that took its place counts."""
         outcome = supervisor.generations.outcome
         if outcome is not None and outcome.generation >= self.generation:
-            return Verdict(outcome.done, outcome.text)
+            return RequestOutcome(outcome.done, outcome.text)
         return _interrupted(supervisor)
 
 
@@ -148,17 +150,17 @@ class ScaleWish:
         other = f", {leaving} starting or draining" if leaving else ""
         return f"{len(ready)} workers ready of {self.target}{other}"
 
-    def verdict(self, supervisor: Supervisor) -> Verdict | None:
+    def verdict(self, supervisor: Supervisor) -> RequestOutcome | None:
         """Return when the number is reached, or why it will not be."""
         if supervisor.target != self.target:
-            return Verdict(False, f"overtaken: {supervisor.target} workers are wanted now")
+            return RequestOutcome(False, f"overtaken: {supervisor.target} workers are wanted now")
         ready = {w.slot for w in _ready(supervisor)}
         if ready == set(range(1, self.target + 1)) == {w.slot for w in supervisor.workers.values()}:
-            return Verdict(True, f"{self.target} workers are ready")
+            return RequestOutcome(True, f"{self.target} workers are ready")
         for number in sorted(set(range(1, self.target + 1)) - ready):
             slot = supervisor.slots.get(number)
             if slot is not None and slot.failures:
-                return Verdict(False, f"slot {number} cannot be filled: {slot.failure}")
+                return RequestOutcome(False, f"slot {number} cannot be filled: {slot.failure}")
         return _too_slow(supervisor, range(1, self.target + 1)) or _interrupted(supervisor)
 
 
@@ -175,37 +177,39 @@ class DrainWish:
         worker = supervisor.workers.get(self.worker)
         if worker is None:
             return "it has left"
-        if worker.state is State.DRAINING:
+        if worker.state is WorkerState.DRAINING:
             return "its successor is ready; it finishes what it has"
         return "its successor is starting"
 
-    def verdict(self, supervisor: Supervisor) -> Verdict | None:
+    def verdict(self, supervisor: Supervisor) -> RequestOutcome | None:
         """Return when another one serves in its place, or why none does."""
         if self.slot > supervisor.target:
-            return Verdict(True, f"slot {self.slot} is not needed any more")
+            return RequestOutcome(True, f"slot {self.slot} is not needed any more")
         if self.worker not in supervisor.workers and any(
             worker.slot == self.slot for worker in _ready(supervisor)
         ):
-            return Verdict(True, f"slot {self.slot} has a new worker")
+            return RequestOutcome(True, f"slot {self.slot} has a new worker")
         slot = supervisor.slots[self.slot]
         if slot.failures > self.failures:
-            return Verdict(False, f"slot {self.slot} has no new worker: {slot.failure}")
+            return RequestOutcome(False, f"slot {self.slot} has no new worker: {slot.failure}")
         return _too_slow(supervisor, (self.slot,)) or _interrupted(supervisor)
 
 
-def _ready(supervisor: Supervisor) -> list[Worker]:
-    return [w for w in supervisor.workers.values() if w.state is State.READY]
+def _ready(supervisor: Supervisor) -> list[WorkerRecord]:
+    return [w for w in supervisor.workers.values() if w.state is WorkerState.READY]
 
 
-def _too_slow(supervisor: Supervisor, slots: Container[int]) -> Verdict | None:
+def _too_slow(supervisor: Supervisor, slots: Container[int]) -> RequestOutcome | None:
     for worker in supervisor.workers.values():
-        if worker.late and worker.state is State.STARTING and worker.slot in slots:
-            return Verdict(False, f"{worker} is not ready in time (--boot-timeout); it goes on")
+        if worker.late and worker.state is WorkerState.STARTING and worker.slot in slots:
+            return RequestOutcome(
+                False, f"{worker} is not ready in time (--boot-timeout); it goes on"
+            )
     return None
 
 
-def _interrupted(supervisor: Supervisor) -> Verdict | None:
-    return Verdict(False, "the cluster is stopping") if supervisor.stopping else None
+def _interrupted(supervisor: Supervisor) -> RequestOutcome | None:
+    return RequestOutcome(False, "the cluster is stopping") if supervisor.stopping else None
 
 
 def answer(kind: str, **fields: Any) -> bytes:

@@ -58,7 +58,7 @@ class QueueEmptied:
 
 
 @dataclass(frozen=True, slots=True)
-class Hatch:
+class ForkPoolProcess:
     """The worker's pool wants a pool process; only the primary forks."""
 
     request: int
@@ -107,7 +107,7 @@ class Lead:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class EventHappened:
     """Something happened in the cluster; for the leader."""
 
     event: dict[str, Any]
@@ -128,7 +128,7 @@ class ListenersClosed:
 
 
 @dataclass(frozen=True, slots=True)
-class Hatched:
+class PoolProcessForked:
     """Here is the pool process; its socket and its pidfd ride on this frame."""
 
     request: int
@@ -136,7 +136,7 @@ class Hatched:
 
 
 @dataclass(frozen=True, slots=True)
-class HatchRefused:
+class ForkRefused:
     """The pool process could not be forked."""
 
     request: int
@@ -148,18 +148,18 @@ Message = (
     | Mail
     | Receipt
     | Lead
-    | Told
+    | EventHappened
     | Online
     | Ready
     | BootFailed
     | Leave
     | LeftDistribution
     | QueueEmptied
-    | Hatch
+    | ForkPoolProcess
     | Drain
     | ListenersClosed
-    | Hatched
-    | HatchRefused
+    | PoolProcessForked
+    | ForkRefused
 )
 
 _BY_NAME: dict[str, type[Message]] = {
@@ -167,18 +167,18 @@ _BY_NAME: dict[str, type[Message]] = {
     "mail": Mail,
     "receipt": Receipt,
     "lead": Lead,
-    "told": Told,
+    "told": EventHappened,
     "online": Online,
     "ready": Ready,
     "boot-failed": BootFailed,
     "leave": Leave,
     "left-distribution": LeftDistribution,
     "queue-emptied": QueueEmptied,
-    "hatch": Hatch,
+    "hatch": ForkPoolProcess,
     "drain": Drain,
     "listeners-closed": ListenersClosed,
-    "hatched": Hatched,
-    "hatch-refused": HatchRefused,
+    "hatched": PoolProcessForked,
+    "hatch-refused": ForkRefused,
 }
 _NAMES = {kind: name for name, kind in _BY_NAME.items()}
 

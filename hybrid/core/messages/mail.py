@@ -35,7 +35,7 @@ class MailKind(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class Addressee:
     """A worker that can get messages."""
 
     worker: int  # id
@@ -43,7 +43,7 @@ class Member:
     is_leader: bool
 
 
-def recipients(to: object, sender: int, members: Sequence[Member]) -> list[Member]:
+def recipients(to: object, sender: int, members: Sequence[Addressee]) -> list[Addressee]:
     """Return who a message is for.
 
     Args:

@@ -22,7 +22,7 @@ from hybrid.core.workers.lifecycle import Leaving
 STORY = 1000  # announcements kept; some 200 bytes each
 
 
-class Kind(Enum):
+class EventKind(Enum):
     """What happened. The first seven are events of one worker, in the order of its life."""
 
     FORK = "fork"  # the process exists
@@ -52,10 +52,10 @@ class ExitReason(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Announcement:
+class ClusterEvent:
     """One thing that happened. `slot` 0: it concerns the whole cluster."""
 
-    kind: Kind
+    kind: EventKind
     slot: int
     generation: int
     pid: int
@@ -84,19 +84,19 @@ class Announcement:
         return fields
 
 
-Subscriber = Callable[[Announcement], object]
+Subscriber = Callable[[ClusterEvent], object]
 
 
-class Announcer:
+class EventPublisher:
     """Tells every subscriber, and remembers the last `STORY` announcements."""
 
     def __init__(self, on_error: Callable[[Subscriber, Exception], object]) -> None:
         """Report a subscriber that raises to `on_error`."""
         self.subscribers: list[Subscriber] = []
-        self.story: deque[Announcement] = deque(maxlen=STORY)
+        self.story: deque[ClusterEvent] = deque(maxlen=STORY)
         self._on_error = on_error
 
-    def announce(self, announcement: Announcement) -> None:
+    def announce(self, announcement: ClusterEvent) -> None:
         """Tell everybody, in the order in which they subscribed."""
         self.story.append(announcement)
         for subscriber in tuple(self.subscribers):  # one may unsubscribe while it is told

@@ -7,7 +7,7 @@ that worker has the last ones: it looks once more, and nobody is reset.
 
 from __future__ import annotations
 
-from hybrid.core.workers.lifecycle import Worker
+from hybrid.core.workers.lifecycle import WorkerRecord
 
 
 class Ending:
@@ -17,7 +17,7 @@ class Ending:
         self._acceptor: int | None = None
         self._is_open = True
 
-    def appoint(self, worker: Worker) -> bool:
+    def appoint(self, worker: WorkerRecord) -> bool:
         """Return whether this worker, which leaves, is the last acceptor from now on."""
         if not self._is_open or self._acceptor is not None or not worker.has_listened:
             return False

@@ -12,7 +12,7 @@ from enum import Enum
 LAST_WORDS = 1.0  # s from asking for the stacks to the kill
 
 
-class Step(Enum):
+class HangStep(Enum):
     """What to do about a hung worker."""
 
     DUMP = "dump"  # print the stack of every thread
@@ -28,7 +28,7 @@ class HangWatch:
         self._dumped: dict[int, float] = {}  # worker -> when it was asked for its stacks
         self.killed: set[int] = set()  # workers that have been found hung, for the announcement
 
-    def look(self, ticks: Mapping[int, float], now: float) -> list[tuple[int, Step]]:
+    def look(self, ticks: Mapping[int, float], now: float) -> list[tuple[int, HangStep]]:
         """Return the steps that are due.
 
         Args:
@@ -44,9 +44,9 @@ class HangWatch:
         for worker in sorted(hung):
             asked = self._dumped.setdefault(worker, now)
             if asked == now:
-                steps.append((worker, Step.DUMP))
+                steps.append((worker, HangStep.DUMP))
             elif now - asked >= LAST_WORDS:
-                steps.append((worker, Step.KILL))
+                steps.append((worker, HangStep.KILL))
                 self.killed.add(worker)
         return steps
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class LeaderCandidate:
     """A ready worker."""
 
     worker: int  # id; a smaller one is older
@@ -37,7 +37,7 @@ class Leadership:
         self.leader: int | None = None
         self._retiring: int | None = None  # told to give it up, has not confirmed
 
-    def update(self, candidates: Iterable[Candidate]) -> list[Order]:
+    def update(self, candidates: Iterable[LeaderCandidate]) -> list[Order]:
         """Look at the ready workers; return what to tell whom, in order."""
         ready = sorted(candidates, key=lambda c: (c.leaving, c.worker))
         orders: list[Order] = []

@@ -33,7 +33,7 @@ class Leaving(Enum):
     RECYCLE = "recycle"  # it has reached a limit, or lost a slot of its pool for ever
 
 
-class State(Enum):
+class WorkerState(Enum):
     """Where a worker is in its life."""
 
     STARTING = "starting"  # forked; has not said READY yet
@@ -42,7 +42,7 @@ class State(Enum):
     EXITED = "exited"  # reaped; the record is history
 
 
-class Happening(Enum):
+class WorkerEvent(Enum):
     """What can happen to a worker."""
 
     READY = "ready"  # the worker wrote READY on its channel
@@ -50,26 +50,26 @@ class Happening(Enum):
     EXIT = "exit"  # waitpid() returned its pid
 
 
-TRANSITIONS: dict[State, dict[Happening, State]] = {
-    State.STARTING: {
-        Happening.READY: State.READY,
-        Happening.DRAIN: State.DRAINING,  # asked to leave while still booting
-        Happening.EXIT: State.EXITED,  # could not boot
+TRANSITIONS: dict[WorkerState, dict[WorkerEvent, WorkerState]] = {
+    WorkerState.STARTING: {
+        WorkerEvent.READY: WorkerState.READY,
+        WorkerEvent.DRAIN: WorkerState.DRAINING,  # asked to leave while still booting
+        WorkerEvent.EXIT: WorkerState.EXITED,  # could not boot
     },
-    State.READY: {
-        Happening.DRAIN: State.DRAINING,
-        Happening.EXIT: State.EXITED,  # crashed
+    WorkerState.READY: {
+        WorkerEvent.DRAIN: WorkerState.DRAINING,
+        WorkerEvent.EXIT: WorkerState.EXITED,  # crashed
     },
-    State.DRAINING: {
-        Happening.READY: State.DRAINING,  # READY was in flight when we said DRAIN
-        Happening.DRAIN: State.DRAINING,  # it may be asked again, to empty the backlog
-        Happening.EXIT: State.EXITED,
+    WorkerState.DRAINING: {
+        WorkerEvent.READY: WorkerState.DRAINING,  # READY was in flight when we said DRAIN
+        WorkerEvent.DRAIN: WorkerState.DRAINING,  # it may be asked again, to empty the backlog
+        WorkerEvent.EXIT: WorkerState.EXITED,
     },
-    State.EXITED: {},
+    WorkerState.EXITED: {},
 }
 
 
-def advance(state: State, happening: Happening) -> State:
+def advance(state: WorkerState, happening: WorkerEvent) -> WorkerState:
     """Return the state that follows `state`.
 
     Raises:
@@ -120,13 +120,13 @@ FUNCTION = Work(refills=False, works_at_once=True, may_return=True)
 
 
 @dataclass(slots=True)
-class Worker:
+class WorkerRecord:
     """One worker process, living or draining. Records of exited ones are dropped."""
 
     id: int
     slot: int
     generation: int
-    state: State
+    state: WorkerState
     started_at: float
     ready_at: float | None = None
     leaving: Leaving | None = None  # why it was asked to leave or will be; None: it stays
@@ -140,7 +140,7 @@ class Worker:
     @property
     def asked(self) -> Leaving | None:
         """Why it has been ordered to leave; None: it has not been."""
-        return self.leaving if self.state is State.DRAINING else None
+        return self.leaving if self.state is WorkerState.DRAINING else None
 
     def leave(self, leaving: Leaving, text: str = "") -> None:
         """Note why it leaves, unless there is a reason already."""
@@ -153,8 +153,8 @@ class Worker:
 
     def is_at_work(self, work: Work) -> bool:
         """Return whether it has something to finish: it is ready, or needs not be."""
-        is_ready = self.state is State.READY
-        return is_ready or (work.works_at_once and self.state is State.STARTING)
+        is_ready = self.state is WorkerState.READY
+        return is_ready or (work.works_at_once and self.state is WorkerState.STARTING)
 
     def is_young(self, work: Work, now: float) -> bool:
         """Return whether its death would be its own fault, not bad luck."""
@@ -169,7 +169,7 @@ class Worker:
         """
         if work.works_at_once:
             return not self.is_young(work, now)
-        return self.state is State.READY
+        return self.state is WorkerState.READY
 
     def __str__(self) -> str:
         """Return its name for a log line."""

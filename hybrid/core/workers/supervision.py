@@ -23,12 +23,12 @@ from hybrid.core.workers.ending import Ending
 from hybrid.core.workers.generations import Generations
 from hybrid.core.workers.lifecycle import (
     APPLICATION,
-    Happening,
     Leaving,
     Slot,
-    State,
     Work,
-    Worker,
+    WorkerEvent,
+    WorkerRecord,
+    WorkerState,
     advance,
 )
 from hybrid.core.workers.phase import Change, Phase, advance_phase
@@ -60,7 +60,7 @@ class Supervisor:
         """Want `workers` of them, at most `most` after scaling; time starts at `now`."""
         self.phase = Phase.STARTING
         self.generations = Generations()
-        self.workers: dict[int, Worker] = {}
+        self.workers: dict[int, WorkerRecord] = {}
         self.slots: dict[int, Slot] = {}
         self.wanted = set(range(1, workers + 1))  # slots that should have a worker
         self.most = most
@@ -127,7 +127,7 @@ class Supervisor:
 
     def describe(self) -> str:
         """Return a line such as ``ready: 8 of 8 workers, generation 2``."""
-        ready = sum(worker.state is State.READY for worker in self.workers.values())
+        ready = sum(worker.state is WorkerState.READY for worker in self.workers.values())
         return (
             f"{self.phase.value}: {ready} of {self.target} workers, "
             f"generation {self.generations.wanted}"
@@ -163,17 +163,17 @@ class Supervisor:
         if worker.ready_at is not None:
             return  # a function takes messages first, then connections
         worker.ready_at = now
-        worker.state = advance(worker.state, Happening.READY)
-        if worker.state is not State.READY:
+        worker.state = advance(worker.state, WorkerEvent.READY)
+        if worker.state is not WorkerState.READY:
             return
         for elder in self.in_slot(worker.slot):
-            if elder.id != worker_id and elder.state is not State.DRAINING:
+            if elder.id != worker_id and elder.state is not WorkerState.DRAINING:
                 self._drain(elder, now, actions)
 
     def _failed(self, worker_id: int, kind: str, text: str, actions: list[e.Action]) -> None:
         """Show why, once: eight workers fail for the same reason."""
         worker = self.workers[worker_id]
-        if worker.state is State.DRAINING:
+        if worker.state is WorkerState.DRAINING:
             return  # discarded: nobody waits for it any more
         worker.failure = text
         if text != self._shown and not self.stopping:
@@ -187,13 +187,13 @@ class Supervisor:
     ) -> None:
         worker = self.workers.pop(worker_id)
         before = worker.state
-        worker.state = advance(worker.state, Happening.EXIT)
+        worker.state = advance(worker.state, WorkerEvent.EXIT)
         self._ending.forget(worker_id)
         if not self.work.refills:
             self.wanted.discard(worker.slot)
         if self.stopping:
             return
-        if before is State.DRAINING:
+        if before is WorkerState.DRAINING:
             ended = "discarded" if worker.ready_at is None and self.work.refills else "drained"
             actions.append(e.Log("info", f"{worker} {ended}: {how}"))
         elif code == 0 and self.work.may_return:
@@ -202,7 +202,7 @@ class Supervisor:
         else:
             self._died(worker, how, now, actions)
 
-    def _died(self, worker: Worker, how: str, now: float, actions: list[e.Action]) -> None:
+    def _died(self, worker: WorkerRecord, how: str, now: float, actions: list[e.Action]) -> None:
         self.slots[worker.slot].restarts += 1
         young = worker.is_young(self.work, now)
         delay = self._back_off(worker.slot, young, worker.failure or how, now)
@@ -217,7 +217,7 @@ class Supervisor:
 
     def _not_forked(self, worker_id: int, why: str, now: float, actions: list[e.Action]) -> None:
         worker = self.workers.pop(worker_id)
-        worker.state = advance(worker.state, Happening.EXIT)
+        worker.state = advance(worker.state, WorkerEvent.EXIT)
         if self.stopping:
             return
         self._back_off(worker.slot, True, why, now)
@@ -241,7 +241,7 @@ class Supervisor:
     ) -> None:
         worker = self.workers[worker_id]
         is_new = worker.leaving in (None, Leaving.RELOAD)
-        if not is_new or worker.state is State.DRAINING or self.stopping:
+        if not is_new or worker.state is WorkerState.DRAINING or self.stopping:
             return
         worker.stay()  # a reload may be aborted, and its reason goes with it; this one remains
         worker.leave(leaving, text)
@@ -285,7 +285,7 @@ class Supervisor:
         actions.append(e.ReloadBegun(generation))
         self._discard_starting(Leaving.RELOAD, actions)  # they may have read what has changed since
         for worker in self.workers.values():
-            if worker.state is State.READY:
+            if worker.state is WorkerState.READY:
                 worker.leave(Leaving.RELOAD)
         actions.append(e.Log("info", f"reload: generation {generation} replaces the workers"))
 
@@ -294,20 +294,20 @@ class Supervisor:
         self.phase = advance_phase(self.phase, Change.ABORT)
         failed = self.generations.abort(why)
         self._discard_starting(Leaving.RELOAD, actions)
-        ready = [w for w in self.workers.values() if w.state is State.READY]
+        ready = [w for w in self.workers.values() if w.state is WorkerState.READY]
         kept = [w for w in ready if w.leaving is Leaving.RELOAD]
         for worker in kept:
             worker.stay()
         text = f"reload to generation {failed} aborted: {len(kept)} workers stay as they were"
         actions += [e.Log("error", text), e.ReloadAborted(failed)]
 
-    def _is_of_reload(self, worker: Worker) -> bool:
+    def _is_of_reload(self, worker: WorkerRecord) -> bool:
         return self.generations.reloading and worker.generation == self.generations.wanted
 
     def _discard_starting(self, leaving: Leaving, actions: list[e.Action]) -> None:
         """Kill who has nothing to finish; the slot is free for another at once."""
         for worker in self.workers.values():
-            if worker.state is State.STARTING:
+            if worker.state is WorkerState.STARTING:
                 self._kill(worker, leaving, actions)
 
     def _scale(self, to: int, actions: list[e.Action]) -> None:
@@ -368,10 +368,10 @@ class Supervisor:
                 if self._is_of_reload(worker):
                     self._abort_reload(text, actions)
 
-    def _is_awaited(self, worker: Worker) -> bool:
+    def _is_awaited(self, worker: WorkerRecord) -> bool:
         if not self._boot_timeout or self.work.works_at_once:
             return False
-        return worker.state is State.STARTING and not worker.late
+        return worker.state is WorkerState.STARTING and not worker.late
 
     def _converge_to_nothing(self, now: float, actions: list[e.Action]) -> None:
         self._drain_all(now, actions)
@@ -386,7 +386,7 @@ class Supervisor:
             if worker.is_at_work(self.work):
                 self._drain(worker, now, actions, final=self._ending.appoint(worker))
         # The last acceptor died, or the workers were draining before the stop.
-        draining = [w for w in self.workers.values() if w.state is State.DRAINING]
+        draining = [w for w in self.workers.values() if w.state is WorkerState.DRAINING]
         actions += [
             e.DrainWorker(worker.id, self._grace, True, Leaving.STOP.value, again=True)
             for worker in draining
@@ -411,7 +411,7 @@ class Supervisor:
 
     def _remove_surplus(self, now: float, actions: list[e.Action]) -> None:
         for worker in self.workers.values():
-            if worker.slot not in self.wanted and worker.state is not State.DRAINING:
+            if worker.slot not in self.wanted and worker.state is not WorkerState.DRAINING:
                 self._drain(worker, now, actions)
 
     def _announce_readiness(self, actions: list[e.Action]) -> None:
@@ -419,7 +419,7 @@ class Supervisor:
             return
         wanted = self.generations.wanted
         workers = self.workers.values()
-        ready = {w.slot for w in workers if w.state is State.READY and w.generation == wanted}
+        ready = {w.slot for w in workers if w.state is WorkerState.READY and w.generation == wanted}
         if ready and ready >= self.wanted:
             self.phase = advance_phase(self.phase, Change.FILLED)
             self.generations.finish()
@@ -429,23 +429,23 @@ class Supervisor:
 
     def _start(self, slot: int, now: float, actions: list[e.Action]) -> None:
         generation = self.generations.wanted
-        worker = Worker(self._next_id, slot, generation, State.STARTING, now)
+        worker = WorkerRecord(self._next_id, slot, generation, WorkerState.STARTING, now)
         self._next_id += 1
         self.workers[worker.id] = worker
         actions.append(e.StartWorker(worker.id, slot, generation))
 
     def _drain(
-        self, worker: Worker, now: float, actions: list[e.Action], final: bool = False
+        self, worker: WorkerRecord, now: float, actions: list[e.Action], final: bool = False
     ) -> None:
-        worker.state = advance(worker.state, Happening.DRAIN)
+        worker.state = advance(worker.state, WorkerEvent.DRAIN)
         worker.cut_at = now + self._grace + KILL_MARGIN
         if self.stopping:
             worker.stay()  # whatever else it was to leave for, that is the reason now
         worker.leave(Leaving.STOP if self.stopping else Leaving.SCALE)
         actions.append(e.DrainWorker(worker.id, self._grace, final, worker.reason))
 
-    def _kill(self, worker: Worker, leaving: Leaving, actions: list[e.Action]) -> None:
-        worker.state = advance(worker.state, Happening.DRAIN)
+    def _kill(self, worker: WorkerRecord, leaving: Leaving, actions: list[e.Action]) -> None:
+        worker.state = advance(worker.state, WorkerEvent.DRAIN)
         worker.leave(leaving)
         actions.append(e.KillWorker(worker.id))
 
@@ -468,16 +468,18 @@ class Supervisor:
         return not serving or (has_room and self._shall_be_replaced(serving))
 
     @staticmethod
-    def _shall_be_replaced(serving: list[Worker]) -> bool:
+    def _shall_be_replaced(serving: list[WorkerRecord]) -> bool:
         """Return whether the workers that serve in a slot are one, and it is to leave."""
         return (
-            len(serving) == 1 and serving[0].state is State.READY and serving[0].leaving is not None
+            len(serving) == 1
+            and serving[0].state is WorkerState.READY
+            and serving[0].leaving is not None
         )
 
-    def in_slot(self, number: int) -> list[Worker]:
+    def in_slot(self, number: int) -> list[WorkerRecord]:
         """Return the workers of a slot, draining ones too."""
         return [w for w in self.workers.values() if w.slot == number]
 
-    def _serving(self, number: int) -> list[Worker]:
+    def _serving(self, number: int) -> list[WorkerRecord]:
         """Return the workers of a slot that serve or will; draining ones do not count."""
-        return [w for w in self.in_slot(number) if w.state is not State.DRAINING]
+        return [w for w in self.in_slot(number) if w.state is not WorkerState.DRAINING]

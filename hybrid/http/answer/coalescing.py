@@ -27,7 +27,7 @@ PATIENCE = 0.0005  # s
 _LOOK_EVERY = 32  # answers
 
 
-class Outbox:
+class WriteCoalescer:
     """The held answers of one server.
 
     `due` is when they must go, by `time.perf_counter`: who is about to run a

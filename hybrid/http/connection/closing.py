@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hybrid.http.answer.answer import Answer
-from hybrid.http.connection.connection_states import Event, State, advance
+from hybrid.http.connection.connection_states import ConnectionState, Event, advance
 from hybrid.http.request.refusal import Refused, problem, usable_id
 
 if TYPE_CHECKING:
@@ -90,10 +90,10 @@ def leave(connection: Dialogue) -> None:
     linger; a request on a younger one may still be travelling.
     """
     settings = connection.shared.settings
-    if connection.state is State.NEW:
+    if connection.state is ConnectionState.NEW:
         accepted_at = connection.deadline - settings.keep_alive
         connection.deadline = min(connection.deadline, accepted_at + settings.linger)
-    elif connection.state is State.IDLE:
+    elif connection.state is ConnectionState.IDLE:
         connection.deadline = min(connection.deadline, connection.shared.now + settings.linger)
     elif connection.exchange is not None:
         connection.exchange.go_away()
@@ -102,16 +102,16 @@ def leave(connection: Dialogue) -> None:
 def look(connection: Dialogue) -> None:
     """The deadline has passed: who waits in vain for whom?"""
     transport = connection.transport
-    if connection.state is State.UPGRADED and connection.exchange is not None:
+    if connection.state is ConnectionState.UPGRADED and connection.exchange is not None:
         connection.exchange.time_out()
         return
     unsent = transport.get_write_buffer_size()
     if unsent and unsent < connection.unsent:
         connection.unsent = unsent  # slow, but it reads
         connection.wait_for(connection.shared.settings.body_timeout)
-    elif unsent or transport.is_closing() or connection.state is State.CLOSING:
+    elif unsent or transport.is_closing() or connection.state is ConnectionState.CLOSING:
         connection.abort()
-    elif connection.state is State.HEAD:
+    elif connection.state is ConnectionState.HEAD:
         refuse(connection, Refused(408, "the headers did not come in time (--header-timeout)"))
         connection.settle()
     elif connection.exchange is not None:

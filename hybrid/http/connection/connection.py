@@ -21,7 +21,7 @@ from time import perf_counter
 from typing import Any
 
 from hybrid.http.connection.closing import answer_refusal, farewell, let_go, refuse
-from hybrid.http.connection.connection_states import Event, State, advance
+from hybrid.http.connection.connection_states import ConnectionState, Event, advance
 from hybrid.http.connection.flow import Flow
 from hybrid.http.exchange.exchange import Exchange, Sending
 from hybrid.http.exchange.websocket import WebSocketExchange
@@ -46,8 +46,8 @@ READ_AHEAD = 64 * 1024  # bytes that wait for the application before we stop rea
 _PIPELINED = 4  # requests that wait for their turn before we stop reading
 
 # An attribute of an Enum is a Python call before 3.12, and these are asked per request.
-_SERVING, _HEAD, _IDLE = State.SERVING, State.HEAD, State.IDLE
-_UPGRADED, _REQUEST = State.UPGRADED, Event.REQUEST
+_SERVING, _HEAD, _IDLE = ConnectionState.SERVING, ConnectionState.HEAD, ConnectionState.IDLE
+_UPGRADED, _REQUEST = ConnectionState.UPGRADED, Event.REQUEST
 
 # The transitions of every keep-alive request, looked up once.
 _FROM_IDLE = advance(_IDLE, _REQUEST)
@@ -72,7 +72,7 @@ class Dialogue(Flow):
 
     def __init__(self, shared: Shared) -> None:
         super().__init__(shared)
-        self.state = State.NEW
+        self.state = ConnectionState.NEW
         self.scheme = "http"
         self.client: tuple[str, int] | None = None
         self.server: tuple[str, int | None] | None = None
@@ -227,7 +227,7 @@ class Dialogue(Flow):
         return rest
 
 
-_UPGRADED = State.UPGRADED  # an attribute of an Enum is a Python call before 3.12
+_UPGRADED = ConnectionState.UPGRADED  # an attribute of an Enum is a Python call before 3.12
 
 
 class Connection(Dialogue):

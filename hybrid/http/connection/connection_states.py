@@ -13,7 +13,7 @@ from enum import IntEnum
 from hybrid.errors import IllegalTransition
 
 
-class State(IntEnum):
+class ConnectionState(IntEnum):
     """Where a connection is in its life.
 
     Integers, because the table is asked twice per request: the hash of an
@@ -41,45 +41,45 @@ class Event(IntEnum):
     LOST = 6  # the transport is gone, whoever closed it
 
 
-TRANSITIONS: dict[State, dict[Event, State]] = {
-    State.NEW: {
-        Event.BYTES: State.HEAD,
-        Event.REQUEST: State.SERVING,
-        Event.FAREWELL: State.CLOSING,  # malformed from the first bytes on
-        Event.LOST: State.CLOSED,
+TRANSITIONS: dict[ConnectionState, dict[Event, ConnectionState]] = {
+    ConnectionState.NEW: {
+        Event.BYTES: ConnectionState.HEAD,
+        Event.REQUEST: ConnectionState.SERVING,
+        Event.FAREWELL: ConnectionState.CLOSING,  # malformed from the first bytes on
+        Event.LOST: ConnectionState.CLOSED,
     },
-    State.HEAD: {
-        Event.BYTES: State.HEAD,
-        Event.REQUEST: State.SERVING,
-        Event.FAREWELL: State.CLOSING,  # 400, 408, 414, 431
-        Event.LOST: State.CLOSED,
+    ConnectionState.HEAD: {
+        Event.BYTES: ConnectionState.HEAD,
+        Event.REQUEST: ConnectionState.SERVING,
+        Event.FAREWELL: ConnectionState.CLOSING,  # 400, 408, 414, 431
+        Event.LOST: ConnectionState.CLOSED,
     },
-    State.SERVING: {
-        Event.BYTES: State.SERVING,  # the head of a pipelined request
-        Event.REQUEST: State.SERVING,  # a pipelined request; it waits for its turn
-        Event.ANSWERED: State.IDLE,
-        Event.NEXT: State.HEAD,
-        Event.FAREWELL: State.CLOSING,
-        Event.SWITCHED: State.UPGRADED,
-        Event.LOST: State.CLOSED,  # the client left before its answer
+    ConnectionState.SERVING: {
+        Event.BYTES: ConnectionState.SERVING,  # the head of a pipelined request
+        Event.REQUEST: ConnectionState.SERVING,  # a pipelined request; it waits for its turn
+        Event.ANSWERED: ConnectionState.IDLE,
+        Event.NEXT: ConnectionState.HEAD,
+        Event.FAREWELL: ConnectionState.CLOSING,
+        Event.SWITCHED: ConnectionState.UPGRADED,
+        Event.LOST: ConnectionState.CLOSED,  # the client left before its answer
     },
-    State.IDLE: {
-        Event.BYTES: State.HEAD,
-        Event.REQUEST: State.SERVING,
-        Event.FAREWELL: State.CLOSING,
-        Event.LOST: State.CLOSED,
+    ConnectionState.IDLE: {
+        Event.BYTES: ConnectionState.HEAD,
+        Event.REQUEST: ConnectionState.SERVING,
+        Event.FAREWELL: ConnectionState.CLOSING,
+        Event.LOST: ConnectionState.CLOSED,
     },
-    State.UPGRADED: {
-        Event.LOST: State.CLOSED,
+    ConnectionState.UPGRADED: {
+        Event.LOST: ConnectionState.CLOSED,
     },
-    State.CLOSING: {
-        Event.LOST: State.CLOSED,
+    ConnectionState.CLOSING: {
+        Event.LOST: ConnectionState.CLOSED,
     },
-    State.CLOSED: {},
+    ConnectionState.CLOSED: {},
 }
 
 
-def advance(state: State, event: Event) -> State:
+def advance(state: ConnectionState, event: Event) -> ConnectionState:
     """Return the state that follows `state` on `event`.
 
     Raises:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _TIDY_EVERY = 1.0  # s; a block that is free for two rounds goes back to the system
 
 
-class ArrayHouse:
+class ArenaArrays:
     """Owns the worker's side of the arena, and the timer that keeps it small."""
 
     def __init__(self, resources: WorkerResources | None, loop: asyncio.AbstractEventLoop) -> None:

@@ -77,7 +77,7 @@ class Blocks:
         self._region = Region(0, REGION_BYTES)
         self._over: deque[int] = deque()
         self._unused = [_Results(k * REGION_BYTES) for k in range(REGIONS - 1, 0, -1)]
-        self._leases: list[Lease] = []
+        self._leases: list[RegionLoan] = []
 
     def allocate(self, size: int) -> tuple[int, memoryview] | None:
         """Return (offset, writable view) of a block for arguments; None: no room."""
@@ -114,15 +114,15 @@ class Blocks:
             block[1][:] = raw
         return block
 
-    def lease(self) -> Lease | None:
+    def lease(self) -> RegionLoan | None:
         """Return a region for a new pool process; None: all are taken."""
         if not self._unused:
             return None
-        lease = Lease(self, self._arena, self._unused.pop())
+        lease = RegionLoan(self, self._arena, self._unused.pop())
         self._leases.append(lease)
         return lease
 
-    def end(self, lease: Lease, results: _Results) -> None:
+    def end(self, lease: RegionLoan, results: _Results) -> None:
         """Take the region of a dead process back."""
         results.collect()
         at = results.start  # what it laid and never told is garbage, between the live blocks
@@ -154,7 +154,7 @@ class Blocks:
             self._region.free(self._over.popleft())
 
 
-class Lease:
+class RegionLoan:
     """What one pool process has to do with the arena, until it is dead."""
 
     def __init__(self, blocks: Blocks, arena: Arena, results: _Results) -> None:

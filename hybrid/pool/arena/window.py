@@ -22,7 +22,7 @@ class RegionInfo:
     live: tuple[tuple[int, int], ...]  # (offset, bytes) that somebody still looks at
 
 
-class Window:
+class ArenaReader:
     """What one pool process sees of the arena.
 
     Arguments are read-only views of blocks of the worker; results are laid

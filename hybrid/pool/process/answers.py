@@ -8,9 +8,9 @@ from typing import Any
 from hybrid.core.jobs.ticket import Outcome
 from hybrid.errors import JobError, JobOutOfMemory, JobRefused, PoolBroken, ResultNotPicklable
 from hybrid.pool.call import Call
-from hybrid.pool.process.pickling import Frame
+from hybrid.pool.process.pickling import PickledFrame
 from hybrid.pool.process.pool_messages import Failure, Raised, Reason
-from hybrid.pool.process.process_link import Link
+from hybrid.pool.process.process_link import ProcessLink
 from hybrid.pool.running import presentable
 
 
@@ -25,10 +25,12 @@ class RemoteTraceback(Exception):
         return f"\n\n{self.text}"
 
 
-def read_answer(link: Link, call: Call, answer: Frame | Raised | Failure) -> tuple[Outcome, Any]:
+def read_answer(
+    link: ProcessLink, call: Call, answer: PickledFrame | Raised | Failure
+) -> tuple[Outcome, Any]:
     """Return the outcome and the result, or what the submitter shall see raised."""
     name = call.job.name
-    if isinstance(answer, Frame):
+    if isinstance(answer, PickledFrame):
         try:
             return Outcome.OK, link.load(answer)
         except Exception as ex:

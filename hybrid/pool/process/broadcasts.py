@@ -13,26 +13,26 @@ from typing import Any
 from hybrid.core.jobs.ticket import Outcome
 from hybrid.errors import PoolBroken
 from hybrid.pool.call import Call
-from hybrid.pool.process.process_link import Link
+from hybrid.pool.process.process_link import ProcessLink
 
 
-class Errands:
+class Broadcasts:
     """The errands of one process lane."""
 
     def __init__(self) -> None:
-        self._waiting: dict[Link, list[Call]] = {}
+        self._waiting: dict[ProcessLink, list[Call]] = {}
         self._answers: dict[Call, asyncio.Future[Any]] = {}
 
     def __bool__(self) -> bool:
         """Return whether any errand waits or runs; nearly always False."""
         return bool(self._answers)
 
-    def add(self, link: Link, call: Call, answer: asyncio.Future[Any]) -> None:
+    def add(self, link: ProcessLink, call: Call, answer: asyncio.Future[Any]) -> None:
         """Put `call` in line for `link`."""
         self._waiting.setdefault(link, []).append(call)
         self._answers[call] = answer
 
-    def next(self, link: Link) -> Call | None:
+    def next(self, link: ProcessLink) -> Call | None:
         """Take the next errand of an idle process that somebody waits for; None: there is none."""
         waiting = self._waiting.get(link)
         while waiting:
@@ -54,7 +54,7 @@ class Errands:
                 answer.set_exception(value)
         return True
 
-    def lost(self, link: Link) -> None:
+    def lost(self, link: ProcessLink) -> None:
         """The process is gone, and with it what waited for it."""
         for call in self._waiting.pop(link, ()):
             error = PoolBroken(f"pool process {link.pid} died before it ran {call.job.name}")

@@ -33,10 +33,17 @@ from typing import Any
 
 from hybrid.config import CpuConfig
 from hybrid.pool import running as inside
-from hybrid.pool.arena.window import Window
+from hybrid.pool.arena.window import ArenaReader
 from hybrid.pool.job import find_function
-from hybrid.pool.process.pickling import Buffer, Frame, Kind, Reader, decode, encode
-from hybrid.pool.process.pool_messages import Failure, Hello, Note, Raised, Ready, Reason
+from hybrid.pool.process.pickling import Buffer, FrameKind, PickledFrame, Reader, decode, encode
+from hybrid.pool.process.pool_messages import (
+    Failure,
+    Note,
+    ProcessHello,
+    ProcessReady,
+    Raised,
+    Reason,
+)
 from hybrid.pool.running import execute
 from hybrid.system.process.blas import set_blas_threads
 from hybrid.system.process.descriptors import set_descriptor_limit
@@ -88,7 +95,7 @@ def member_main(
     sys.path[:0] = [path for path in sys_path if path not in sys.path]
     inside.mark_process()
     with contextlib.suppress(EOFError, ConnectionError):
-        Member(sock, settings, arena_fd).serve()
+        PoolProcess(sock, settings, arena_fd).serve()
     return 0
 
 
@@ -133,14 +140,14 @@ def _own_pages() -> int:
     return resident - shared
 
 
-class Member:
+class PoolProcess:
     """The loop of a pool process."""
 
     def __init__(self, sock: socket.socket, settings: CpuConfig, arena_fd: int | None) -> None:
         self._sock, self._settings = sock, settings
         self._reader = Reader(sock)
         self._arena_fd = arena_fd
-        self._window: Window | None = None  # on the arena; None: frames carry everything
+        self._window: ArenaReader | None = None  # on the arena; None: frames carry everything
         self._functions: dict[str, Callable[..., Any]] = {}
         self._jobs_left = 0  # until this process asks to be replaced; 0: never
         self._rss_limit = 0  # bytes of own memory, then it asks, too; 0: never
@@ -154,7 +161,7 @@ class Member:
             for frame in self._receive():
                 self._run(frame)
 
-    def _receive(self) -> Sequence[Frame]:
+    def _receive(self) -> Sequence[PickledFrame]:
         window = self._window
         while window is not None and window.spare:  # twice: a block is marked, then given back
             self._sock.settimeout(_TIDY_AFTER)
@@ -167,14 +174,14 @@ class Member:
         return self._reader.read()
 
     def _get_ready(self) -> bool:
-        frames: Sequence[Frame] = ()
+        frames: Sequence[PickledFrame] = ()
         while not frames:
             frames = self._reader.read()
-        hello: Hello = decode(frames[0])
+        hello: ProcessHello = decode(frames[0])
         started = time.monotonic()
         try:
             if self._arena_fd is not None and hello.region is not None:
-                self._window = Window(self._arena_fd, hello.region)
+                self._window = ArenaReader(self._arena_fd, hello.region)
             for address in hello.jobs:
                 self._function(address)
             for address in hello.initializers:
@@ -184,11 +191,11 @@ class Member:
                 _limit_memory(self._settings.max_memory)
         except BaseException:
             text = traceback.format_exc()
-            self._send(encode(Kind.FAILED, Failure(Reason.NOT_READY, text, text)))
+            self._send(encode(FrameKind.FAILED, Failure(Reason.NOT_READY, text, text)))
             return False
         self._jobs_left = hello.jobs_until_replacement
         self._rss_limit = hello.rss_until_replacement
-        self._send(encode(Kind.READY, Ready(os.getpid(), time.monotonic() - started)))
+        self._send(encode(FrameKind.READY, ProcessReady(os.getpid(), time.monotonic() - started)))
         return True
 
     def _function(self, address: str) -> Callable[..., Any]:
@@ -197,19 +204,19 @@ class Member:
             found = self._functions[address] = find_function(address)
         return found
 
-    def _run(self, frame: Frame) -> None:
+    def _run(self, frame: PickledFrame) -> None:
         """Run the job of `frame` and answer."""
         answer = self._answer(frame)
         # Rule 3: by now only the job's own code can hold a view of its arguments.
         kept = self._window.forget() if self._window is not None else ()
         replace = self._wants_replacement()
         if kept or replace:
-            answer = [*encode(Kind.NOTE, Note(kept, replace)), *answer]
+            answer = [*encode(FrameKind.NOTE, Note(kept, replace)), *answer]
         self._send(answer)
 
-    def _answer(self, frame: Frame) -> list[Buffer]:
+    def _answer(self, frame: PickledFrame) -> list[Buffer]:
         window = self._window
-        private = frame.kind == Kind.RUN_WRITABLE
+        private = frame.kind == FrameKind.RUN_WRITABLE
         view = None if window is None else window.copy if private else window.view
         try:
             address, freed, args, kwargs = decode(frame, view, writable=private)
@@ -220,7 +227,9 @@ class Member:
             return self._answer_error(ex)
         except Exception as ex:
             said = f"{type(ex).__name__}: {ex}"
-            return encode(Kind.FAILED, Failure(Reason.NOT_LOADABLE, said, traceback.format_exc()))
+            return encode(
+                FrameKind.FAILED, Failure(Reason.NOT_LOADABLE, said, traceback.format_exc())
+            )
         result, raised = execute(fn, args, kwargs, private, self._report, private)
         del args, kwargs
         if raised is not None:
@@ -228,12 +237,12 @@ class Member:
         return self._answer_result(result)
 
     def _report(self, fraction: float, note: str) -> None:
-        self._send(encode(Kind.PROGRESS, (fraction, note)))
+        self._send(encode(FrameKind.PROGRESS, (fraction, note)))
 
     def _answer_result(self, result: Any) -> list[Buffer]:
         place = self._window.lay if self._window is not None else None
         try:
-            return encode(Kind.RESULT, result, place)
+            return encode(FrameKind.RESULT, result, place)
         except Exception as ex:
             if self._window is not None:
                 self._window.take_back()
@@ -241,22 +250,22 @@ class Member:
                 return self._answer_error(ex)
             name = type(result).__qualname__
             said = f"its result, a {type(result).__module__}.{name}, cannot be pickled: {ex}"
-            return encode(Kind.FAILED, Failure(Reason.NOT_PICKLABLE, said, ""))
+            return encode(FrameKind.FAILED, Failure(Reason.NOT_PICKLABLE, said, ""))
 
     def _answer_error(self, raised: BaseException) -> list[Buffer]:
         text = "".join(traceback.format_exception(raised))
         traceback.clear_frames(raised.__traceback__)
         if isinstance(raised, MemoryError) and self._settings.max_memory:
             self._jobs_left, self._asked = 1, False  # its heap is in unknown shape
-            return encode(Kind.FAILED, Failure(Reason.OUT_OF_MEMORY, str(raised), text))
+            return encode(FrameKind.FAILED, Failure(Reason.OUT_OF_MEMORY, str(raised), text))
         name = f"{type(raised).__module__}.{type(raised).__qualname__}"
         try:
             pickled = pickle.dumps(raised.with_traceback(None), 5)
             pickle.loads(pickled)  # noqa: S301 - our own bytes: can the other side do this?
         except Exception as ex:
             said = f"it raised {name}: {raised}, which cannot be pickled: {ex}"
-            return encode(Kind.FAILED, Failure(Reason.NOT_PICKLABLE, said, text))
-        return encode(Kind.ERROR, Raised(pickled, name, text))
+            return encode(FrameKind.FAILED, Failure(Reason.NOT_PICKLABLE, said, text))
+        return encode(FrameKind.ERROR, Raised(pickled, name, text))
 
     def _wants_replacement(self) -> bool:
         if self._asked:

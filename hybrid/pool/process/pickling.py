@@ -41,7 +41,7 @@ Place = Callable[[memoryview], "int | None"]  # lays a buffer into the arena; No
 View = Callable[[int, int], memoryview]  # (offset, bytes) -> that part of the arena
 
 
-class Kind(IntEnum):
+class FrameKind(IntEnum):
     """What a frame says."""
 
     HELLO = 1  # worker: who you are, what to import
@@ -55,11 +55,11 @@ class Kind(IntEnum):
     FAILED = 8  # process: this process or this job cannot work, and why
 
 
-_LAST_KIND = max(Kind)
+_LAST_KIND = max(FrameKind)
 
 
 @dataclass(slots=True)
-class Frame:
+class PickledFrame:
     """A received frame. `body` is valid until the next read of its `Reader`."""
 
     kind: int
@@ -97,7 +97,7 @@ def encode(kind: int, message: Any, place: Place | None = None) -> list[Buffer]:
     return [b"".join((_HEAD.pack(size, kind, len(table)), *table)), body, *tail]
 
 
-def decode(frame: Frame, view: View | None = None, writable: bool = True) -> Any:
+def decode(frame: PickledFrame, view: View | None = None, writable: bool = True) -> Any:
     """Return the message of `frame`.
 
     Args:
@@ -133,7 +133,7 @@ class Reader:
         self._start = 0  # first byte that was not delivered
         self._end = 0  # first byte that has not arrived
 
-    def read(self) -> Sequence[Frame]:
+    def read(self) -> Sequence[PickledFrame]:
         """Receive once and return the frames that are complete now.
 
         Raises:
@@ -151,7 +151,7 @@ class Reader:
         self._end += received
         return self._cut()
 
-    def _cut(self) -> list[Frame]:
+    def _cut(self) -> list[PickledFrame]:
         frames = []
         while self._end - self._start >= _HEAD.size:
             size, kind, buffers = _HEAD.unpack_from(self._into, self._start)
@@ -162,7 +162,7 @@ class Reader:
                 if 4 + size > len(self._into):
                     self._make_room(4 + size)
                 break
-            frames.append(Frame(kind, buffers, self._into[self._start + _HEAD.size : end]))
+            frames.append(PickledFrame(kind, buffers, self._into[self._start + _HEAD.size : end]))
             self._start = end
         return frames
 

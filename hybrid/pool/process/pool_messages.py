@@ -9,7 +9,7 @@ from hybrid.pool.arena.window import RegionInfo
 
 
 @dataclass(frozen=True, slots=True)
-class Hello:
+class ProcessHello:
     """The worker's first message."""
 
     jobs: tuple[str, ...]  # addresses whose modules are imported before READY
@@ -20,7 +20,7 @@ class Hello:
 
 
 @dataclass(frozen=True, slots=True)
-class Ready:
+class ProcessReady:
     """The process takes jobs from now on."""
 
     pid: int

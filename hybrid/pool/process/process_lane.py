@@ -2,9 +2,9 @@
 
      I/O worker                           |   pool process k
                                           |
-     start(call) --> idle Link -----------+-> member.py: fn(*args)
+     start(call) --> idle ProcessLink -----------+-> member.py: fn(*args)
           ^                               |        |
-     ended(call) <-- Link <---------------+-- result, exception
+     ended(call) <-- ProcessLink <---------------+-- result, exception
           |                               |
      a link that is lost costs its one call; another process takes its place
 
@@ -34,11 +34,11 @@ from hybrid.pool.call import Call
 from hybrid.pool.job import Job, declared_initializers, declared_jobs
 from hybrid.pool.lane import LaneOwner, MemberGone
 from hybrid.pool.process.answers import read_answer
-from hybrid.pool.process.broadcasts import Errands
-from hybrid.pool.process.pickling import Frame
-from hybrid.pool.process.pool_messages import Failure, Hello, Note, Raised
-from hybrid.pool.process.process_link import Link, LinkState
-from hybrid.pool.process.spawning import Hatchery
+from hybrid.pool.process.broadcasts import Broadcasts
+from hybrid.pool.process.pickling import PickledFrame
+from hybrid.pool.process.pool_messages import Failure, Note, ProcessHello, Raised
+from hybrid.pool.process.process_link import LinkState, ProcessLink
+from hybrid.pool.process.spawning import Spawner
 from hybrid.pool.reporting import PoolObserver
 
 _REFILL = 2.0  # replacements per second, in the long run
@@ -56,7 +56,7 @@ class ProcessLane:
         owner: LaneOwner,
         loop: asyncio.AbstractEventLoop,
         settings: CpuConfig,
-        hatchery: Hatchery,
+        hatchery: Spawner,
         blocks: Blocks | None,
         observer: PoolObserver,
         start_timeout: float = 0.0,
@@ -64,12 +64,12 @@ class ProcessLane:
         self._start_timeout = start_timeout  # s; 0: a process may take any time to get ready
         self._owner, self._loop, self._settings = owner, loop, settings
         self._hatchery, self._blocks, self._observer = hatchery, blocks, observer
-        self._errands = Errands()
-        self._links: list[Link] = []  # every link that is not gone
-        self._idle: list[Link] = []  # the last one used is the next one used
+        self._errands = Broadcasts()
+        self._links: list[ProcessLink] = []  # every link that is not gone
+        self._idle: list[ProcessLink] = []  # the last one used is the next one used
         self._target = 0  # processes wanted (rule 1)
         self._hatching: set[asyncio.Task[None]] = set()
-        self._leaving: Link | None = None  # will be let go when its replacement is ready
+        self._leaving: ProcessLink | None = None  # will be let go when its replacement is ready
         self._rate = ReplacementRate(max(4, 3 * settings.slots), _REFILL)
         self._later: asyncio.TimerHandle | None = None  # of `_grow`, when the rate is used up
         self._warming: asyncio.Future[None] | None = None  # who waits for `warm`
@@ -123,7 +123,7 @@ class ProcessLane:
         if link is not None:
             self._loop.call_later(self._settings.kill_grace, self._kill, link, call)
 
-    def _kill(self, link: Link, call: Call) -> None:
+    def _kill(self, link: ProcessLink, call: Call) -> None:
         if link.kill_if_runs(call):
             self._owner.killed(call)
             self._observer.happened("pool process killed", pid=link.pid, job=call.job.name)
@@ -219,18 +219,18 @@ class ProcessLane:
         lease = self._blocks.lease() if self._blocks is not None else None
         used = {link.number for link in self._links}
         number = next(n for n in range(len(used) + 1) if n not in used)
-        link = Link(number, hatched, self, self._loop, lease, asked_at)
+        link = ProcessLink(number, hatched, self, self._loop, lease, asked_at)
         self._links.append(link)
         jobs = tuple(job.address for job in declared_jobs() if job.lane == "process")
         more = 1.0 + _JITTER * random.random()
         share, grown = int(self._settings.max_jobs * more), int(self._settings.max_rss * more)
         region = lease.info() if lease is not None else None
-        link.greet(Hello(jobs, declared_initializers(), share, grown, region))
+        link.greet(ProcessHello(jobs, declared_initializers(), share, grown, region))
         # Not while the worker itself starts: a worker that loads for minutes is slow, not dead.
         if self._start_timeout and self._warming is None:
             self._loop.call_later(self._start_timeout, self._end_late_start, link)
 
-    def _end_late_start(self, link: Link) -> None:
+    def _end_late_start(self, link: ProcessLink) -> None:
         """Replace a process that hangs while it gets ready: calls would wait for it without end."""
         if link.state is LinkState.STARTING:
             self._observer.warned(
@@ -248,7 +248,7 @@ class ProcessLane:
 
     # -- from the links ----------------------------------------------------------
 
-    def link_ready(self, link: Link, seconds: float) -> None:
+    def link_ready(self, link: ProcessLink, seconds: float) -> None:
         """A process takes jobs from now on."""
         self._observer.happened(
             "pool process ready",
@@ -270,7 +270,9 @@ class ProcessLane:
         self._check_warm()
         self._owner.member_free()
 
-    def link_answered(self, link: Link, call: Call, answer: Frame | Raised | Failure) -> None:
+    def link_answered(
+        self, link: ProcessLink, call: Call, answer: PickledFrame | Raised | Failure
+    ) -> None:
         """A call is over."""
         outcome, value = read_answer(link, call, answer)
         self._settle(link)
@@ -283,7 +285,7 @@ class ProcessLane:
         if not self._errands or not self._errands.answered(call, outcome, value):
             self._owner.ended(call, outcome, value)
 
-    def _make_idle(self, link: Link) -> None:
+    def _make_idle(self, link: ProcessLink) -> None:
         """Give an idle process its errand, or put it where the pool finds it."""
         errand = self._errands.next(link)
         if errand is None:
@@ -321,7 +323,7 @@ class ProcessLane:
         if answer.cancelled():  # too late, or nobody waits: as for any other call
             self.abandon(call)
 
-    def link_noted(self, link: Link, note: Note) -> None:
+    def link_noted(self, link: ProcessLink, note: Note) -> None:
         """A process has something to say about itself, before its answer."""
         replace = note.replace
         if note.kept and link.lease is not None and link.call is not None:
@@ -336,7 +338,7 @@ class ProcessLane:
             self._leaving = link
             self._grow()
 
-    def link_failed(self, link: Link, failure: Failure) -> None:
+    def link_failed(self, link: ProcessLink, failure: Failure) -> None:
         """A process could not get ready: an import or initialiser raised."""
         link.close()
         self._drop(link)
@@ -346,7 +348,7 @@ class ProcessLane:
         self._target = min(self._target, len(self._links))  # until somebody asks again
         self._despair(error)
 
-    def link_lost(self, link: Link, call: Call | None, has_begun: bool) -> None:
+    def link_lost(self, link: ProcessLink, call: Call | None, has_begun: bool) -> None:
         """A process is dead."""
         self._drop(link)
         job = call.job.name if call is not None else "-"
@@ -363,7 +365,7 @@ class ProcessLane:
         else:
             self._owner.returned(call)
 
-    def _drop(self, link: Link) -> None:
+    def _drop(self, link: ProcessLink) -> None:
         self._links.remove(link)
         if link in self._idle:
             self._idle.remove(link)
@@ -381,6 +383,6 @@ class ProcessLane:
             self._observer.happened("pool process replaced", pid=link.pid)
 
     @staticmethod
-    def _settle(link: Link) -> None:
+    def _settle(link: ProcessLink) -> None:
         if link.lease is not None:
             link.lease.settle()

@@ -22,12 +22,12 @@ from enum import Enum
 from typing import Any, Protocol
 
 from hybrid.errors import FrameTooLarge, IllegalTransition, JobRefused
-from hybrid.pool.arena.blocks import Lease
+from hybrid.pool.arena.blocks import RegionLoan
 from hybrid.pool.call import Call
 from hybrid.pool.lane import MemberGone
-from hybrid.pool.process.pickling import Buffer, Frame, Kind, Reader, decode, encode
-from hybrid.pool.process.pool_messages import Failure, Hello, Note, Raised, Ready
-from hybrid.pool.process.spawning import Hatched
+from hybrid.pool.process.pickling import Buffer, FrameKind, PickledFrame, Reader, decode, encode
+from hybrid.pool.process.pool_messages import Failure, Note, ProcessHello, ProcessReady, Raised
+from hybrid.pool.process.spawning import SpawnedProcess
 
 
 class LinkState(Enum):
@@ -63,32 +63,34 @@ LINK_TRANSITIONS: dict[LinkState, dict[LinkEvent, LinkState]] = {
 class LinkOwner(Protocol):
     """What a link tells its lane."""
 
-    def link_ready(self, link: Link, seconds: float) -> None:
+    def link_ready(self, link: ProcessLink, seconds: float) -> None:
         """The process takes jobs; its imports took so long."""
 
-    def link_answered(self, link: Link, call: Call, answer: Frame | Raised | Failure) -> None:
+    def link_answered(
+        self, link: ProcessLink, call: Call, answer: PickledFrame | Raised | Failure
+    ) -> None:
         """The call is over; the link is idle already."""
 
-    def link_noted(self, link: Link, note: Note) -> None:
+    def link_noted(self, link: ProcessLink, note: Note) -> None:
         """The process said something about itself."""
 
-    def link_failed(self, link: Link, failure: Failure) -> None:
+    def link_failed(self, link: ProcessLink, failure: Failure) -> None:
         """The process could not get ready."""
 
-    def link_lost(self, link: Link, call: Call | None, has_begun: bool) -> None:
+    def link_lost(self, link: ProcessLink, call: Call | None, has_begun: bool) -> None:
         """The process is dead or useless; `call` was on it, and perhaps it has begun."""
 
 
-class Link:
+class ProcessLink:
     """The worker's handle of one pool process."""
 
     def __init__(
         self,
         number: int,
-        hatched: Hatched,
+        hatched: SpawnedProcess,
         owner: LinkOwner,
         loop: asyncio.AbstractEventLoop,
-        lease: Lease | None,
+        lease: RegionLoan | None,
         asked_at: float = 0.0,
     ) -> None:
         self.number, self.pid = number, hatched.pid
@@ -113,10 +115,10 @@ class Link:
         except KeyError:
             raise IllegalTransition(f"{event.name} while {self.state.name}") from None
 
-    def greet(self, hello: Hello) -> None:
+    def greet(self, hello: ProcessHello) -> None:
         """Send the first message; `link_ready` or `link_lost` follows."""
         with contextlib.suppress(OSError):  # dead already: the loop will see EOF
-            self._send(encode(Kind.HELLO, hello))
+            self._send(encode(FrameKind.HELLO, hello))
 
     def run(self, call: Call) -> None:
         """Send `call` to the process.
@@ -130,7 +132,9 @@ class Link:
         self._freed = freed
         message = (job.address, freed, call.args, call.kwargs)
         try:
-            chunks = encode(Kind.RUN_WRITABLE if job.writable else Kind.RUN, message, place)
+            chunks = encode(
+                FrameKind.RUN_WRITABLE if job.writable else FrameKind.RUN, message, place
+            )
         except FrameTooLarge as ex:
             self._not_said(freed)
             raise JobRefused(f"the arguments of job {job.name} are too large: {ex}") from ex
@@ -194,9 +198,9 @@ class Link:
         for frame in frames:
             self._handle(frame)
 
-    def _handle(self, frame: Frame) -> None:
+    def _handle(self, frame: PickledFrame) -> None:
         """Take one frame; what cannot be understood was not written by `member.py`."""
-        if frame.kind == Kind.RESULT:  # by far the most frequent; its message is the job's own
+        if frame.kind == FrameKind.RESULT:  # by far the most frequent; its message is the job's own
             self._take_answer(frame)
             return
         try:
@@ -214,7 +218,7 @@ class Link:
                     self.call.report(*message)
             case Note():
                 self._owner.link_noted(self, message)
-            case Ready() if is_starting:
+            case ProcessReady() if is_starting:
                 self._advance(LinkEvent.READY)
                 self._owner.link_ready(self, message.seconds)
             case Failure() if is_starting:
@@ -227,7 +231,7 @@ class Link:
             case _:
                 self._lose()
 
-    def _take_answer(self, answer: Frame | Raised | Failure) -> None:
+    def _take_answer(self, answer: PickledFrame | Raised | Failure) -> None:
         call, self.call = self.call, None
         if call is None:  # an answer to nothing
             self._lose()
@@ -235,7 +239,7 @@ class Link:
         self._advance(LinkEvent.ANSWER)
         self._owner.link_answered(self, call, answer)
 
-    def load(self, frame: Frame) -> Any:
+    def load(self, frame: PickledFrame) -> Any:
         """Return what an answer carries; large arrays stay where the process laid them."""
         return decode(frame, self.lease.adopt if self.lease is not None else None)
 

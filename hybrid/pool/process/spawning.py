@@ -8,7 +8,7 @@ from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True)
-class Hatched:
+class SpawnedProcess:
     """A pool process that was just forked; whoever gets it owns socket and pidfd."""
 
     sock: socket.socket  # AF_UNIX stream, non-blocking; the other end is the process's
@@ -16,10 +16,10 @@ class Hatched:
     pidfd: int  # -1 where the kernel has none
 
 
-class Hatchery(Protocol):
+class Spawner(Protocol):
     """Makes pool processes."""
 
-    async def hatch(self) -> Hatched:
+    async def hatch(self) -> SpawnedProcess:
         """Return a new pool process, which runs `member_main`.
 
         Raises:

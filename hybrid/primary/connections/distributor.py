@@ -22,7 +22,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from hybrid.core.connections.handoff_queue import Policy, Rota
+from hybrid.core.connections.handoff_queue import HandoffQueue, Policy
 from hybrid.primary.connections.listening import Listening
 from hybrid.system.scoreboard.scoreboard import Scoreboard
 from hybrid.system.sockets.handoff_socket import ARE_YOU_THERE, HandoverPair
@@ -36,15 +36,15 @@ def make_distributor(
     selector: selectors.BaseSelector,
     row_of: Callable[[int], int],
     scoreboard: Scoreboard,
-) -> Distributor:
+) -> ConnectionDistributor:
     """Return one for the cluster's policy; where workers accept, it has nothing to do."""
     rota = least_loaded(row_of, scoreboard)
     if listening.policy is not Policy.LEAST_LOADED:
-        rota = Rota()
-    return Distributor(listening.all() if listening.handed_over else [], selector, rota)
+        rota = HandoffQueue()
+    return ConnectionDistributor(listening.all() if listening.handed_over else [], selector, rota)
 
 
-def least_loaded(row_of: Callable[[int], int], scoreboard: Scoreboard) -> Rota:
+def least_loaded(row_of: Callable[[int], int], scoreboard: Scoreboard) -> HandoffQueue:
     """Return a rota that asks whoever has least to do, by the scoreboard.
 
     A row is up to 0.1 s old. What a worker has taken since then is counted on top,
@@ -57,18 +57,18 @@ def least_loaded(row_of: Callable[[int], int], scoreboard: Scoreboard) -> Rota:
         busy = row.get("requests_active") + row.get("pool_queued")
         return busy + unseen, row.get("connections") + unseen
 
-    rota = Rota(load)
+    rota = HandoffQueue(load)
     return rota
 
 
-class Distributor:
+class ConnectionDistributor:
     """Takes connections from the listeners and finds a worker for each."""
 
     def __init__(
         self,
         listeners: Sequence[socket.socket],
         selector: selectors.BaseSelector,
-        rota: Rota,
+        rota: HandoffQueue,
     ) -> None:
         self._listeners = list(listeners)
         self._selector = selector

@@ -13,8 +13,8 @@ from hybrid.core.messages.mail import (
     ALL,
     OUTBOX_LIMIT,
     PRIMARY,
+    Addressee,
     MailKind,
-    Member,
     pack_body,
     recipients,
 )
@@ -23,13 +23,13 @@ from hybrid.primary.workers.process_table import ProcessTable, WorkerHandle
 _ANSWERS = frozenset({MailKind.REPLY.value, MailKind.FAILURE.value})
 
 
-class Post:
+class MailRouter:
     """Carries messages between workers, and those for the primary to `receive`."""
 
     def __init__(
         self,
         processes: ProcessTable,
-        members: Callable[[], Sequence[Member]],
+        members: Callable[[], Sequence[Addressee]],
         tell: Callable[[int, m.Message], None],
         receive: Callable[[WorkerHandle, m.Mail], None],
     ) -> None:

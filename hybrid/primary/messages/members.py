@@ -9,19 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from hybrid.core.messages import link_messages as m
-from hybrid.core.messages.mail import Member
-from hybrid.core.workers.cluster_events import Announcement, Kind
-from hybrid.core.workers.leadership import Candidate, Leadership
-from hybrid.core.workers.lifecycle import State
+from hybrid.core.messages.mail import Addressee
+from hybrid.core.workers.cluster_events import ClusterEvent, EventKind
+from hybrid.core.workers.leadership import LeaderCandidate, Leadership
+from hybrid.core.workers.lifecycle import WorkerState
 from hybrid.core.workers.supervision import Supervisor
-from hybrid.primary.messages.mail_router import Post
-from hybrid.primary.workers.event_log import Herald
+from hybrid.primary.messages.mail_router import MailRouter
+from hybrid.primary.workers.event_log import EventLog
 from hybrid.primary.workers.process_table import ProcessTable, WorkerHandle
 
 # -- Leadership, performed: orders to workers, and what happens told to the leader ---
 
 
-class Leading:
+class LeaderElection:
     """Keeps exactly one ready worker leader."""
 
     def __init__(self, supervisor: Supervisor, tell: Callable[[int, m.Message], None]) -> None:
@@ -37,9 +37,9 @@ class Leading:
     def update(self) -> list[int]:
         """Look at the workers after an event; return who has become the leader."""
         ready = [
-            Candidate(worker.id, worker.leaving is not None)
+            LeaderCandidate(worker.id, worker.leaving is not None)
             for worker in self._supervisor.workers.values()
-            if worker.state is State.READY and not self._supervisor.stopping
+            if worker.state is WorkerState.READY and not self._supervisor.stopping
         ]
         appointed = []
         for order in self._leadership.update(ready):
@@ -56,10 +56,10 @@ class Leading:
         """Note a death."""
         self._leadership.gone(worker)
 
-    def tell(self, announcement: Announcement) -> None:
+    def tell(self, announcement: ClusterEvent) -> None:
         """Pass an announcement on to the leader; a subscriber of the announcer."""
-        if self.leader is not None and announcement.kind is not Kind.MESSAGE:
-            self._tell(self.leader, m.Told(announcement.as_json()))
+        if self.leader is not None and announcement.kind is not EventKind.MESSAGE:
+            self._tell(self.leader, m.EventHappened(announcement.as_json()))
 
 
 class Members:
@@ -70,15 +70,15 @@ class Members:
         supervisor: Supervisor,
         processes: ProcessTable,
         tell: Callable[[int, m.Message], None],
-        herald: Herald,
+        herald: EventLog,
         receive: Callable[[WorkerHandle, m.Mail], None],
     ) -> None:
         """Pass what workers write to the primary to `receive`."""
         self._supervisor = supervisor
         self._processes = processes
         self._herald = herald
-        self._leading = Leading(supervisor, tell)
-        self.post = Post(processes, self._reachable, tell, receive)
+        self._leading = LeaderElection(supervisor, tell)
+        self.post = MailRouter(processes, self._reachable, tell, receive)
         herald.announcer.subscribers.append(self._leading.tell)
 
     def take(self, handle: WorkerHandle, message: m.Mail | m.LeadGivenUp) -> None:
@@ -91,17 +91,17 @@ class Members:
     def update_leader(self) -> None:
         """See after every event whether the leader is still the right one."""
         for worker in self._leading.update():
-            self._herald.announce(Kind.LEADER, self._processes.workers.get(worker))
+            self._herald.announce(EventKind.LEADER, self._processes.workers.get(worker))
 
     def forget(self, worker: int) -> None:
         """Note a death."""
         self._leading.gone(worker)
 
-    def _reachable(self) -> list[Member]:
+    def _reachable(self) -> list[Addressee]:
         """Return who can get messages, oldest first."""
         leader, handles = self._leading.leader, self._processes.workers
         return [
-            Member(worker.id, worker.slot, worker.id == leader)
+            Addressee(worker.id, worker.slot, worker.id == leader)
             for worker in self._supervisor.workers.values()
             if worker.is_at_work(self._supervisor.work)
             and worker.id in handles

@@ -66,7 +66,7 @@ def merge(running: Config, fresh: Config) -> tuple[Config, list[str]]:
 
 
 @dataclass(frozen=True, slots=True)
-class Renewal:
+class SettingsReload:
     """Everything in the primary that follows the configuration."""
 
     configuration: Configuration

@@ -20,7 +20,7 @@ from typing import Any
 
 from hybrid.core.messages import control_messages as c
 from hybrid.core.workers import events as e
-from hybrid.core.workers.lifecycle import Leaving, State
+from hybrid.core.workers.lifecycle import Leaving, WorkerState
 from hybrid.core.workers.supervision import Supervisor
 from hybrid.errors import ConfigError, FrameTooLarge, LinkError
 from hybrid.primary.workers.process_table import ProcessTable
@@ -77,7 +77,7 @@ UNREAD_LIMIT = 4 * FRAME_LIMIT  # bytes kept for a client that does not read
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class ControlPort:
     """What the control server may do with the primary."""
 
     supervisor: Supervisor
@@ -89,7 +89,7 @@ class Desk:
 @dataclass(slots=True, eq=False)
 class _Client:
     channel: Channel
-    wish: c.Wish | None = None
+    wish: c.PendingRequest | None = None
     told: str = ""  # the last progress it was told
     listens: bool = False  # to the events
 
@@ -101,7 +101,7 @@ class _Client:
 class ControlServer:
     """The listening socket and its clients."""
 
-    def __init__(self, path: Path, selector: selectors.BaseSelector, desk: Desk) -> None:
+    def __init__(self, path: Path, selector: selectors.BaseSelector, desk: ControlPort) -> None:
         """Listen at `path`.
 
         Raises:
@@ -198,24 +198,24 @@ class ControlServer:
             self._send(client, c.answer("failed", text=str(ex)))
             self._drop(client)
 
-    def _serve(self, client: _Client, request: c.Request) -> None:
+    def _serve(self, client: _Client, request: c.ControlRequest) -> None:
         match request:
-            case c.Status():
+            case c.StatusRequest():
                 self._send(client, c.answer("status", status=self._desk.status()))
-            case c.Events():
+            case c.EventsRequest():
                 client.listens = True
                 self._send(client, c.answer("progress", text="listening"))
-            case c.Stop(now):
+            case c.StopRequest(now):
                 self._send(client, c.answer("progress", text="stopping"))
                 if now or not self._desk.supervisor.stopping:  # asking twice is no hurry
                     self._desk.ask(e.StopAsked(quick=now))
             case _ if self._desk.supervisor.stopping:
                 self._refuse(client, "the cluster is stopping")
-            case c.Reload():
+            case c.ReloadRequest():
                 self._reload(client)
-            case c.Scale():
+            case c.ScaleRequest():
                 self._scale(client, request)
-            case c.DrainSlot(slot):
+            case c.DrainRequest(slot):
                 self._drain(client, slot)
 
     def _reload(self, client: _Client) -> None:
@@ -226,7 +226,7 @@ class ControlServer:
             return
         self._wait_for(client, c.ReloadWish(generation))
 
-    def _scale(self, client: _Client, wish: c.Scale) -> None:
+    def _scale(self, client: _Client, wish: c.ScaleRequest) -> None:
         supervisor = self._desk.supervisor
         target = supervisor.target + wish.by if wish.to is None else wish.to
         if not 1 <= target <= supervisor.most:
@@ -239,7 +239,7 @@ class ControlServer:
     def _drain(self, client: _Client, number: int) -> None:
         supervisor = self._desk.supervisor
         for worker in supervisor.workers.values():
-            if worker.slot == number and worker.state is State.READY:
+            if worker.slot == number and worker.state is WorkerState.READY:
                 failures = supervisor.slots[number].failures
                 why = "asked by `hybrid drain`"
                 self._desk.ask(e.WorkerWantsToLeave(worker.id, Leaving.DRAIN, why))
@@ -247,7 +247,7 @@ class ControlServer:
                 return
         self._refuse(client, f"slot {number} has no ready worker")
 
-    def _wait_for(self, client: _Client, wish: c.Wish) -> None:
+    def _wait_for(self, client: _Client, wish: c.PendingRequest) -> None:
         client.wish, client.told = wish, ""
         self.look()
 

@@ -18,10 +18,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from hybrid.config import Config
-from hybrid.core.workers.cluster_events import Announcement
-from hybrid.core.workers.hang_watch import HangWatch, Step
+from hybrid.core.workers.cluster_events import ClusterEvent
+from hybrid.core.workers.hang_watch import HangStep, HangWatch
 from hybrid.errors import ConfigError
-from hybrid.primary.operator.control_socket import ControlServer, Desk
+from hybrid.primary.operator.control_socket import ControlPort, ControlServer
 from hybrid.primary.operator.notify import Notifier
 from hybrid.primary.operator.watching import describe, read_changes, watch_main
 from hybrid.primary.workers.process_table import ProcessTable
@@ -32,13 +32,13 @@ from hybrid.system.sockets.runtime_directory import make_runtime_directory
 logger = logging.getLogger("hybrid.error")
 
 
-class Attendants:
+class Services:
     """All of them, behind five calls: `start`, `look`, `next_timer`, `sockets`, `close`."""
 
     def __init__(
         self,
         config: Config,
-        desk: Desk,
+        desk: ControlPort,
         processes: ProcessTable,
         scoreboard: Scoreboard,
         selector: selectors.BaseSelector,
@@ -69,7 +69,7 @@ class Attendants:
             self._next_look = now + self._hangs.period
             self._look_for_hung(now)
 
-    def publish(self, announcement: Announcement) -> None:
+    def publish(self, announcement: ClusterEvent) -> None:
         """Pass on what has happened to whoever listens at the control socket."""
         if self.control is not None:
             self.control.publish(announcement.as_json())
@@ -121,7 +121,7 @@ class Attendants:
         for worker, step in self._hangs.look(ticks, now):
             handle = workers[worker]
             stood = f"worker slot={handle.slot}: the event loop has stood still"
-            if step is Step.DUMP:
+            if step is HangStep.DUMP:
                 text = "%s for %.0f s; its stacks follow, then it is replaced (--hang-timeout)"
                 logger.error(text, stood, now - ticks[worker])
                 with contextlib.suppress(ProcessLookupError):

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from hybrid.core.workers.cluster_events import Kind
+from hybrid.core.workers.cluster_events import EventKind
 from hybrid.errors import ConfigError
 
 logger = logging.getLogger("hybrid.error")
@@ -22,7 +22,7 @@ class Callbacks:
 
     def __init__(self) -> None:
         self._callbacks: dict[str, list[Callable[..., object]]] = {name: [] for name in EVENTS}
-        self._events: deque[tuple[Kind, tuple[Any, ...]]] = deque()
+        self._events: deque[tuple[EventKind, tuple[Any, ...]]] = deque()
 
     def on(self, name: str) -> Callable[[Callback], Callback]:
         """Return a decorator that registers a callback.
@@ -39,11 +39,11 @@ class Callbacks:
 
         return register
 
-    def has(self, kind: Kind) -> bool:
+    def has(self, kind: EventKind) -> bool:
         """Return whether somebody wants to hear of it."""
         return bool(self._callbacks[kind.value])
 
-    def emit(self, kind: Kind, *args: Any) -> None:
+    def emit(self, kind: EventKind, *args: Any) -> None:
         """Keep an event and what its callbacks are called with, if it is one of `EVENTS`."""
         if kind.value in self._callbacks:
             self._events.append((kind, args))
@@ -57,11 +57,13 @@ class Callbacks:
                 self._call(callback, kind, args)
         return was_any
 
-    def _call(self, callback: Callable[..., object], kind: Kind, args: tuple[Any, ...]) -> None:
+    def _call(
+        self, callback: Callable[..., object], kind: EventKind, args: tuple[Any, ...]
+    ) -> None:
         try:
             callback(*args)
         except Exception as ex:
             name = getattr(callback, "__qualname__", repr(callback))
             logger.exception("callback %s for %s raised", name, kind.value)
-            if kind is Kind.MESSAGE:
+            if kind is EventKind.MESSAGE:
                 args[1].fail(f"callback {name} raised {type(ex).__name__}: {ex}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from typing import Any, Protocol
 
-from hybrid.core.workers.lifecycle import Leaving, State, Worker
+from hybrid.core.workers.lifecycle import Leaving, WorkerRecord, WorkerState
 from hybrid.primary.script.script_mail import Then
 from hybrid.worker.program import Program
 
@@ -34,15 +34,15 @@ class ForkedWorker:
 
     def __init__(self, id_: int, slot: int, program: Program, owner: Owner) -> None:
         self.id = id_  # counts up from 1, never used twice
-        self.slot = slot  # the smallest that is free; X-Worker and messages name it
+        self.slot = slot  # the smallest that is free; X-WorkerRecord and messages name it
         self.program = program
         self.pid: int | None = None  # None while the fork waits: its elder died young
         self.is_online = False
         self.code: int | None = None  # of its exit; exactly one of code and signal is set
         self.signal: signal.Signals | None = None
         self.reason = ""  # an ExitReason: drained, finished, crashed, killed, oom, recycled
-        self.record: Worker | None = None  # the supervisor's, once it is forked
-        self._unforked = State.STARTING
+        self.record: WorkerRecord | None = None  # the supervisor's, once it is forked
+        self._unforked = WorkerState.STARTING
         self._owner = owner
 
     def __repr__(self) -> str:
@@ -51,10 +51,10 @@ class ForkedWorker:
 
     def give_up(self) -> None:
         """Note that it will never be forked."""
-        self._unforked = State.EXITED
+        self._unforked = WorkerState.EXITED
 
     @property
-    def state(self) -> State:
+    def state(self) -> WorkerState:
         """Where it is in its life."""
         return self._unforked if self.record is None else self.record.state
 
@@ -76,7 +76,7 @@ class ForkedWorker:
     @property
     def is_dead(self) -> bool:
         """Whether it has exited."""
-        return self.state is State.EXITED
+        return self.state is WorkerState.EXITED
 
     @property
     def is_connected(self) -> bool:

@@ -36,7 +36,7 @@ from typing import Any
 from hybrid.config import Config
 from hybrid.core.messages import link_messages as m
 from hybrid.core.workers import events as e
-from hybrid.core.workers.cluster_events import Announcement, Kind
+from hybrid.core.workers.cluster_events import ClusterEvent, EventKind
 from hybrid.core.workers.lifecycle import FUNCTION, Leaving
 from hybrid.errors import ConfigError, MailboxFull, NoSuchWorker, NotInCluster
 from hybrid.primary.loop import PrimaryLoop
@@ -195,8 +195,8 @@ class Primary:
 
     # -- what happens ----------------------------------------------------------------
 
-    def _on_announcement(self, told: Announcement) -> None:
-        if told.kind is Kind.STOP:
+    def _on_announcement(self, told: ClusterEvent) -> None:
+        if told.kind is EventKind.STOP:
             for waiting in [worker for worker in self.workers.values() if worker.pid is None]:
                 self._forget(waiting)
         worker = self._slots.get(told.slot)
@@ -204,14 +204,14 @@ class Primary:
             return  # it concerns the whole cluster
         args: tuple[Any, ...] = ()
         match told.kind:
-            case Kind.FORK:
+            case EventKind.FORK:
                 (worker.record,) = self._loop.supervisor.in_slot(told.slot)
                 worker.pid = told.pid
-            case Kind.ONLINE:
+            case EventKind.ONLINE:
                 worker.is_online = True
-            case Kind.LISTENING:
+            case EventKind.LISTENING:
                 args = (self.address,)
-            case Kind.EXIT:
+            case EventKind.EXIT:
                 worker.code, worker.reason = told.code, told.reason
                 worker.signal = signal.Signals(told.signal) if told.signal is not None else None
                 args = (worker.code, worker.signal)
@@ -222,10 +222,10 @@ class Primary:
 
     def _take(self, handle: WorkerHandle, message: Message) -> None:
         worker = self._slots[handle.slot]
-        if not self._callbacks.has(Kind.MESSAGE):
+        if not self._callbacks.has(EventKind.MESSAGE):
             message.fail("the primary has no callback for messages")
             logger.warning("a message of %r found no callback", worker)
-        self._callbacks.emit(Kind.MESSAGE, worker, message)
+        self._callbacks.emit(EventKind.MESSAGE, worker, message)
 
     def _drop(self, worker: ForkedWorker) -> None:
         """Forget a worker that has not been forked."""

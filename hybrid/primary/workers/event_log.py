@@ -10,9 +10,9 @@ from collections.abc import Container
 from typing import Any
 
 from hybrid.core.workers.cluster_events import (
-    Announcement,
-    Announcer,
-    Kind,
+    ClusterEvent,
+    EventKind,
+    EventPublisher,
     Subscriber,
     exit_reason,
 )
@@ -25,7 +25,7 @@ from hybrid.system.scoreboard.scoreboard import Scoreboard
 logger = logging.getLogger("hybrid.error")
 
 
-class Herald:
+class EventLog:
     """Turns what happened into announcements, and counts the exits."""
 
     def __init__(
@@ -33,10 +33,10 @@ class Herald:
     ) -> None:
         """Tell deaths of the workers in `hung` apart: their loop stood still."""
         self._supervisor, self._scoreboard, self._hung = supervisor, scoreboard, hung
-        self.announcer = Announcer(_subscriber_raised)
+        self.announcer = EventPublisher(_subscriber_raised)
         self._oom_kills = OutOfMemoryKills()
 
-    def announce(self, kind: Kind, handle: WorkerHandle | None = None, **detail: Any) -> None:
+    def announce(self, kind: EventKind, handle: WorkerHandle | None = None, **detail: Any) -> None:
         """Tell the subscribers. Without a worker: it concerns the cluster."""
         slot, generation, pid = (
             (handle.slot, handle.generation, handle.pid)
@@ -44,13 +44,13 @@ class Herald:
             else (0, self._supervisor.generations.wanted, os.getpid())
         )
         now = time.monotonic()
-        self.announcer.announce(Announcement(kind, slot, generation, pid, now, **detail))
+        self.announcer.announce(ClusterEvent(kind, slot, generation, pid, now, **detail))
 
     def aborted(self, generation: int) -> None:
         """Announce that a reload was given up, with the last line of the reason."""
         outcome = self._supervisor.generations.outcome
         why = outcome.text.splitlines()[-1] if outcome is not None else ""
-        self.announce(Kind.ABORTED, text=f"generation {generation}: {why}")
+        self.announce(EventKind.ABORTED, text=f"generation {generation}: {why}")
 
     def exited(self, handle: WorkerHandle, status: int) -> None:
         """Announce that a worker was reaped, and count it by reason.
@@ -71,7 +71,7 @@ class Herald:
         ).value
         self._scoreboard.departed.add(f"exits_{reason}")
         text = describe_exit(status)
-        self.announce(Kind.EXIT, handle, code=code, signal=number, reason=reason, text=text)
+        self.announce(EventKind.EXIT, handle, code=code, signal=number, reason=reason, text=text)
 
 
 def _subscriber_raised(subscriber: Subscriber, ex: Exception) -> None:

@@ -17,7 +17,7 @@ from itertools import accumulate
 
 from hybrid.core.histogram import BOUNDS
 from hybrid.core.workers.cluster_events import ExitReason
-from hybrid.core.workers.lifecycle import State
+from hybrid.core.workers.lifecycle import WorkerState
 from hybrid.system.process.processes import resident_set_size
 from hybrid.system.scoreboard.scoreboard import Scoreboard
 from hybrid.system.scoreboard.snapshot import OUTCOMES, STATES
@@ -40,7 +40,11 @@ def _workers(board: Scoreboard, rows: Rows) -> Iterable[str]:
         "hybrid_workers",
         "gauge",
         "I/O workers by state.",
-        [({"state": state.value}, states[state]) for state in STATES if state is not State.EXITED],
+        [
+            ({"state": state.value}, states[state])
+            for state in STATES
+            if state is not WorkerState.EXITED
+        ],
     )
     yield _metric(
         "hybrid_worker_exits_total",

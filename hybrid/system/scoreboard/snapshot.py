@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 from hybrid.core.histogram import quantile
-from hybrid.core.workers.lifecycle import State
+from hybrid.core.workers.lifecycle import WorkerState
 from hybrid.system.scoreboard.scoreboard import Row, Scoreboard
 
-STATES = tuple(State)  # a state's position is its number on the scoreboard
+STATES = tuple(WorkerState)  # a state's position is its number on the scoreboard
 OUTCOMES = ("ok", "error", "timeout", "cancelled", "shed", "killed", "broken")
 
 

@@ -12,7 +12,7 @@ from hybrid.worker.messages.mailbox import Mailbox
 from hybrid.worker.messages.primary_link import PrimaryLink
 
 
-class Leading:
+class LeaderDuties:
     """Follows the primary's orders, one after the other."""
 
     def __init__(
@@ -29,9 +29,9 @@ class Leading:
         self._last: asyncio.Task[None] | None = None
         self._leaves = False
 
-    def hear(self, message: m.Lead | m.Told) -> None:
+    def hear(self, message: m.Lead | m.EventHappened) -> None:
         """Take an order or an event; each is dealt with when the one before is done."""
-        if isinstance(message, m.Told) and not registry.at(Moment.EVENT):
+        if isinstance(message, m.EventHappened) and not registry.at(Moment.EVENT):
             return
         self._last = self._loop.create_task(self._after(self._last, message))
 
@@ -46,10 +46,12 @@ class Leading:
         if self._last is not None:
             await asyncio.wait([self._last])
 
-    async def _after(self, before: asyncio.Task[Any] | None, message: m.Lead | m.Told) -> None:
+    async def _after(
+        self, before: asyncio.Task[Any] | None, message: m.Lead | m.EventHappened
+    ) -> None:
         if before is not None and not before.done():
             await asyncio.wait([before])
-        if isinstance(message, m.Told):
+        if isinstance(message, m.EventHappened):
             if not self._leaves:  # news would only keep it from leaving
                 await registry.run(Moment.EVENT, message.event)
         elif message.leads:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from hybrid.core.messages import link_messages as m
 from hybrid.errors import LinkError, PoolBroken
-from hybrid.pool.process.spawning import Hatched
+from hybrid.pool.process.spawning import SpawnedProcess
 from hybrid.system.sockets.channel import Channel, Frame
 
 logger = logging.getLogger("hybrid.error")
@@ -33,7 +33,7 @@ class PrimaryLink:
         self._channel = channel
         self._loop = loop
         self._on_message = on_message
-        self._hatching: dict[int, asyncio.Future[Hatched]] = {}
+        self._hatching: dict[int, asyncio.Future[SpawnedProcess]] = {}
         self._next_request = 1
         loop.add_reader(channel.fileno(), self._readable)
 
@@ -51,7 +51,7 @@ class PrimaryLink:
         """Return the bytes that the primary has not read yet."""
         return self._channel.outbox_bytes
 
-    async def hatch(self) -> Hatched:
+    async def hatch(self) -> SpawnedProcess:
         """Ask the primary for a pool process.
 
         Raises:
@@ -59,9 +59,9 @@ class PrimaryLink:
         """
         request = self._next_request
         self._next_request += 1
-        future: asyncio.Future[Hatched] = self._loop.create_future()
+        future: asyncio.Future[SpawnedProcess] = self._loop.create_future()
         self._hatching[request] = future
-        self.send(m.Hatch(request))
+        self.send(m.ForkPoolProcess(request))
         try:
             return await future
         finally:
@@ -96,9 +96,9 @@ class PrimaryLink:
                 os.close(fd)
             return
         match message:
-            case m.Hatched(request, pid):
+            case m.PoolProcessForked(request, pid):
                 self._hatched(request, pid, frame.fds)
-            case m.HatchRefused(request, reason):
+            case m.ForkRefused(request, reason):
                 self._refused(request, reason)
             case _:
                 self._on_message(message, frame.fds)
@@ -121,7 +121,7 @@ class PrimaryLink:
             if pidfd >= 0:
                 os.close(pidfd)
             return
-        future.set_result(Hatched(sock, pid, pidfd))
+        future.set_result(SpawnedProcess(sock, pid, pidfd))
 
     def _orphaned(self) -> None:
         os._exit(1)

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from hybrid.config import RestartConfig
 from hybrid.core.connections.rebalancing import Balance
 from hybrid.core.histogram import Histogram
-from hybrid.core.workers.lifecycle import State
+from hybrid.core.workers.lifecycle import WorkerState
 from hybrid.core.workers.recycling import Limits
 from hybrid.http.server import HttpServer
 from hybrid.pool.pool import Pool
@@ -27,10 +27,10 @@ from hybrid.system.scoreboard.snapshot import OUTCOMES, STATES
 
 # -- Giving up keep-alive connections above the mean: the worker's half ----------
 
-_READY = STATES.index(State.READY)
+_READY = STATES.index(WorkerState.READY)
 
 
-class Balancer:
+class ConnectionShedder:
     """Looked at by the pulse; some 2 µs per worker of the cluster, once a second."""
 
     def __init__(self, scoreboard: Scoreboard, server: HttpServer) -> None:
@@ -98,7 +98,7 @@ _PERIOD = 5.0  # s
 _FEW = 50  # requests in a period: probes and a watcher are no burst
 
 
-class Leisure:
+class HeapTrimmer:
     """Gives the freed memory of a burst back when the burst is over."""
 
     __slots__ = ("_began", "_give_back", "_is_due", "_seen")
@@ -153,7 +153,7 @@ def publish(row: Row, server: HttpServer | None, pool: Pool | None) -> None:
 PERIOD = 0.1  # s between ticks; a reader of the scoreboard sees figures at most so old
 
 
-class Pulse:
+class Heartbeat:
     """Ticks on the event loop at fixed times.
 
     The lag of a tick is how late it came. It is measured against the time the

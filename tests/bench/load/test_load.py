@@ -7,7 +7,7 @@ import pytest
 
 from hybrid.bench.load.generator import LoadFailed, LoadGenerator
 from hybrid.bench.load.plan import LoadPlan, Stream
-from hybrid.bench.load.records import Outcome
+from hybrid.bench.load.records import RequestOutcome
 from hybrid.bench.matrix.gates import problems
 from hybrid.bench.server.served import Server
 
@@ -58,10 +58,11 @@ def test_waiting_for_a_connection_counts_as_latency_not_as_lag(
 
 
 @pytest.mark.parametrize(
-    ("path", "outcome"), [("/?status=503", Outcome.STATUS), ("/?ms=900", Outcome.TIMEOUT)]
+    ("path", "outcome"),
+    [("/?status=503", RequestOutcome.STATUS), ("/?ms=900", RequestOutcome.TIMEOUT)],
 )
 def test_a_bad_answer_is_a_failure_with_its_kind(
-    null_server: Server, generator: LoadGenerator, path: str, outcome: Outcome
+    null_server: Server, generator: LoadGenerator, path: str, outcome: RequestOutcome
 ) -> None:
     result = generator.run(plan(null_server, Stream("a", path, 50.0), duration=0.2, timeout=0.3))
 
@@ -81,7 +82,7 @@ def test_a_server_that_closes_every_connection_loses_nothing(
 def test_nobody_there_is_refused(generator: LoadGenerator) -> None:
     result = generator.run(LoadPlan("127.0.0.1", 9, (Stream("a", "/", 50.0),), duration=0.2))
 
-    assert set(result.records["outcome"]) == {Outcome.REFUSED}
+    assert set(result.records["outcome"]) == {RequestOutcome.REFUSED}
 
 
 def test_an_impossible_plan_is_an_error_and_the_generator_lives_on(

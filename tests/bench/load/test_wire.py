@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from hybrid.bench.load.plan import Stream
-from hybrid.bench.load.wire import Answer, BadAnswer, Partial, encode, parse
+from hybrid.bench.load.wire import MalformedAnswer, Partial, ReceivedAnswer, encode, parse
 
 WHOLE = (
     b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX-Worker: 3\r\n"
@@ -15,7 +15,7 @@ CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r
 def test_an_answer_gives_status_worker_and_job_times() -> None:
     found = parse(WHOLE)
 
-    assert found == Answer(200, len(WHOLE), worker=3, queue=1.5, run=20.25)
+    assert found == ReceivedAnswer(200, len(WHOLE), worker=3, queue=1.5, run=20.25)
 
 
 @pytest.mark.parametrize("whole", [WHOLE, CHUNKED, b"HTTP/1.1 100 Continue\r\n\r\n" + WHOLE])
@@ -24,7 +24,7 @@ def test_an_answer_in_any_pieces_is_partial_until_its_last_byte(whole: bytes) ->
         assert isinstance(parse(whole[:cut]), Partial), cut
 
     found = parse(whole)
-    assert isinstance(found, Answer)
+    assert isinstance(found, ReceivedAnswer)
     assert found.size == len(whole)
 
 
@@ -33,19 +33,19 @@ def test_a_body_without_length_ends_with_the_connection() -> None:
 
     assert isinstance(parse(data), Partial)
     found = parse(data, eof=True)
-    assert isinstance(found, Answer)
+    assert isinstance(found, ReceivedAnswer)
     assert found.closing
 
 
 def test_connection_close_is_noticed() -> None:
     found = parse(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
 
-    assert isinstance(found, Answer)
+    assert isinstance(found, ReceivedAnswer)
     assert found.closing
 
 
 def test_something_else_is_refused() -> None:
-    with pytest.raises(BadAnswer):
+    with pytest.raises(MalformedAnswer):
         parse(b"SSH-2.0-x\r\n")
 
 

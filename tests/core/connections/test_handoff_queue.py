@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from hybrid.core.connections.handoff_queue import PATIENCE, REST, Rota
+from hybrid.core.connections.handoff_queue import PATIENCE, REST, HandoffQueue
 
 
-def a_rota(*workers: int, **kwargs: object) -> Rota:
-    rota = Rota(**kwargs)  # type: ignore[arg-type]
+def a_rota(*workers: int, **kwargs: object) -> HandoffQueue:
+    rota = HandoffQueue(**kwargs)  # type: ignore[arg-type]
     for worker in workers:
         rota.join(worker)
     return rota
 
 
-def give(rota: Rota, connection: int, now: float = 0.0) -> int:
+def give(rota: HandoffQueue, connection: int, now: float = 0.0) -> int:
     worker = rota.choose(now)
     assert worker is not None
     rota.handed(worker, connection, now)

@@ -15,16 +15,16 @@ from tests.core.workers.test_supervision import Story, of
 @pytest.mark.parametrize(
     "request_",
     [
-        c.Status(),
-        c.Events(),
-        c.Reload(),
-        c.Scale(by=-1),
-        c.Scale(to=4),
-        c.DrainSlot(2),
-        c.Stop(True),
+        c.StatusRequest(),
+        c.EventsRequest(),
+        c.ReloadRequest(),
+        c.ScaleRequest(by=-1),
+        c.ScaleRequest(to=4),
+        c.DrainRequest(2),
+        c.StopRequest(True),
     ],
 )
-def test_a_request_survives_its_frame(request_: c.Request) -> None:
+def test_a_request_survives_its_frame(request_: c.ControlRequest) -> None:
     assert c.decode(c.encode(request_)) == request_
 
 
@@ -57,14 +57,14 @@ def test_a_scale_wish_ends_when_the_workers_are_ready_and_the_surplus_is_gone() 
     (start,) = of(e.StartWorker, story.tell(e.ScaleAsked(to=2)))
     assert up.verdict(story.supervisor) is None
     story.tell(e.WorkerReady(start.worker))
-    assert up.verdict(story.supervisor) == c.Verdict(True, "2 workers are ready")
+    assert up.verdict(story.supervisor) == c.RequestOutcome(True, "2 workers are ready")
 
     story.tell(e.ScaleAsked(to=1))
     down = c.ScaleWish(1)
     assert down.verdict(story.supervisor) is None
     assert "1 starting or draining" in down.progress(story.supervisor)
     story.tell(e.WorkerExited(start.worker, "exit code 0"))
-    assert down.verdict(story.supervisor) == c.Verdict(True, "1 workers are ready")
+    assert down.verdict(story.supervisor) == c.RequestOutcome(True, "1 workers are ready")
 
 
 def test_a_scale_wish_fails_with_the_reason_or_when_another_takes_its_place() -> None:
@@ -72,7 +72,7 @@ def test_a_scale_wish_fails_with_the_reason_or_when_another_takes_its_place() ->
     story.boot()
     (start,) = of(e.StartWorker, story.tell(e.ScaleAsked(to=2)))
     story.tell(e.WorkerExited(start.worker, "exit code 4"))
-    assert c.ScaleWish(2).verdict(story.supervisor) == c.Verdict(
+    assert c.ScaleWish(2).verdict(story.supervisor) == c.RequestOutcome(
         False, "slot 2 cannot be filled: exit code 4"
     )
     assert "overtaken" in str(c.ScaleWish(5).verdict(story.supervisor))
@@ -100,7 +100,7 @@ def test_a_drain_wish_ends_when_another_worker_serves_there() -> None:
     story.tell(e.WorkerExited(old, "killed by SIGKILL"))
     assert wish.verdict(story.supervisor) is None  # gone, but nobody serves there yet
     story.tell(e.WorkerReady(new.worker))
-    assert wish.verdict(story.supervisor) == c.Verdict(True, "slot 1 has a new worker")
+    assert wish.verdict(story.supervisor) == c.RequestOutcome(True, "slot 1 has a new worker")
 
 
 def test_a_drain_wish_ends_when_its_slot_is_not_needed_any_more() -> None:
@@ -109,7 +109,7 @@ def test_a_drain_wish_ends_when_its_slot_is_not_needed_any_more() -> None:
     story.tell(e.WorkerWantsToLeave(workers[1], Leaving.RECYCLE, "asked"))
     story.tell(e.ScaleAsked(to=1))
     verdict = c.DrainWish(workers[1], 2).verdict(story.supervisor)
-    assert verdict == c.Verdict(True, "slot 2 is not needed any more")
+    assert verdict == c.RequestOutcome(True, "slot 2 is not needed any more")
 
 
 def test_no_wish_waits_for_a_worker_that_is_late() -> None:
@@ -137,7 +137,7 @@ def test_a_reload_wish_takes_the_verdict_of_a_later_reload() -> None:
     (third,) = of(e.StartWorker, story.tell(e.WorkerExited(first, "killed by SIGKILL")))
     assert wish.verdict(story.supervisor) is None
     story.tell(e.WorkerReady(third.worker))
-    assert wish.verdict(story.supervisor) == c.Verdict(True, "generation 3 is ready")
+    assert wish.verdict(story.supervisor) == c.RequestOutcome(True, "generation 3 is ready")
 
 
 def test_every_wish_ends_with_the_cluster() -> None:
@@ -146,7 +146,7 @@ def test_every_wish_ends_with_the_cluster() -> None:
     story.tell(e.ReloadAsked())
     story.tell(e.StopAsked(quick=False))
     for wish in (c.ReloadWish(2), c.DrainWish(workers[0], 1)):
-        assert wish.verdict(story.supervisor) == c.Verdict(False, "the cluster is stopping")
+        assert wish.verdict(story.supervisor) == c.RequestOutcome(False, "the cluster is stopping")
 
 
 def test_the_phases_of_a_cluster() -> None:

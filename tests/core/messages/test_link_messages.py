@@ -12,7 +12,8 @@ from hybrid.errors import LinkError
 
 
 @pytest.mark.parametrize(
-    "message", [m.Ready(), m.BootFailed("import", "ü"), m.Drain(1.5, True), m.Hatched(3, 77)]
+    "message",
+    [m.Ready(), m.BootFailed("import", "ü"), m.Drain(1.5, True), m.PoolProcessForked(3, 77)],
 )
 def test_a_message_survives_the_link(message: m.Message) -> None:
     assert m.decode(m.encode(message)) == message

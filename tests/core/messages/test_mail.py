@@ -3,10 +3,10 @@ from __future__ import annotations
 import orjson
 import pytest
 
-from hybrid.core.messages.mail import BODY_LIMIT, Member, pack_body, recipients
+from hybrid.core.messages.mail import BODY_LIMIT, Addressee, pack_body, recipients
 from hybrid.errors import FrameTooLarge
 
-FIRST, SECOND, THIRD = Member(1, 1, True), Member(2, 2, False), Member(3, 3, False)
+FIRST, SECOND, THIRD = Addressee(1, 1, True), Addressee(2, 2, False), Addressee(3, 3, False)
 ALL_THREE = [FIRST, SECOND, THIRD]
 
 
@@ -21,7 +21,7 @@ def test_the_leader_and_a_slot_are_one() -> None:
 
 
 def test_of_two_workers_in_a_slot_the_newer_one_gets_it() -> None:
-    newer = Member(4, 2, False)
+    newer = Addressee(4, 2, False)
     assert recipients(2, 1, [*ALL_THREE, newer]) == [newer]
 
 

@@ -4,25 +4,25 @@ import pytest
 
 from hybrid.core.workers.cluster_events import (
     STORY,
-    Announcement,
-    Announcer,
+    ClusterEvent,
+    EventKind,
+    EventPublisher,
     ExitReason,
-    Kind,
     exit_reason,
 )
 from hybrid.core.workers.lifecycle import Leaving
 
 
-def an_announcement(at: float = 1.0) -> Announcement:
-    return Announcement(Kind.FORK, slot=1, generation=1, pid=100, at=at)
+def an_announcement(at: float = 1.0) -> ClusterEvent:
+    return ClusterEvent(EventKind.FORK, slot=1, generation=1, pid=100, at=at)
 
 
 def test_a_subscriber_that_raises_is_reported_and_the_next_one_still_hears() -> None:
     errors: list[Exception] = []
-    heard: list[Announcement] = []
-    announcer = Announcer(on_error=lambda _, ex: errors.append(ex))
+    heard: list[ClusterEvent] = []
+    announcer = EventPublisher(on_error=lambda _, ex: errors.append(ex))
 
-    def broken(_: Announcement) -> None:
+    def broken(_: ClusterEvent) -> None:
         raise RuntimeError("mine")
 
     announcer.subscribers += [broken, heard.append]
@@ -34,7 +34,7 @@ def test_a_subscriber_that_raises_is_reported_and_the_next_one_still_hears() -> 
 
 
 def test_the_story_is_bounded_and_keeps_the_newest() -> None:
-    announcer = Announcer(on_error=lambda _, ex: None)
+    announcer = EventPublisher(on_error=lambda _, ex: None)
 
     for at in range(STORY + 5):
         announcer.announce(an_announcement(at))
@@ -44,10 +44,10 @@ def test_the_story_is_bounded_and_keeps_the_newest() -> None:
 
 
 def test_a_subscriber_may_unsubscribe_while_it_is_told() -> None:
-    announcer = Announcer(on_error=lambda _, ex: None)
+    announcer = EventPublisher(on_error=lambda _, ex: None)
     heard: list[str] = []
 
-    def once(_: Announcement) -> None:
+    def once(_: ClusterEvent) -> None:
         heard.append("once")
         announcer.subscribers.remove(once)
 
@@ -59,8 +59,8 @@ def test_a_subscriber_may_unsubscribe_while_it_is_told() -> None:
 
 
 def test_json_holds_only_what_was_said() -> None:
-    end = Announcement(
-        Kind.EXIT,
+    end = ClusterEvent(
+        EventKind.EXIT,
         slot=2,
         generation=3,
         pid=7,

@@ -8,7 +8,7 @@ import pytest
 
 from hybrid.core.workers import events as e
 from hybrid.core.workers.generations import ReloadOutcome
-from hybrid.core.workers.lifecycle import Leaving, State
+from hybrid.core.workers.lifecycle import Leaving, WorkerState
 from tests.core.workers.test_supervision import Story, of
 
 
@@ -156,7 +156,7 @@ def test_whatever_happens_in_whatever_order_every_slot_ends_with_one_ready_worke
 
     for _ in range(60):
         workers = list(story.supervisor.workers.values())
-        ready = [w for w in workers if w.state is State.READY]
+        ready = [w for w in workers if w.state is WorkerState.READY]
         match dice.randrange(5):
             case 0:
                 story.tell(dice.choice(wishes))
@@ -172,7 +172,7 @@ def test_whatever_happens_in_whatever_order_every_slot_ends_with_one_ready_worke
         step(story, dice)
     workers = list(story.supervisor.workers.values())
     assert sorted(w.slot for w in workers) == list(range(1, story.supervisor.target + 1))
-    assert all(w.state is State.READY and w.leaving is None for w in workers)
+    assert all(w.state is WorkerState.READY and w.leaving is None for w in workers)
     assert len({w.generation for w in workers}) == 1 or not story.supervisor.generations.reloading
 
 
@@ -183,9 +183,9 @@ def step(story: Story, dice: random.Random) -> None:
         story.tell(e.Tick())
         return
     worker = dice.choice(workers)
-    if worker.state is State.STARTING:
+    if worker.state is WorkerState.STARTING:
         story.tell(e.WorkerReady(worker.id))
-    elif worker.state is State.DRAINING:
+    elif worker.state is WorkerState.DRAINING:
         story.tell(e.WorkerExited(worker.id, "exit code 0"))
     else:
         story.tell(e.Tick())

@@ -1,10 +1,10 @@
 from __future__ import annotations
 
-from hybrid.core.workers.leadership import Candidate, Leadership, Order
+from hybrid.core.workers.leadership import LeaderCandidate, Leadership, Order
 
 
-def ready(*workers: int, leaving: tuple[int, ...] = ()) -> list[Candidate]:
-    return [Candidate(worker, worker in leaving) for worker in workers]
+def ready(*workers: int, leaving: tuple[int, ...] = ()) -> list[LeaderCandidate]:
+    return [LeaderCandidate(worker, worker in leaving) for worker in workers]
 
 
 def test_the_oldest_ready_worker_leads_and_stays_leader() -> None:

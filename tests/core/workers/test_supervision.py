@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from hybrid.core.workers import events as e
-from hybrid.core.workers.lifecycle import APPLICATION, FUNCTION, Leaving, State
+from hybrid.core.workers.lifecycle import APPLICATION, FUNCTION, Leaving, WorkerState
 from hybrid.core.workers.phase import TRANSITIONS, Change, Phase, advance_phase
 from hybrid.core.workers.restart import RestartPolicy
 from hybrid.core.workers.supervision import Supervisor
@@ -208,7 +208,7 @@ def test_a_new_generation_that_cannot_boot_aborts_the_reload() -> None:
     assert any("aborted" in log.text for log in of(e.Log, actions))
     assert not of(e.DrainWorker, actions + later)
     assert not of(e.StartWorker, actions + later)
-    assert all(story.supervisor.workers[w].state is State.READY for w in old)
+    assert all(story.supervisor.workers[w].state is WorkerState.READY for w in old)
 
 
 def test_a_crash_in_the_middle_of_a_reload_fills_the_slot_with_the_new_generation() -> None:
@@ -400,7 +400,7 @@ def test_a_worker_that_drains_already_is_not_kept_by_an_aborted_reload() -> None
     (new,) = of(e.StartWorker, story.tell(e.ReloadAsked()))
     story.tell(e.WorkerReady(new.worker))
     story.tell(e.WorkerExited(second, "killed by SIGKILL"), after=60)
-    (failed,) = [w for w in story.supervisor.workers.values() if w.state is State.STARTING]
+    (failed,) = [w for w in story.supervisor.workers.values() if w.state is WorkerState.STARTING]
 
     actions = story.tell(e.WorkerExited(failed.id, "exit code 1"))
 

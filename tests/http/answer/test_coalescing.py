@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from hybrid.http.answer import coalescing as module
-from hybrid.http.answer.coalescing import PATIENCE, Outbox
+from hybrid.http.answer.coalescing import PATIENCE, WriteCoalescer
 from hybrid.http.connection.flow import Flow
 from tests.http.conftest import HELLO, Routes, answer, judge, serving
 
@@ -54,7 +54,7 @@ class Bench:
     def __init__(self) -> None:
         self.now = 100.0
         self.loop = Loop()
-        self.outbox = Outbox(self.loop, lambda: self.now)  # type: ignore[arg-type]
+        self.outbox = WriteCoalescer(self.loop, lambda: self.now)  # type: ignore[arg-type]
         self.log: list[bytes] = []
 
     def flow(self) -> Flow:

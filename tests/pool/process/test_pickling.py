@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hybrid.pool.process.pickling import Kind, Reader, decode, encode
+from hybrid.pool.process.pickling import FrameKind, Reader, decode, encode
 
 
 class Fragments:
@@ -38,7 +38,7 @@ def joined(chunks):
 )
 def test_any_fragmentation_gives_the_same_messages(messages, sizes, floats):
     messages = [*messages, np.arange(float(floats))]
-    stream = b"".join(joined(encode(Kind.RUN, message)) for message in messages)
+    stream = b"".join(joined(encode(FrameKind.RUN, message)) for message in messages)
     reader, got = Reader(Fragments(stream, iter(sizes))), []
 
     while len(got) < len(messages):
@@ -52,19 +52,19 @@ def test_any_fragmentation_gives_the_same_messages(messages, sizes, floats):
 
 
 def test_a_small_message_is_one_chunk():
-    assert len(encode(Kind.RUN, ("a:b", (1, 2), {}))) == 1
+    assert len(encode(FrameKind.RUN, ("a:b", (1, 2), {}))) == 1
 
 
 def test_an_array_is_not_copied_into_its_frame():
     array = np.ones(1_000_000)
 
-    chunks = encode(Kind.RUN, array)
+    chunks = encode(FrameKind.RUN, array)
 
     assert np.shares_memory(np.frombuffer(chunks[-1]), array)
 
 
 def test_read_only_is_kept_on_the_way():
-    frame = frames_of(encode(Kind.RUN, np.ones(10)))[0]
+    frame = frames_of(encode(FrameKind.RUN, np.ones(10)))[0]
 
     assert not decode(frame, writable=False).flags.writeable
     assert decode(frame).flags.writeable
@@ -90,7 +90,7 @@ def frames_of(chunks):
 def test_both_memory_orders_travel(order):
     array = np.asarray(np.arange(12.0).reshape(3, 4), order=order)
 
-    back = decode(frames_of(encode(Kind.RUN, array))[0])
+    back = decode(frames_of(encode(FrameKind.RUN, array))[0])
 
     np.testing.assert_array_equal(back, array)
     assert back.flags[f"{order}_CONTIGUOUS"]

@@ -22,7 +22,7 @@ from hybrid.errors import (
 )
 from hybrid.pool.job import Job, as_job
 from hybrid.pool.process.answers import RemoteTraceback
-from hybrid.pool.process.process_link import Link
+from hybrid.pool.process.process_link import ProcessLink
 from tests.pool import jobs
 from tests.pool.conftest import until
 
@@ -181,7 +181,7 @@ def test_the_pool_keeps_its_size_after_many_deaths(harness):
 
 def test_a_death_in_the_moment_when_a_replacement_arrives_is_replaced_too(harness, monkeypatch):
     pool = harness.pool(slots=2)
-    greet = Link.greet
+    greet = ProcessLink.greet
 
     def greet_while_another_dies(link, hello):
         greet(link, hello)
@@ -192,7 +192,7 @@ def test_a_death_in_the_moment_when_a_replacement_arrives_is_replaced_too(harnes
 
     async def test():
         await pool.warm()
-        monkeypatch.setattr(Link, "greet", greet_while_another_dies)
+        monkeypatch.setattr(ProcessLink, "greet", greet_while_another_dies)
         os.kill(pool._processes.pids[0], signal.SIGKILL)
         await until(lambda: harness.recorder.count("pool process died") == 2)
         await is_whole(pool, 2)

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import textwrap
 
-from hybrid.worker.upkeep.pulse import Leisure
+from hybrid.worker.upkeep.pulse import HeapTrimmer
 
 
 def in_a_process(code: str) -> list[int]:
@@ -97,7 +97,7 @@ def test_memory_that_is_only_kept_does_not_end_a_worker():
 def test_a_worker_gives_back_when_a_burst_is_over_probes_or_not():
     given: list[float] = []
     clock = [0.0]
-    leisure = Leisure(lambda: given.append(clock[0]))
+    leisure = HeapTrimmer(lambda: given.append(clock[0]))
 
     def look(requests: int, now: float) -> None:
         clock[0] = now
