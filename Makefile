@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.installed
 RESULTS := benchmarks/results
 REAL_PROGRAMS := chromium curl openssl
 
-.PHONY: help serve test check fmt soak bench bench-pool fairness scheduling record picture bench-http notebooks flags lock clean suite-cluster suite-parts suite-bench real-programs
+.PHONY: help serve test check fmt soak bench bench-pool fairness scheduling record picture peers bench-http notebooks flags lock clean suite-cluster suite-parts suite-bench real-programs
 
 help:  ## list the verbs
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -62,6 +62,9 @@ record: $(STAMP)  ## measure again all that README and notebooks show (20 minute
 
 picture: $(STAMP)  ## the recorded matrix as picture and verdict, for the README
 	@exec $(BIN)/hybrid bench report $(RESULTS)/matrix.json --svg $(RESULTS)/matrix.svg --readme README.md
+
+peers: $(STAMP)  ## the same load on hybrid, on Node with piscina, and on uvicorn with a process pool
+	@exec $(BIN)/python -m benchmarks.peers
 
 bench-http: $(STAMP)  ## HTTP connections beside Node's and other Python servers' (BENCH_ARGS="--python …"); needs wrk and node
 	@exec $(BIN)/python -m benchmarks.http $(BENCH_ARGS)

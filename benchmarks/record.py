@@ -101,7 +101,7 @@ def _matrix(out: Path) -> None:
 
 
 def _peers(out: Path) -> None:
-    _call((*HYBRID, "peers", "--blocks", str(BLOCKS), "--out", str(out)))
+    _call((sys.executable, "-m", "benchmarks.peers", "--blocks", str(BLOCKS), "--out", str(out)))
 
 
 def _book(book: Path, stage: Path) -> Callable[[Path], None]:

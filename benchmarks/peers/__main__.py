@@ -1,4 +1,4 @@
-"""`hybrid bench peers`: the same load on hybrid, Node and uvicorn."""
+"""`make peers`: the same load on hybrid, Node and uvicorn."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from benchmarks.peers.compare import Comparison
 
 
-@click.command(epilog="\b\nhybrid bench peers --blocks 5 --out benchmarks/results/peers.json")
+@click.command(epilog="\b\nmake peers")
 @click.option(
     "--io-workers",
     type=click.IntRange(min=0),
@@ -131,3 +131,7 @@ def print_comparison(console: Console, found: Comparison) -> None:
             line = f"⚠ excluded: {cell.peer}, block {cell.block + 1}: {why}"
             console.print(line, style="yellow", markup=False)
     console.print(one_line(found.machine), style="dim", markup=False)
+
+
+if __name__ == "__main__":
+    peers()

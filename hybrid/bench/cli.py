@@ -1,4 +1,4 @@
-"""`hybrid bench`: load and calibrate; matrix, report and peers are in modules of their own.
+"""`hybrid bench`: load and calibrate; matrix and report are in a module of their own.
 
 Imports numpy and the rest only when a command runs: `hybrid --help` stays quick,
 and `hybrid serve` must limit the BLAS threads before numpy is imported.
@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from benchmarks.peers.__main__ import peers
 from hybrid.bench.matrix_command import matrix, report
 
 if TYPE_CHECKING:
@@ -188,5 +187,5 @@ def calibrate(seconds: float, as_json: bool) -> None:
         print_calibration(Console(), found)
 
 
-for command in (matrix, report, peers):
+for command in (matrix, report):
     bench.add_command(command)

@@ -4,7 +4,7 @@
      links -----+--> event --> Supervisor.handle() ---+--> a frame to a worker
      time ------+              (pure, core/)          +--> a log line, the exit
 
-The loop runs a cluster for its `Owner`: `hybrid.primary.serving` (``hybrid serve``)
+The loop runs a cluster for its `ClusterOwner`: `hybrid.primary.serving` (``hybrid serve``)
 or `hybrid.primary.script.script_primary` (a script that is its own primary).
 
 Rule 1: no decision is taken here; a new behaviour is a new event or action.
@@ -50,7 +50,7 @@ _LONGEST_WAIT = 3600.0  # s of one poll; a timer further away is looked at again
 _LAST_WAIT = 5.0  # s for killed children to be reaped before the primary leaves
 
 
-class Owner(Protocol):
+class ClusterOwner(Protocol):
     """The program that a loop runs a cluster for."""
 
     def begin(self) -> None:
@@ -95,7 +95,7 @@ class PrimaryLoop:
 
     def __init__(
         self,
-        owner: Owner,
+        owner: ClusterOwner,
         config: Config,
         opened: Opened,
         signals: Iterable[signal.Signals],

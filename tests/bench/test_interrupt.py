@@ -15,8 +15,7 @@ import psutil
 import pytest
 
 from hybrid.bench.server.procfs import session_members
-
-from .test_server import wait_until
+from tests.bench.server.test_served import wait_until
 
 
 def await_servers(pid: int, count: int, deadline: float = 30.0) -> None:

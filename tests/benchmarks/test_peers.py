@@ -15,7 +15,6 @@ from benchmarks.peers import __main__ as peers_cli
 from benchmarks.peers import compare as peers
 from benchmarks.peers.compare import Comparison, PeerCell, begin, run
 from benchmarks.peers.stacks import HYBRID, Peer, known_peers
-from hybrid.bench.cli import bench
 from hybrid.bench.server.procfs import session_members
 from hybrid.bench.server.served import NULL_SERVER
 from workloads.kernels.primes import primes
@@ -73,7 +72,7 @@ def test_the_command_reports_and_stores(monkeypatch: pytest.MonkeyPatch, tmp_pat
     stored = tmp_path / "peers.json"
 
     options = ["--blocks", "1", "--seconds", "0.3", "--out", str(stored)]
-    done = CliRunner().invoke(bench, ["peers", *options])
+    done = CliRunner().invoke(peers_cli.peers, options)
 
     assert done.exit_code == 0, done.output
     assert "skipped missing: there is none" in done.output

@@ -9,8 +9,7 @@ import pytest
 
 from benchmarks.record import Step, fresh, place, record, steps
 from hybrid.bench.matrix.run import save
-
-from .made_up import results
+from tests.bench.made_up import results
 
 
 def write(path: Path) -> None:

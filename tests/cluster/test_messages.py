@@ -215,7 +215,7 @@ def pid_of(line: Line) -> int:
 
 GARBLING = """
 from hybrid.worker.messages.membership import membership
-from hybrid.core import messages as m
+from hybrid.core.messages import link_messages as m
 
 async def app(scope, receive, send):
     if scope["path"] == "/garble":

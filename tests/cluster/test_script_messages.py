@@ -337,7 +337,7 @@ sys.exit(primary.run())
 def test_messages_that_make_no_sense_hurt_nobody(run: Run) -> None:  # noqa: F811
     script = run("""
 from hybrid.worker.messages.membership import membership
-from hybrid.core import messages as m
+from hybrid.core.messages import link_messages as m
 from hybrid.core.workers.lifecycle import Leaving
 primary = cluster.Primary("127.0.0.1:0")
 

@@ -15,7 +15,7 @@ import numpy as np
 from hybrid.bench.advise.measure import Endpoint, Measured, measure_app, measure_job, serve_command
 from hybrid.bench.advise.model import (
     Forecast,
-    Topology,
+    TopologyCandidate,
     candidates,
     flips_at,
     forecast,
@@ -83,7 +83,7 @@ def advise(
     rates = tuple(rate / len(costs) for _ in costs)
     jobs = any(cost.has_job for cost in costs)
 
-    def expect(candidate: Topology) -> Forecast:
+    def expect(candidate: TopologyCandidate) -> Forecast:
         size = weight(candidate, measured.worker_bytes, measured.base_bytes)
         return forecast(candidate, costs, rates, cpus, size)
 
@@ -164,7 +164,7 @@ def _decides(advice: Advice) -> str:
     """Name the two numbers: the job, and what it does to a loop that runs it."""
     costs = advice.measured.costs
     longest = max(costs, key=lambda cost: cost.job)
-    inline = next(f for f in advice.ranked if f.candidate == Topology(1, "inline", 0))
+    inline = next(f for f in advice.ranked if f.candidate == TopologyCandidate(1, "inline", 0))
     if not longest.has_job:
         heavy = max(costs, key=lambda cost: cost.loop)
         advise_job = (
@@ -201,9 +201,9 @@ def _lane(advice: Advice) -> list[str]:
 
 def _flips(advice: Advice) -> str:
     best = advice.best.candidate
-    if best == Topology(1, "inline", 0):
+    if best == TopologyCandidate(1, "inline", 0):
         return ""
-    simple = Topology(1, "inline", 0)
+    simple = TopologyCandidate(1, "inline", 0)
     share = flips_at(simple, advice.measured.costs, advice.rates, advice.cpus, advice.objective)
     if share is None:
         return "What would flip it: no lower rate; only shorter jobs make one plain process enough."
@@ -221,7 +221,7 @@ def _thumb(advice: Advice) -> str:
     )
 
 
-def _shape(candidate: Topology) -> str:
+def _shape(candidate: TopologyCandidate) -> str:
     workers = f"{candidate.workers} I/O worker{'s' * (candidate.workers > 1)}"
     if candidate.lane == "inline":
         return f"{workers}, jobs inline"

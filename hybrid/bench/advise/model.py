@@ -29,7 +29,7 @@ TOO_BUSY = 0.85  # utilisation above which a topology is not advised
 
 
 @dataclass(frozen=True, slots=True)
-class Topology:
+class TopologyCandidate:
     """A topology that could be advised."""
 
     workers: int
@@ -61,7 +61,7 @@ class Topology:
 class Forecast:
     """What the simulation expects of a candidate; times in seconds."""
 
-    candidate: Topology
+    candidate: TopologyCandidate
     io_p99: float  # beyond its own idle time, of requests without a job; nan: there are none
     job_p99: float  # of requests with a job; nan: there are none
     loop_load: float  # utilisation of one loop
@@ -74,23 +74,25 @@ class Forecast:
         return max(self.loop_load, self.cpu_load) < TOO_BUSY
 
 
-def candidates(cpus: int, *, jobs: bool = True) -> list[Topology]:
+def candidates(cpus: int, *, jobs: bool = True) -> list[TopologyCandidate]:
     """Return every topology worth simulating, the simplest first."""
     sizes = sorted({1, 2, cpus} | {2**k for k in range(2, 6) if 2**k <= cpus})
-    found = [Topology(n, "inline", 0) for n in sizes]
+    found = [TopologyCandidate(n, "inline", 0) for n in sizes]
     if jobs:
         for slots in sorted({1, 2, cpus}):
-            found += [Topology(n, lane, slots) for n in sizes for lane in ("thread", "process")]
+            found += [
+                TopologyCandidate(n, lane, slots) for n in sizes for lane in ("thread", "process")
+            ]
     return sorted(found, key=lambda c: (c.workers * (1 + c.slots), c.lane != "inline"))
 
 
-def rule_of_thumb(cpus: int) -> Topology:
+def rule_of_thumb(cpus: int) -> TopologyCandidate:
     """Return what many server manuals advise without measuring: 2 × CPUs + 1 processes."""
-    return Topology(2 * cpus + 1, "inline", 0)
+    return TopologyCandidate(2 * cpus + 1, "inline", 0)
 
 
 def forecast(
-    candidate: Topology,
+    candidate: TopologyCandidate,
     costs: Sequence[Cost],
     rates: Sequence[float],
     cpus: int,
@@ -123,7 +125,7 @@ def forecast(
     )
 
 
-def weight(candidate: Topology, worker_bytes: int, base_bytes: int = 0) -> int:
+def weight(candidate: TopologyCandidate, worker_bytes: int, base_bytes: int = 0) -> int:
     """Return the memory of a topology: what all share, once, and what each process has alone."""
     members = candidate.workers * candidate.slots if candidate.lane == "process" else 0
     return base_bytes + candidate.workers * worker_bytes + members * MEMBER_BYTES
@@ -156,7 +158,7 @@ def rank(forecasts: Sequence[Forecast], memory: int, objective: float) -> list[F
 
 
 def flips_at(
-    candidate: Topology,
+    candidate: TopologyCandidate,
     costs: Sequence[Cost],
     rates: Sequence[float],
     cpus: int,
@@ -173,7 +175,7 @@ def flips_at(
 
 
 def _loads(
-    candidate: Topology, costs: Sequence[Cost], rates: Sequence[float], cpus: int
+    candidate: TopologyCandidate, costs: Sequence[Cost], rates: Sequence[float], cpus: int
 ) -> tuple[float, float]:
     """Return the utilisation of one loop, and of all CPUs (or slots) together."""
     loop = sum(rate * cost.loop for rate, cost in zip(rates, costs, strict=True))
@@ -205,7 +207,7 @@ def lock_share(speedup: float) -> float:
 
 
 def _simulate(
-    candidate: Topology,
+    candidate: TopologyCandidate,
     costs: Sequence[Cost],
     rates: Sequence[float],
     cpus: int,
@@ -234,7 +236,7 @@ def _draw(cost: Cost, count: int, rng: np.random.Generator) -> Floats:
 class _Server:
     """The simulated server: when each loop, slot and CPU becomes free."""
 
-    def __init__(self, candidate: Topology, costs: Sequence[Cost], cpus: int) -> None:
+    def __init__(self, candidate: TopologyCandidate, costs: Sequence[Cost], cpus: int) -> None:
         self.candidate, self.costs = candidate, costs
         self.loops = [0.0] * candidate.workers
         self.slots = [[0.0] * max(candidate.slots, 1) for _ in range(candidate.workers)]

@@ -24,7 +24,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from hybrid.bench.load.records import Records, RequestOutcome
+from hybrid.bench.load.records import LoadOutcome, Records
 from hybrid.bench.load.wire import ReceivedAnswer, parse
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ class Engine:
         while self._deadlines and self._deadlines[0][0] <= now:
             _, connection, row = self._deadlines.popleft()
             if connection.request == row:
-                self._fail(connection, RequestOutcome.TIMEOUT)
+                self._fail(connection, LoadOutcome.TIMEOUT)
 
     # -- connections --------------------------------------------------------
 
@@ -178,7 +178,7 @@ class Engine:
         if row != NONE:
             self._deadlines.append((self._now() + self.plan.timeout, connection, row))
         if sock.connect_ex(self._address) not in (0, errno.EINPROGRESS):
-            self._fail(connection, RequestOutcome.REFUSED)
+            self._fail(connection, LoadOutcome.REFUSED)
 
     def _close(self, connection: LoadConnection) -> None:
         if self._by_fd.pop(connection.fd, None) is None:
@@ -199,7 +199,7 @@ class Engine:
 
     def _connected(self, connection: LoadConnection) -> None:
         if connection.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
-            self._fail(connection, RequestOutcome.REFUSED)
+            self._fail(connection, LoadOutcome.REFUSED)
             return
         connection.connected = True
         self._epoll.modify(connection.fd, select.EPOLLIN)
@@ -269,12 +269,12 @@ class Engine:
         try:
             found = parse(data, eof=eof)
         except ValueError:
-            self._fail(connection, RequestOutcome.BAD)
+            self._fail(connection, LoadOutcome.BAD)
             return
         if isinstance(found, ReceivedAnswer):
             self._finish(connection, found)
         elif eof:
-            self._fail(connection, RequestOutcome.RESET)
+            self._fail(connection, LoadOutcome.RESET)
         else:
             connection.buffer, connection.needed = data, found.needed
 
@@ -282,9 +282,7 @@ class Engine:
         row, columns = connection.request, self._columns
         columns["done"][row] = self._now()
         columns["status"][row] = answer.status
-        columns["outcome"][row] = (
-            RequestOutcome.OK if answer.status < 400 else RequestOutcome.STATUS
-        )
+        columns["outcome"][row] = LoadOutcome.OK if answer.status < 400 else LoadOutcome.STATUS
         columns["worker"][row] = answer.worker
         columns["size"][row] = answer.size
         if answer.run:
@@ -305,9 +303,9 @@ class Engine:
             self._close(connection)
             self._open(row)
         else:
-            self._fail(connection, RequestOutcome.RESET)
+            self._fail(connection, LoadOutcome.RESET)
 
-    def _fail(self, connection: LoadConnection, outcome: RequestOutcome) -> None:
+    def _fail(self, connection: LoadConnection, outcome: LoadOutcome) -> None:
         if connection.request != NONE:
             self._columns["outcome"][connection.request] = outcome
             self._left -= 1

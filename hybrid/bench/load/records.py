@@ -23,7 +23,7 @@ BIN = 0.1  # s, of a timeline
 QUANTILES = (0.5, 0.9, 0.95, 0.99, 0.999)
 
 
-class RequestOutcome(IntEnum):
+class LoadOutcome(IntEnum):
     """How a request ended."""
 
     PENDING = 0  # the run was over first
@@ -101,7 +101,7 @@ class Records:
     @property
     def ok(self) -> NDArray[np.bool_]:
         """Which rows got a complete good answer."""
-        return np.asarray(self["outcome"] == RequestOutcome.OK)
+        return np.asarray(self["outcome"] == LoadOutcome.OK)
 
     def latency(self) -> Floats:
         """Return seconds from the *intended* start; infinite where it failed."""
@@ -156,16 +156,16 @@ def summarise(records: Records, plan: LoadPlan, clock: RunClock) -> dict[str, An
 
 def _stream_summary(rows: Records, window: float) -> dict[str, Any]:
     latency, uncorrected = rows.latency(), rows.uncorrected()
-    outcomes = np.bincount(rows["outcome"], minlength=len(RequestOutcome))
+    outcomes = np.bincount(rows["outcome"], minlength=len(LoadOutcome))
     statuses, counts = np.unique(rows["status"][rows["status"] > 0], return_counts=True)
     return {
         "count": len(rows),
         "offered_per_s": len(rows) / window,
-        "ok_per_s": int(outcomes[RequestOutcome.OK]) / window,
-        "failed": len(rows) - int(outcomes[RequestOutcome.OK]),
+        "ok_per_s": int(outcomes[LoadOutcome.OK]) / window,
+        "failed": len(rows) - int(outcomes[LoadOutcome.OK]),
         "retried": int(np.count_nonzero(rows["attempts"] > 1)),
         "outcomes": {
-            each.name.lower(): int(outcomes[each]) for each in RequestOutcome if outcomes[each]
+            each.name.lower(): int(outcomes[each]) for each in LoadOutcome if outcomes[each]
         },
         "statuses": {str(s): int(n) for s, n in zip(statuses, counts, strict=True)},
         "latency_ms": {label(q): _ms(quantile(latency, q)) for q in QUANTILES},

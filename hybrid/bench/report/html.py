@@ -160,7 +160,7 @@ def _activities(results: Results) -> str:
         ]
         if pictures:
             note = (
-                f"MatrixRow {key} at the fixed load: answers per 0.1 s of each worker. Gaps are a loop "
+                f"Row {key} at the fixed load: answers per 0.1 s of each worker. Gaps are a loop "
                 "that runs a job; a pale row is a worker that got few of the connections."
             )
             return f'<h2>Who worked when</h2><p class="note">{note}</p>' + "".join(pictures)

@@ -24,8 +24,8 @@ from websockets.server import ServerProtocol
 from hybrid.http.answer.answer import BadAnswer
 from hybrid.http.exchange.exchange import CLIENT_GONE, Exchange, Progress
 from hybrid.http.exchange.scope import websocket_scope
-from hybrid.http.exchange.websocket_inbox import Inbox
-from hybrid.http.exchange.websocket_wire import Wire
+from hybrid.http.exchange.websocket_inbox import WebSocketInbox
+from hybrid.http.exchange.websocket_wire import WebSocketWire
 from hybrid.http.request.message import Header, Request
 from hybrid.http.request.refusal import ClientGone, Refused
 from hybrid.http.shared import Message
@@ -87,8 +87,8 @@ class WebSocketExchange(Exchange):
 
     def __init__(self, connection: Dialogue, request: Request) -> None:
         super().__init__(connection, request)
-        self._inbox = Inbox({"type": "websocket.connect"})
-        self._wire = Wire(self._inbox, connection.shared.settings)
+        self._inbox = WebSocketInbox({"type": "websocket.connect"})
+        self._wire = WebSocketWire(self._inbox, connection.shared.settings)
         self._opened = False
         self._pinged = False
         self._written = 0  # bytes since the handshake

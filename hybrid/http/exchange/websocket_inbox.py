@@ -16,7 +16,7 @@ _MESSAGE_COST = 256  # bytes that a message counts beside its payload
 _new_decoder = getincrementaldecoder("utf-8")
 
 
-class Inbox:
+class WebSocketInbox:
     """Messages of one WebSocket on their way to the application.
 
     A message that comes in fragments is one growing buffer, however many they

@@ -11,7 +11,7 @@ from websockets.server import ServerProtocol
 from websockets.typing import BytesLike
 
 from hybrid.config import HttpConfig
-from hybrid.http.exchange.websocket_inbox import Inbox
+from hybrid.http.exchange.websocket_inbox import WebSocketInbox
 
 # What is worth compressing, in bytes. Shorter messages gain nothing; longer ones would make
 # the event loop stand still for more than some 10 ms.
@@ -40,14 +40,14 @@ def _compression(context_takeover: bool) -> ServerPerMessageDeflateFactory:
 _DATA = frozenset((Opcode.TEXT, Opcode.BINARY, Opcode.CONT))
 
 
-class Wire(ServerProtocol):
+class WebSocketWire(ServerProtocol):
     """Parses frames and puts their messages into `inbox`, each as soon as it is parsed.
 
     A list of what one read brought would be memory that the client chooses: a
     frame of six bytes is an object of hundreds.
     """
 
-    def __init__(self, inbox: Inbox, settings: HttpConfig) -> None:
+    def __init__(self, inbox: WebSocketInbox, settings: HttpConfig) -> None:
         compression = (
             [_compression(settings.websocket_context_takeover)]
             if settings.websocket_compression

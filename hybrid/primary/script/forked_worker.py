@@ -10,7 +10,7 @@ from hybrid.primary.script.script_mail import Then
 from hybrid.worker.program import Program
 
 
-class Owner(Protocol):
+class WorkerOwner(Protocol):
     """What a worker's methods ask of its primary."""
 
     def send_to(self, worker: ForkedWorker, body: Any) -> None:
@@ -32,9 +32,9 @@ class ForkedWorker:
     It stays what it was after its death, so that an `exit` callback can look.
     """
 
-    def __init__(self, id_: int, slot: int, program: Program, owner: Owner) -> None:
+    def __init__(self, id_: int, slot: int, program: Program, owner: WorkerOwner) -> None:
         self.id = id_  # counts up from 1, never used twice
-        self.slot = slot  # the smallest that is free; X-WorkerRecord and messages name it
+        self.slot = slot  # the smallest that is free; X-Worker and messages name it
         self.program = program
         self.pid: int | None = None  # None while the fork waits: its elder died young
         self.is_online = False

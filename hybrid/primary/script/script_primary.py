@@ -235,7 +235,7 @@ class Primary:
     def _forget(self, worker: ForkedWorker) -> None:
         del self.workers[worker.id], self._slots[worker.slot]
 
-    # -- one worker; see `hybrid.primary.script.forked_worker` --------------------------------------
+    # -- one worker; see `hybrid.primary.script.forked_worker` ------------------------
 
     def send_to(self, worker: ForkedWorker, body: Any) -> None:
         """Put a message on its way."""

@@ -12,7 +12,7 @@ from hybrid.bench.advise import measure as advise_measure
 from hybrid.bench.advise.advise import advise, sentences
 from hybrid.bench.advise.measure import Cost, Endpoint, Measured
 from hybrid.bench.advise.model import (
-    Topology,
+    TopologyCandidate,
     candidates,
     flips_at,
     forecast,
@@ -39,7 +39,7 @@ def advice_for(*costs: Cost, rate: float = 60.0, cpus: int = 2, objective: float
 def test_a_light_application_is_told_to_stay_simple() -> None:
     found = advice_for(IO, rate=200.0)
 
-    assert found.best.candidate == Topology(1, "inline", 0)  # type: ignore[attr-defined]
+    assert found.best.candidate == TopologyCandidate(1, "inline", 0)  # type: ignore[attr-defined]
 
 
 def test_jobs_that_release_the_lock_get_threads_and_those_that_hold_it_processes() -> None:
@@ -77,8 +77,8 @@ def test_the_advice_names_numbers_flip_and_command() -> None:
 def test_inline_jobs_delay_everybody_and_a_pool_does_not() -> None:
     costs, rates = [IO, NUMPY], [50.0, 20.0]
 
-    inline = forecast(Topology(1, "inline", 0), costs, rates, 4)
-    pooled = forecast(Topology(1, "process", 2), costs, rates, 4)
+    inline = forecast(TopologyCandidate(1, "inline", 0), costs, rates, 4)
+    pooled = forecast(TopologyCandidate(1, "process", 2), costs, rates, 4)
 
     assert inline.io_p99 > 0.02
     assert pooled.io_p99 < 0.002
@@ -88,21 +88,21 @@ def test_inline_jobs_delay_everybody_and_a_pool_does_not() -> None:
 def test_a_simulated_cluster_dilutes_the_wait_for_inline_jobs() -> None:
     costs, rates = [IO, PYTHON], [100.0, 20.0]
 
-    one, four = (forecast(Topology(n, "inline", 0), costs, rates, 4) for n in (1, 4))
+    one, four = (forecast(TopologyCandidate(n, "inline", 0), costs, rates, 4) for n in (1, 4))
 
     assert four.io_p99 < one.io_p99
 
 
 def test_memory_beyond_the_budget_is_ranked_last() -> None:
     costs, rates = [IO, PYTHON], [50.0, 20.0]
-    shapes = [Topology(n, "process", 2) for n in (1, 4)]
+    shapes = [TopologyCandidate(n, "process", 2) for n in (1, 4)]
     two = [forecast(c, costs, rates, 4, weight(c, 50 * MB)) for c in shapes]
 
     assert rank(two, 100 * MB, 0.01)[0].candidate.workers == 1
 
 
 def test_below_some_load_the_simplest_topology_meets_the_objective() -> None:
-    share = flips_at(Topology(1, "inline", 0), [IO, PYTHON], [50.0, 20.0], 4, 0.015)
+    share = flips_at(TopologyCandidate(1, "inline", 0), [IO, PYTHON], [50.0, 20.0], 4, 0.015)
 
     assert share is not None
     assert 0.0 < share < 1.0
@@ -116,7 +116,7 @@ def test_two_threads_tell_how_much_of_a_job_holds_the_lock(speedup: float, share
 def test_candidates_start_with_the_simplest() -> None:
     found = candidates(4)
 
-    assert found[0] == Topology(1, "inline", 0)
+    assert found[0] == TopologyCandidate(1, "inline", 0)
     assert {c.lane for c in found} == {"inline", "thread", "process"}
     assert rule_of_thumb(4).workers == 9
     assert {c.lane for c in candidates(4, jobs=False)} == {"inline"}

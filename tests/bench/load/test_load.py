@@ -7,7 +7,7 @@ import pytest
 
 from hybrid.bench.load.generator import LoadFailed, LoadGenerator
 from hybrid.bench.load.plan import LoadPlan, Stream
-from hybrid.bench.load.records import RequestOutcome
+from hybrid.bench.load.records import LoadOutcome
 from hybrid.bench.matrix.gates import problems
 from hybrid.bench.server.served import Server
 
@@ -59,10 +59,10 @@ def test_waiting_for_a_connection_counts_as_latency_not_as_lag(
 
 @pytest.mark.parametrize(
     ("path", "outcome"),
-    [("/?status=503", RequestOutcome.STATUS), ("/?ms=900", RequestOutcome.TIMEOUT)],
+    [("/?status=503", LoadOutcome.STATUS), ("/?ms=900", LoadOutcome.TIMEOUT)],
 )
 def test_a_bad_answer_is_a_failure_with_its_kind(
-    null_server: Server, generator: LoadGenerator, path: str, outcome: RequestOutcome
+    null_server: Server, generator: LoadGenerator, path: str, outcome: LoadOutcome
 ) -> None:
     result = generator.run(plan(null_server, Stream("a", path, 50.0), duration=0.2, timeout=0.3))
 
@@ -82,7 +82,7 @@ def test_a_server_that_closes_every_connection_loses_nothing(
 def test_nobody_there_is_refused(generator: LoadGenerator) -> None:
     result = generator.run(LoadPlan("127.0.0.1", 9, (Stream("a", "/", 50.0),), duration=0.2))
 
-    assert set(result.records["outcome"]) == {RequestOutcome.REFUSED}
+    assert set(result.records["outcome"]) == {LoadOutcome.REFUSED}
 
 
 def test_an_impossible_plan_is_an_error_and_the_generator_lives_on(

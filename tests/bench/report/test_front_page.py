@@ -11,10 +11,9 @@ from click.testing import CliRunner
 from hybrid.bench.cli import bench
 from hybrid.bench.matrix.run import load, save
 from hybrid.bench.report.front_page import BEGIN, END, between_markers, front_page, heat_map
+from tests.bench.made_up import results
 
-from .made_up import results
-
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 RECORDED = Path("benchmarks/results/matrix.json")
 PICTURE = RECORDED.with_suffix(".svg")
 

@@ -16,8 +16,7 @@ from hybrid.bench.report.front_page import heat_map
 from hybrid.bench.report.html import page
 from hybrid.bench.report.text import print_matrix
 from hybrid.bench.server.served import Server
-
-from .made_up import results
+from tests.bench.made_up import results
 
 RATES = {"1x0": 100.0, "1xT": 90.0, "1xP": 80.0, "Nx0": 200.0, "NxT": 150.0, "NxP": 140.0}
 
@@ -119,7 +118,7 @@ def test_a_load_that_nobody_answered_is_no_success() -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["matrix", "--blocks", "-1"], ["matrix", "--io-workers", "-3"], ["peers", "--seconds", "0"]],
+    [["matrix", "--blocks", "-1"], ["matrix", "--io-workers", "-3"]],
 )
 def test_a_negative_effort_is_a_usage_error(arguments: list[str]) -> None:
     assert CliRunner().invoke(bench, arguments).exit_code == 2
@@ -152,7 +151,7 @@ def test_an_unknown_row_is_a_usage_error() -> None:
     assert "there are io, cpu" in done.output
 
 
-@pytest.mark.parametrize("command", ["load", "calibrate", "matrix", "report", "peers"])
+@pytest.mark.parametrize("command", ["load", "calibrate", "matrix", "report"])
 def test_every_command_shows_an_example(command: str) -> None:
     done = CliRunner().invoke(bench, [command, "--help"])
 

@@ -10,8 +10,7 @@ from hybrid.bench.matrix.run import Results
 from hybrid.bench.server.topology import six, unlimited
 from hybrid.bench.verdict.limit_sentences import limit_effects, limit_sentences
 from hybrid.bench.verdict.verdict import judge
-
-from .made_up import FACTORS, cell, results
+from tests.bench.made_up import FACTORS, cell, results
 
 
 def with_and_without(rates: dict[str, float]) -> Results:

@@ -10,8 +10,7 @@ from hybrid.bench.matrix.scenarios import BY_KEY, METRICS
 from hybrid.bench.server.topology import NO_LIMIT
 from hybrid.bench.verdict.sentences import headline, sentence
 from hybrid.bench.verdict.verdict import _best, judge, titles
-
-from .made_up import results
+from tests.bench.made_up import results
 
 ALIKE = {"1x0": 100.0, "1xT": 100.0, "1xP": 100.0, "Nx0": 100.0, "NxT": 100.0, "NxP": 100.0}
 
