@@ -160,6 +160,7 @@ class Dispatcher:
 
     def _start(self, call: Call, in_line: bool) -> bool:
         """Start `call`, which is in line or has just come; return False if no member took it."""
+        now = monotonic()  # the work may begin before `start` returns
         try:
             self.lanes[call.lane].start(call)
         except MemberGone:  # it keeps its place, another member will come
@@ -175,7 +176,7 @@ class Dispatcher:
         if in_line:
             self.queue.leave(call)
         call.advance(JobEvent.START)
-        call.started_at = monotonic()
+        call.started_at = now
         self.counters.queue_wait_total += call.started_at - call.submitted_at
         self.running.add(call)
         return True

@@ -16,6 +16,7 @@ import contextlib
 import math
 from functools import partial
 from time import monotonic
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from hybrid.config import CpuConfig
@@ -267,10 +268,10 @@ class Pool:
             oldest_wait=monotonic() - oldest if oldest else 0.0,
             waiting_since=oldest,
             service_rate=dispatcher.rate.per_second,
+            outcomes=MappingProxyType(dict(counters.outcomes)),
             killed=counters.killed,
             queue_wait_total=counters.queue_wait_total,
             run_total=counters.run_total,
-            **{outcome.value: count for outcome, count in counters.outcomes.items()},
         )
 
     def leave(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -25,13 +26,8 @@ class PoolStatistics:
     oldest_wait: float  # s the oldest job in line has waited
     waiting_since: float  # monotonic s since when it waits; 0.0: the line is empty
     service_rate: float  # jobs per second when saturated; 0.0: unknown
-    ok: int
-    error: int
-    timeout: int
-    cancelled: int
-    shed: int
-    broken: int
-    killed: int  # pool processes killed because of their job (counted in timeout, cancelled, too)
+    outcomes: Mapping[Outcome, int]  # how jobs were answered
+    killed: int  # pool processes killed because of their job, which counts as timeout or cancelled
     queue_wait_total: float  # s in line, over all jobs that ran
     run_total: float  # s in a slot, over all jobs that ended
 

@@ -139,7 +139,7 @@ def test_a_client_that_leaves_its_stream_stops_the_job(serve: Serve) -> None:
     connection.close()
     answer.close()
 
-    wait_until(lambda: server.status()["workers"][0]["pool"]["jobs"]["killed"] == 1)
+    wait_until(lambda: server.status()["workers"][0]["pool"]["processes_killed"] == 1)
     wait_until(lambda: server.get("/cpu/sleep?ms=1&lane=process")[0] == 200)
 
 

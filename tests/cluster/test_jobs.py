@@ -34,7 +34,7 @@ def test_a_job_that_misses_its_deadline_is_504_and_really_stopped(serve: Serve) 
         lambda: len(before & {p.pid for p in server.remember()}) < len(before), what="killed"
     )
     assert server.get("/cpu/primes?n=1000&lane=process")[0] == 200
-    assert server.workers()[0]["pool"]["jobs"]["killed"] == 1
+    assert server.workers()[0]["pool"]["processes_killed"] == 1
 
 
 def test_what_does_not_fit_in_the_queue_is_503_with_retry_after(serve: Serve) -> None:
@@ -65,8 +65,8 @@ def test_the_job_of_a_client_that_is_gone_is_stopped(serve: Serve, how: str, loo
     client.close()
 
     wait_until(lambda: server.workers()[0]["pool"]["busy"] == 0, what="its slot is free")
-    jobs = server.workers()[0]["pool"]["jobs"]
-    assert (jobs["cancelled"], jobs["killed"]) == (1, 1)
+    pool = server.workers()[0]["pool"]
+    assert (pool["jobs"]["cancelled"], pool["processes_killed"]) == (1, 1)
 
 
 def test_the_waiting_job_of_a_client_that_is_gone_never_runs(serve: Serve) -> None:
@@ -80,7 +80,7 @@ def test_the_waiting_job_of_a_client_that_is_gone_never_runs(serve: Serve) -> No
 
     wait_until(lambda: server.workers()[0]["pool"]["queued"] == 0, what="the line is empty")
     assert server.workers()[0]["pool"]["busy"] == 1
-    assert server.workers()[0]["pool"]["jobs"]["killed"] == 0
+    assert server.workers()[0]["pool"]["processes_killed"] == 0
     clients[0].close()
     wait_until(lambda: server.workers()[0]["pool"]["busy"] == 0, what="its slot is free")
 

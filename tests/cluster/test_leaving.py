@@ -77,8 +77,8 @@ class Cluster:
 
         def is_free() -> bool:
             pool = self.pool()
-            jobs = pool["jobs"]
-            return (pool["busy"], pool["queued"], jobs["cancelled"], jobs["killed"]) == (0, 0, 1, 1)
+            ended = (pool["jobs"]["cancelled"], pool["processes_killed"])
+            return (pool["busy"], pool["queued"], *ended) == (0, 0, 1, 1)
 
         wait_until(is_free, PATIENCE, "its slot is free")
 

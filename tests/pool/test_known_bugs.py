@@ -10,6 +10,7 @@ import threading
 
 import pytest
 
+from hybrid.core.jobs.ticket import Outcome
 from hybrid.errors import (
     JobCancelled,
     JobOutOfMemory,
@@ -70,7 +71,7 @@ def test_piscina_934_an_abort_leaves_the_neighbour_alone(harness, tmp_path):
         assert await neighbour
 
     harness.run(test())
-    assert pool.statistics().broken == 0
+    assert pool.statistics().outcomes[Outcome.BROKEN] == 0
 
 
 def test_workerpool_548_the_kill_timer_of_one_job_spares_the_next(harness):
@@ -236,7 +237,7 @@ def test_concurrent_futures_one_death_does_not_break_the_pool(harness):
         assert await submit(pool, jobs.add, 1) == 2
 
     harness.run(test())
-    assert pool.statistics().broken == 1
+    assert pool.statistics().outcomes[Outcome.BROKEN] == 1
 
 
 def test_concurrent_futures_what_cannot_be_pickled_does_not_hang_the_pool(harness):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from hybrid.core.departure import Departure
+from hybrid.core.jobs.ticket import Outcome
 from hybrid.errors import (
     JobCancelled,
     JobError,
@@ -138,7 +139,7 @@ def test_a_deadline_covers_the_run(harness, lane, tmp_path):
         harness.run(pool.run(as_job(jobs.sleep), (0.3,), {}, lane=lane, deadline=0.1))
 
     assert caught.value.deadline == 0.1
-    assert pool.statistics().timeout == 1
+    assert pool.statistics().outcomes[Outcome.TIMEOUT] == 1
 
 
 @members
@@ -156,7 +157,11 @@ def test_a_deadline_covers_the_wait_and_kills_nobody(harness, lane, tmp_path):
 
     assert harness.run(test())
     statistics = pool.statistics()
-    assert (statistics.ok, statistics.timeout, statistics.killed) == (1, 1, 0)
+    assert (
+        statistics.outcomes[Outcome.OK],
+        statistics.outcomes[Outcome.TIMEOUT],
+        statistics.killed,
+    ) == (1, 1, 0)
     assert harness.recorder.count("pool process died") == 0
 
 
@@ -180,8 +185,8 @@ def test_a_full_queue_refuses_with_a_time_to_retry(harness, lane, tmp_path):
     error = harness.run(test())
     assert (error.depth, error.limit) == (2, 2)
     assert error.retry_after > 0
-    assert pool.statistics().shed == 1
-    assert pool.statistics().ok == 3
+    assert pool.statistics().outcomes[Outcome.SHED] == 1
+    assert pool.statistics().outcomes[Outcome.OK] == 3
 
 
 @members
@@ -207,7 +212,7 @@ def test_a_cancelled_waiting_job_leaves_the_queue_and_never_runs(harness, lane, 
 
     assert harness.run(test()) == 2
     assert not mark.exists()
-    assert pool.statistics().cancelled == 1
+    assert pool.statistics().outcomes[Outcome.CANCELLED] == 1
     assert pool.statistics().killed == 0
 
 
@@ -230,7 +235,7 @@ def test_a_departed_client_drops_its_waiting_job(harness, lane, tmp_path):
         await first
 
     harness.run(test())
-    assert pool.statistics().cancelled == 1
+    assert pool.statistics().outcomes[Outcome.CANCELLED] == 1
 
 
 @members
@@ -386,5 +391,5 @@ def test_a_hundred_jobs_at_once_all_get_their_own_answer(harness, lane):
         )
 
     assert harness.run(test()) == [2 * n for n in range(100)]
-    assert pool.statistics().ok == 100
+    assert pool.statistics().outcomes[Outcome.OK] == 100
     assert pool.statistics().busy == 0

@@ -16,11 +16,12 @@ from collections.abc import Iterable, Mapping
 from itertools import accumulate
 
 from hybrid.core.histogram import BOUNDS
+from hybrid.core.jobs.ticket import Outcome
 from hybrid.core.workers.cluster_events import ExitReason
 from hybrid.core.workers.lifecycle import WorkerState
 from hybrid.system.process.processes import resident_set_size
 from hybrid.system.scoreboard.scoreboard import Scoreboard
-from hybrid.system.scoreboard.snapshot import OUTCOMES, STATES
+from hybrid.system.scoreboard.snapshot import STATES
 
 _STEP = 4  # buckets of ours in one of Prometheus'
 
@@ -115,7 +116,13 @@ def _jobs(rows: Rows, totals: Mapping[str, float]) -> Iterable[str]:
         "hybrid_cpu_jobs_total",
         "counter",
         "Jobs by outcome.",
-        [({"outcome": name}, totals[f"jobs_{name}"]) for name in OUTCOMES],
+        [({"outcome": each.value}, totals[f"jobs_{each.value}"]) for each in Outcome],
+    )
+    yield _metric(
+        "hybrid_cpu_processes_killed_total",
+        "counter",
+        "Pool processes killed because of their job, which counts as timeout or cancelled.",
+        [({}, totals["pool_processes_killed"])],
     )
     for name, total, text in (
         ("hybrid_cpu_queue_wait_seconds_total", "queue_wait_total", "Time that jobs waited."),

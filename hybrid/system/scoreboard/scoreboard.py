@@ -22,6 +22,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 
 from hybrid.core.histogram import BUCKETS
+from hybrid.core.jobs.ticket import Outcome
 from hybrid.core.workers.cluster_events import ExitReason
 
 HISTOGRAMS = ("latency", "lag")  # of requests, of the event loop; see hybrid.core.histogram
@@ -45,13 +46,8 @@ INTEGERS = (
     "pool_abandoned",  # of the busy ones
     "pool_abandoned_permits",
     "pool_processes",
-    "jobs_ok",
-    "jobs_error",
-    "jobs_timeout",
-    "jobs_cancelled",
-    "jobs_shed",
-    "jobs_killed",
-    "jobs_broken",
+    "pool_processes_killed",  # because of their job, which counts below as timeout or cancelled
+    *(f"jobs_{outcome.value}" for outcome in Outcome),
     # Ends of workers; the primary counts them, in `departed` alone.
     *(f"exits_{reason.value}" for reason in ExitReason),
 )
@@ -69,6 +65,7 @@ FLOATS = (  # seconds; the *_at are monotonic
 )
 COUNTERS = frozenset(
     {"requests", "accepted", "responses_4xx", "responses_5xx", "loop_ticks", "lag_total"}
+    | {"pool_processes_killed"}
     | {name for name in INTEGERS if name.startswith(("jobs_", "exits_"))}
     | {"queue_wait_total", "run_total", "latency_total"}
 )

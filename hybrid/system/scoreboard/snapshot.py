@@ -8,11 +8,11 @@ from __future__ import annotations
 from typing import Any
 
 from hybrid.core.histogram import quantile
+from hybrid.core.jobs.ticket import Outcome
 from hybrid.core.workers.lifecycle import WorkerState
 from hybrid.system.scoreboard.scoreboard import Row, Scoreboard
 
 STATES = tuple(WorkerState)  # a state's position is its number on the scoreboard
-OUTCOMES = ("ok", "error", "timeout", "cancelled", "shed", "killed", "broken")
 
 
 def cluster(board: Scoreboard, facts: dict[str, object], now: float) -> dict[str, Any]:
@@ -65,7 +65,8 @@ def _worker(row: Row, now: float) -> dict[str, Any]:
             "abandoned": int(values["pool_abandoned"]),
             "abandoned_permits": int(values["pool_abandoned_permits"]),
             "processes": int(values["pool_processes"]),
-            "jobs": {name: int(values[f"jobs_{name}"]) for name in OUTCOMES},
+            "processes_killed": int(values["pool_processes_killed"]),
+            "jobs": {each.value: int(values[f"jobs_{each.value}"]) for each in Outcome},
         },
     }
 

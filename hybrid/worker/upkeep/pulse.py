@@ -23,7 +23,7 @@ from hybrid.pool.pool import Pool
 from hybrid.system.process.heap import give_back
 from hybrid.system.process.processes import resident_set_size
 from hybrid.system.scoreboard.scoreboard import Row, Scoreboard
-from hybrid.system.scoreboard.snapshot import OUTCOMES, STATES
+from hybrid.system.scoreboard.snapshot import STATES
 
 # -- Giving up keep-alive connections above the mean: the worker's half ----------
 
@@ -146,8 +146,9 @@ def publish(row: Row, server: HttpServer | None, pool: Pool | None) -> None:
         row.set("pool_processes", jobs.processes)
         row.set("queue_wait_total", jobs.queue_wait_total)
         row.set("run_total", jobs.run_total)
-        for outcome in OUTCOMES:
-            row.set(f"jobs_{outcome}", getattr(jobs, outcome))
+        row.set("pool_processes_killed", jobs.killed)
+        for outcome, count in jobs.outcomes.items():
+            row.set(f"jobs_{outcome.value}", count)
 
 
 PERIOD = 0.1  # s between ticks; a reader of the scoreboard sees figures at most so old

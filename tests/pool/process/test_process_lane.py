@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from hybrid.core.departure import Departure
+from hybrid.core.jobs.ticket import Outcome
 from hybrid.errors import (
     JobCancelled,
     JobOutOfMemory,
@@ -101,7 +102,7 @@ def test_a_process_that_dies_costs_exactly_its_job(harness, fn, tmp_path):
         await is_whole(pool, 2)
 
     harness.run(test())
-    assert pool.statistics().broken == 1
+    assert pool.statistics().outcomes[Outcome.BROKEN] == 1
 
 
 def test_a_process_that_dies_idle_costs_nothing(harness):
@@ -115,7 +116,7 @@ def test_a_process_that_dies_idle_costs_nothing(harness):
         await is_whole(pool, 1)
 
     harness.run(test())
-    assert pool.statistics().broken == 0
+    assert pool.statistics().outcomes[Outcome.BROKEN] == 0
 
 
 def test_a_job_over_its_deadline_is_answered_then_killed_alone(harness, tmp_path):
@@ -274,7 +275,7 @@ def test_a_process_is_replaced_after_its_share_of_jobs_replacement_first(harness
 
     harness.run(test())
     assert len(set(pids)) >= 3
-    assert pool.statistics().broken == 0
+    assert pool.statistics().outcomes[Outcome.BROKEN] == 0
 
 
 def test_a_process_that_has_grown_is_replaced(harness):
@@ -394,8 +395,8 @@ def test_a_deadline_that_the_queue_cannot_meet_is_refused_with_a_time(harness):
         await asyncio.gather(*behind, patient)
 
     harness.run(test())
-    assert pool.statistics().shed == 1
-    assert pool.statistics().timeout == 0
+    assert pool.statistics().outcomes[Outcome.SHED] == 1
+    assert pool.statistics().outcomes[Outcome.TIMEOUT] == 0
 
 
 def test_a_process_that_hangs_while_it_gets_ready_is_replaced(harness):
