@@ -68,6 +68,6 @@ def test_a_finished_recording_is_placed_with_its_picture_and_sentence(tmp_path: 
 
     assert json.loads((shown / "matrix.json").read_text())["cells"]
     assert (shown / "matrix.svg").read_text().startswith("<svg")
-    assert "On 2 CPUs" in (tmp_path / "README.md").read_text()
+    assert "on 2 CPUs" in (tmp_path / "README.md").read_text()
     assert (tmp_path / "notebooks" / "01.ipynb").exists()
     assert not stage.exists()

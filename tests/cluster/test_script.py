@@ -18,7 +18,7 @@ from hybrid.core.workers.supervision import SAME_STOP
 from tests.cluster.conftest import free_port, wait_until
 from tests.cluster.scripting import Run, Script, run  # noqa: F401
 
-README = Path(__file__).parent.parent.parent / "README.md"
+FROM_NODE = Path(__file__).parent.parent.parent / "FROM_NODE.md"
 
 # Prints every event, and forks nobody again.
 TOLD = """
@@ -516,7 +516,7 @@ sys.exit(primary.run())
 
 
 def program_of_the_readme() -> str:
-    blocks = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    blocks = re.findall(r"```python\n(.*?)```", FROM_NODE.read_text(), re.DOTALL)
     (program,) = [block for block in blocks if "cluster.Primary" in block]
     return str(program)
 

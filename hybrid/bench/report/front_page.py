@@ -6,7 +6,7 @@ from pathlib import Path
 
 from hybrid.bench.matrix.run import Results
 from hybrid.bench.report.svg import box, document, shade, text
-from hybrid.bench.verdict.sentences import headline
+from hybrid.bench.verdict.sentences import verdict_table
 from hybrid.bench.verdict.verdict import MatrixRow, rows
 
 # -- The measured matrix for the first screen of a README, generated and never typed ---
@@ -25,13 +25,13 @@ def front_page(results: Results, stored: Path, picture: Path) -> str:
     machine = results.machine
     count = len(machine["cpus"] or ()) or machine["host_cpus"]
     return (
-        f"![The decision matrix, measured]({picture})\n\n"
-        f"**{headline(results)}** The article is the usual advice for Node's cluster and worker "
-        "threads ([the table below](#which-approach-when)); *× the rest*: the least of those "
-        "named, over the best of all others. "
-        f"({count} CPUs of {machine['cpu']}, Python {machine['python']}, {results.profile.blocks} "
-        f"blocks, {machine['when'][:10]}: [{stored.name}]({stored}); "
-        "yours: `hybrid bench matrix --quick`.)"
+        f"{verdict_table(results)}\n\n"
+        "*Lead*: the worst of the best over the best of the rest. *The article*: the usual advice "
+        "for Node's cluster and worker threads ([below](#which-approach-when)). "
+        f"Measured on {count} CPUs of {machine['cpu']}, Python {machine['python']}, in "
+        f"{results.profile.blocks} blocks, {machine['when'][:10]} ([{stored.name}]({stored})); "
+        "`hybrid bench matrix --quick` measures yours.\n\n"
+        f"![The decision matrix, measured]({picture})"
     )
 
 

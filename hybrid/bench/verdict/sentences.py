@@ -6,6 +6,12 @@ from hybrid.bench.matrix.run import Results
 from hybrid.bench.verdict.verdict import MatrixRow, number, rows, titles
 
 # What the members of a tie have in common, where that says it better than a list.
+_AGREEMENT = {
+    "agrees": "yes",
+    "not contradicted": "not contradicted",
+    "disagrees": "no, it says",
+    "undecided": "undecided",
+}
 GROUPS = {
     frozenset({"1xT", "1xP", "NxT", "NxP"}): "a pool, of threads or processes",
     frozenset({"1xP", "NxP"}): "pool processes",
@@ -15,6 +21,7 @@ GROUPS = {
     frozenset({"1xT", "1xP"}): "one process with a pool",
     frozenset({"1x0", "1xT", "1xP"}): "one process",
     frozenset({"1x0", "Nx0"}): "jobs inline",
+    frozenset({"1xT", "1xP", "Nx0", "NxT", "NxP"}): "all but one process alone",
 }
 
 
@@ -27,6 +34,28 @@ def headline(results: Results) -> str:
     clauses = "; ".join(f"{row.scenario.title}: {_clause(row, named)}" for row in found)
     cpus = len(results.machine["cpus"] or ()) or results.machine["host_cpus"]
     return f"On {cpus} CPUs — {clauses} — {_article(found)}."
+
+
+def verdict_table(results: Results) -> str:
+    """Return the matrix as a Markdown table: a row a scenario, best first."""
+    named = titles(results)
+    lines = ["| scenario | best | lead | as the article says? |", "|---|---|---|---|"]
+    for row in rows(results):
+        if not row.best:
+            cells = ["nothing believable was measured", "", ""]
+        elif len(row.best) > 1 and len(row.best) == len(row.figures):
+            cells = ["no difference", "", _AGREEMENT[row.agreement]]
+        else:
+            says = _AGREEMENT[row.agreement]
+            if row.agreement == "disagrees":
+                says += f": {row.scenario.article}"
+            cells = [
+                _names(row, named),
+                _lead(row).removesuffix(" than the rest").removesuffix(" the rest"),
+                says,
+            ]
+        lines.append(f"| {' | '.join([row.scenario.title, *cells])} |")
+    return "\n".join(lines)
 
 
 def sentence(row: MatrixRow, named: dict[str, str]) -> str:

@@ -58,5 +58,5 @@ def test_the_report_command_writes_the_readme(tmp_path: Path) -> None:
     done = CliRunner().invoke(bench, ["report", str(stored), *options])
 
     assert done.exit_code == 0, done.output
-    assert "On 2 CPUs" in readme.read_text()
+    assert "on 2 CPUs" in readme.read_text()
     assert picture.read_text().startswith("<svg")
