@@ -83,17 +83,13 @@ def test_a_name_means_one_thing() -> None:
 
 
 def imported_folders(path: Path) -> Iterator[tuple[str, str, str]]:
-    """Yield (package, folder or module in it, another one that it imports) at every level."""
+    """Yield (package, folder or module in it, another one that it imports) at every level.
+
+    Imports under TYPE_CHECKING count, because a circle of types is a circle for the reader.
+    """
     here = path.relative_to(ROOT).with_suffix("").parts
-    tree = ast.parse(path.read_text())
-    for_types = {
-        id(inner)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
-        for inner in ast.walk(node)
-    }
-    for node in ast.walk(tree):
-        if not isinstance(node, ast.ImportFrom) or node.module is None or id(node) in for_types:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if not isinstance(node, ast.ImportFrom) or node.module is None:
             continue
         for alias in node.names:
             there = (*node.module.split("."), alias.name)

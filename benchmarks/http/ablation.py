@@ -14,9 +14,9 @@ from dataclasses import replace
 
 from benchmarks.http.app import app
 from hybrid.config import HttpConfig, LogConfig
+from hybrid.http.access_log import AccessLog
 from hybrid.http.answer.answer import Heads
-from hybrid.http.exchange import exchange
-from hybrid.http.exchange.access_log import AccessLog
+from hybrid.http.exchange import application_run
 from hybrid.http.loops import new_event_loop
 from hybrid.http.server import HttpServer
 from hybrid.http.shared import Counts, Shared
@@ -33,7 +33,7 @@ def leave_out(feature: str) -> None:
     elif feature == "latency histogram":
         Counts.count = _count_nothing  # type: ignore[method-assign]
     elif feature == "job context":
-        exchange.current_departure = _Forgetful()  # type: ignore[assignment]
+        application_run.current_departure = _Forgetful()  # type: ignore[assignment]
 
 
 def _count_nothing(self: Counts, status: int, seconds: float) -> None:

@@ -19,8 +19,8 @@ from typing import Any
 from benchmarks.http import app as application
 from benchmarks.http import bare
 from hybrid.config import HttpConfig, LogConfig
+from hybrid.http.access_log import AccessLog
 from hybrid.http.connection.connection import Connection
-from hybrid.http.exchange.access_log import AccessLog
 from hybrid.http.exchange.exchange import Exchange
 from hybrid.http.loops import new_event_loop
 from hybrid.http.server import HttpServer
@@ -127,7 +127,7 @@ def parts(connection: Connection) -> dict[str, float]:
         ),
         "counting it": smallest(lambda: shared.counts.count(200, 0.0003)),
         "its line in the access log (not in the sums above)": smallest(
-            lambda: log.write(exchange, connection.client)
+            lambda: log.write(exchange, connection.client, 0.0003)
         ),
     }
 

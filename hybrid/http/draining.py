@@ -7,8 +7,6 @@ import logging
 from dataclasses import dataclass
 
 from hybrid.http.accepting import Acceptor
-from hybrid.http.connection.closing import describe, leave
-from hybrid.http.connection.connection_states import ConnectionState
 from hybrid.http.shared import Shared
 
 logger = logging.getLogger("hybrid.error")
@@ -30,7 +28,7 @@ def announce(shared: Shared) -> None:
         return
     shared.draining = True
     for connection in list(shared.connections):
-        leave(connection)
+        connection.drain()
 
 
 async def drain(shared: Shared, acceptor: Acceptor, grace: float) -> DrainReport:
@@ -51,9 +49,9 @@ def _cut(shared: Shared) -> int:
     """End every connection now; return on how many something was owed."""
     cut = 0
     for connection in list(shared.connections):
-        if connection.state not in (ConnectionState.NEW, ConnectionState.IDLE):
+        if not connection.is_idle:
             cut += 1
-            logger.warning("grace period over: cut %s", describe(connection))
+            logger.warning("grace period over: cut %s", connection.describe())
         connection.abort()
     return cut
 

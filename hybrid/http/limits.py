@@ -2,20 +2,16 @@
 
 The sizes are limited where they are read (`reader`), the counts where they
 grow (`accepting`, `connection`), and what a passed deadline means is said by
-`parting.look`. One tick per server looks at every connection: O(n), some
+`Connection.act_on_deadline`. One tick per server looks at every connection: O(n), some
 0.05 ms for a thousand, and no timer per request.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
 
 from hybrid.config import HttpConfig
-from hybrid.http.connection.closing import look
-
-if TYPE_CHECKING:
-    from hybrid.http.shared import Shared
+from hybrid.http.shared import Shared
 
 _LONGEST = 1.0  # s between two looks
 _SHORTEST = 0.01
@@ -67,6 +63,6 @@ class Watch:
         shared = self._shared
         now = self._wind_up()
         for connection in [c for c in shared.connections if c.deadline <= now]:
-            look(connection)
+            connection.act_on_deadline()
         if shared.log is not None:
             shared.log.flush()

@@ -18,8 +18,8 @@ from typing import Any
 
 from hybrid.config import HttpConfig, LogConfig
 from hybrid.http.accepting import Acceptor
+from hybrid.http.access_log import AccessLog
 from hybrid.http.draining import DrainReport, announce, drain
-from hybrid.http.exchange.access_log import AccessLog
 from hybrid.http.limits import Watch
 from hybrid.http.shared import ASGIApp, Shared
 

@@ -10,23 +10,52 @@ import sys
 from bisect import bisect_left
 from collections.abc import Awaitable, Callable, Coroutine, MutableMapping, Sequence
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from hybrid.config import HttpConfig
 from hybrid.core.histogram import BOUNDS, Histogram
+from hybrid.http.access_log import AccessLog
 from hybrid.http.answer.answer import Heads
 from hybrid.http.answer.coalescing import WriteCoalescer
 from hybrid.http.request.forwarded import TrustedPeers
-
-if TYPE_CHECKING:
-    from hybrid.http.connection.connection import Dialogue
-    from hybrid.http.exchange.access_log import AccessLog
-    from hybrid.http.exchange.exchange import Exchange
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 ASGIApp = Callable[[Any, Any, Any], Awaitable[None]]  # scope, Receive, Send
+
+
+class OpenConnection(Protocol):
+    """A connection as the server's parts see it."""
+
+    deadline: float  # monotonic
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether cutting the connection now loses nothing."""
+        ...
+
+    def drain(self) -> None:
+        """End after what is owed."""
+        ...
+
+    def act_on_deadline(self) -> None:
+        """End, or set a new deadline: the present one has passed."""
+        ...
+
+    def describe(self) -> str:
+        """Return what a log line says about the connection."""
+        ...
+
+    def abort(self) -> None:
+        """Cut the connection now, whatever is owed."""
+        ...
+
+
+class RunningExchange(Protocol):
+    """An exchange whose application has not returned."""
+
+    task: asyncio.Task[None] | None  # None until the application has run for the first time
 
 
 class Counts:
@@ -79,8 +108,8 @@ class Shared:
         self.draining = False
         self.shed = 0  # so many answers more say close, to move connections to other workers
         self.yields = False  # new connections are left to others for a moment
-        self.connections: set[Dialogue] = set()
-        self.running: set[Exchange] = set()  # whose application has not returned
+        self.connections: set[OpenConnection] = set()
+        self.running: set[RunningExchange] = set()  # whose application has not returned
         self.on_room: Callable[[], None] | None = None  # a connection is gone: accept again?
         self._an_end: asyncio.Event | None = None
         self.now = self.loop.time()  # the clock at the latest tick of `Watch`, or its next

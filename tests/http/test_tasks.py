@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from hybrid.http.exchange.application_run import run_application
 from hybrid.http.exchange.exchange import Exchange
 from hybrid.http.request.message import Request
 from tests.http.conftest import HELLO, Routes, answer, judge, serving
@@ -184,7 +185,7 @@ def test_where_nothing_replaces_the_process_an_exit_ends_the_loop(run: Any) -> N
             connection.exchange = exchange = Exchange(connection, request)
             running.server._shared.counts.active += 1
             with pytest.raises(SystemExit):
-                await exchange.run()
+                await run_application(running.server._shared, exchange)
             assert (await client.read_answer()).status == 500
 
     run(main())

@@ -18,14 +18,10 @@ import re
 from collections.abc import Iterable, Sequence
 from http import HTTPStatus
 from time import time
-from typing import IO, TYPE_CHECKING
+from typing import IO
 from wsgiref.handlers import format_date_time
 
 from hybrid.errors import HybridError
-
-if TYPE_CHECKING:
-    pass  # FOLDED
-
 
 # -- One answer as bytes: its head, and how its body is framed. Sans-I/O ---------
 #     first()           the head, with the first piece of the body behind it

@@ -18,13 +18,20 @@ import asyncio
 from collections.abc import Callable
 from math import inf
 from time import perf_counter
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from hybrid.http.connection.flow import Flow
+from typing import Protocol
 
 PATIENCE = 0.0005  # s
 _LOOK_EVERY = 32  # answers
+
+
+class HoldsAnswer(Protocol):
+    """A connection as the coalescer sees it; see `Flow`."""
+
+    held: bytes  # a complete answer that waits for the end of the loop's turn
+
+    def write(self, data: bytes) -> None: ...  # noqa: D102
+
+    def release(self) -> None: ...  # noqa: D102
 
 
 class WriteCoalescer:
@@ -41,12 +48,12 @@ class WriteCoalescer:
     ) -> None:
         self._loop = loop
         self._clock = clock
-        self._held: list[Flow] = []
+        self._held: list[HoldsAnswer] = []
         self._gathers = False  # the latest turn had several answers
         self._unlooked = _LOOK_EVERY
         self.due = inf
 
-    def send(self, flow: Flow, data: bytes) -> None:
+    def send(self, flow: HoldsAnswer, data: bytes) -> None:
         """Send a complete answer on a connection that stays open: now, or with the others."""
         if not self._held:
             if not self._gathers and self._unlooked:

@@ -1,23 +1,35 @@
-"""How a connection ends: refused, said goodbye to, too slow, or drained.
+"""How a connection ends after its last answer: a refusal, a goodbye, or nothing at all.
 
 Functions of their own, because none of them runs while all is well.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from hybrid.http.answer.answer import Answer
 from hybrid.http.connection.connection_states import ConnectionState, Event, advance
+from hybrid.http.exchange.client_connection import ClientConnection
+from hybrid.http.exchange.exchange import Exchange
+from hybrid.http.request.reader import RequestReader
 from hybrid.http.request.refusal import Refused, problem, usable_id
-
-if TYPE_CHECKING:
-    from hybrid.http.connection.connection import Dialogue
 
 _LINGERING = 2.0  # s, after the last answer, in which what the client still sends is thrown away
 
 
-def refuse(connection: Dialogue, refusal: Refused) -> None:
+class EndingConnection(ClientConnection, Protocol):
+    """What ends a connection needs of it, beyond what an exchange does."""
+
+    state: ConnectionState
+    reader: RequestReader
+    exchange: Exchange | None
+    refusal: Refused | None
+    half_closed: bool
+
+    def resume_writing(self) -> None: ...  # noqa: D102
+
+
+def refuse(connection: EndingConnection, refusal: Refused) -> None:
     """Read no more; answer when its turn comes, or now if it spoils the current body."""
     exchange, reader = connection.exchange, connection.reader
     # Its traceback holds every frame of the parsing, and so what the client has sent.
@@ -31,8 +43,8 @@ def refuse(connection: Dialogue, refusal: Refused) -> None:
         reader.ready.pop()  # its body is unusable and nothing of it has run
 
 
-def answer_refusal(connection: Dialogue, refusal: Refused) -> None:
-    """Answer in nobody's name: the application has not seen this request."""
+def answer_refusal(connection: EndingConnection, refusal: Refused) -> None:
+    """Answer without an exchange: the application has not seen this request."""
     shared, current = connection.shared, connection.reader.current
     given = current.request_id if current is not None else None
     request_id = usable_id(given) or shared.new_request_id()
@@ -44,15 +56,18 @@ def answer_refusal(connection: Dialogue, refusal: Refused) -> None:
     shared.counts.responses[refusal.status // 100] += 1
     if shared.log is not None:
         shared.log.write_refusal(refusal, request_id, current, connection.client, len(body))
-    farewell(connection)
+    linger_and_close(connection)
 
 
-def farewell(connection: Dialogue) -> None:
-    """The last answer is written; close, but not so that the client cannot read it.
+def linger_and_close(connection: EndingConnection) -> None:
+    """Close after the last answer, but not so that the client cannot read it.
 
-    Closing a socket with unread input makes the kernel send a reset, which
-    may overtake the answer. So we say that we are done, and read what the
-    client still sends for a moment (RFC 9112 section 9.6).
+    Closing a socket with unread input makes the kernel send a reset. The reset
+    may overtake the answer, and then the client throws away what it has not
+    read yet. So the writing side is closed first, and what the client still
+    sends is read and thrown away for a moment (RFC 9112 section 9.6). A client
+    that has sent nothing since its request cannot lose anything: that
+    connection is closed at once.
     """
     reader, transport = connection.reader, connection.transport
     is_quiet = not (connection.refusal or reader.current or reader.ready or reader.rest)
@@ -61,7 +76,7 @@ def farewell(connection: Dialogue) -> None:
     connection.release()
     connection.unsent = transport.get_write_buffer_size()
     settings = connection.shared.settings
-    connection.wait_for(settings.body_timeout if connection.unsent else _LINGERING)
+    connection.set_deadline(settings.body_timeout if connection.unsent else _LINGERING)
     if is_quiet or connection.half_closed or not transport.can_write_eof():
         transport.close()
         return
@@ -69,64 +84,15 @@ def farewell(connection: Dialogue) -> None:
     connection.resume_reading()
 
 
-def let_go(connection: Dialogue) -> None:
-    """The client has left while answers are owed: give none, but let what is written go out.
+def abandon_answers(connection: EndingConnection) -> None:
+    """Give no further answers to a client that has left, but send what is already written.
 
     The end of its input is all that most clients say when they leave: a
-    killed program, a closed tab. What it has asked for is stopped now, not when
-    the transport has written the answers before, which may never be read.
+    killed program, a closed tab. What it has asked for is stopped now, and not
+    when the transport has written the earlier answers: perhaps no one reads them.
     """
     exchange, connection.exchange = connection.exchange, None
-    farewell(connection)
+    linger_and_close(connection)
     connection.resume_writing()  # an application that waits for a slow reader waits no more
     if exchange is not None:
-        exchange.depart()
-
-
-def leave(connection: Dialogue) -> None:
-    """The server drains: stay for what is owed, linger for what may be on its way.
-
-    A socket that was never used has had its chance if it is older than the
-    linger; a request on a younger one may still be travelling.
-    """
-    settings = connection.shared.settings
-    if connection.state is ConnectionState.NEW:
-        accepted_at = connection.deadline - settings.keep_alive
-        connection.deadline = min(connection.deadline, accepted_at + settings.linger)
-    elif connection.state is ConnectionState.IDLE:
-        connection.deadline = min(connection.deadline, connection.shared.now + settings.linger)
-    elif connection.exchange is not None:
-        connection.exchange.go_away()
-
-
-def look(connection: Dialogue) -> None:
-    """The deadline has passed: who waits in vain for whom?"""
-    transport = connection.transport
-    if connection.state is ConnectionState.UPGRADED and connection.exchange is not None:
-        connection.exchange.time_out()
-        return
-    unsent = transport.get_write_buffer_size()
-    if unsent and unsent < connection.unsent:
-        connection.unsent = unsent  # slow, but it reads
-        connection.wait_for(connection.shared.settings.body_timeout)
-    elif unsent or transport.is_closing() or connection.state is ConnectionState.CLOSING:
-        connection.abort()
-    elif connection.state is ConnectionState.HEAD:
-        refuse(connection, Refused(408, "the headers did not come in time (--header-timeout)"))
-        connection.settle()
-    elif connection.exchange is not None:
-        connection.exchange.time_out()
-    else:
-        connection.close()
-
-
-def describe(connection: Dialogue) -> str:
-    """Return who and what a connection is, for a log line."""
-    client, exchange = connection.client, connection.exchange
-    who = f"{client[0]}:{client[1]}" if client else "unix"
-    text = f"client={who} state={connection.state.name.lower()}"
-    if exchange is None:
-        return text
-    request = exchange.request
-    target = ascii(request.target.decode("latin-1"))
-    return f"{text} request_id={exchange.request_id} {request.method} {target}"
+        exchange.lose_client()

@@ -20,32 +20,27 @@ from math import inf
 from time import perf_counter
 from typing import Any
 
-from hybrid.http.connection.closing import answer_refusal, farewell, let_go, refuse
+from hybrid.http.connection.closing import (
+    abandon_answers,
+    answer_refusal,
+    linger_and_close,
+    refuse,
+)
 from hybrid.http.connection.connection_states import ConnectionState, Event, advance
 from hybrid.http.connection.flow import Flow
-from hybrid.http.exchange.exchange import Exchange, Sending
+from hybrid.http.exchange.application_run import run_application
+from hybrid.http.exchange.client_connection import EndedExchange
+from hybrid.http.exchange.exchange import Exchange
 from hybrid.http.exchange.websocket import WebSocketExchange
 from hybrid.http.request.message import Request
 from hybrid.http.request.reader import RequestReader
 from hybrid.http.request.refusal import Refused
 from hybrid.http.shared import Shared, start_task
 
-# -- Requests and answers of one connection, in turn -----------------------------
-#     reader --> queue of requests
-#                   | one at a time, in order
-#                   v
-#                Exchange <-- the application
-#
-# Rule 1: the application is never started inside a callback of the parser: the
-#         callbacks fill the queue, `serve` empties it in a loop. Recursion
-#         would end at some 500 pipelined requests.
-# Rule 2: the next request starts when the answer before it is complete and the
-#         client reads; so what one client can make us hold is bounded.
-
 READ_AHEAD = 64 * 1024  # bytes that wait for the application before we stop reading
 _PIPELINED = 4  # requests that wait for their turn before we stop reading
 
-# An attribute of an Enum is a Python call before 3.12, and these are asked per request.
+# Names of this module, because these are read for every request: see `connection_states`.
 _SERVING, _HEAD, _IDLE = ConnectionState.SERVING, ConnectionState.HEAD, ConnectionState.IDLE
 _UPGRADED, _REQUEST = ConnectionState.UPGRADED, Event.REQUEST
 
@@ -54,10 +49,11 @@ _FROM_IDLE = advance(_IDLE, _REQUEST)
 _AFTER_ANSWER = advance(_SERVING, Event.ANSWERED)
 
 
-class Dialogue(Flow):
-    """What a connection is once its client can be heard and answered."""
+class Connection(Flow):
+    """One client connection, from accept to close."""
 
     __slots__ = (
+        "_early",
         "_served",
         "_serving",
         "client",
@@ -70,8 +66,9 @@ class Dialogue(Flow):
         "state",
     )
 
-    def __init__(self, shared: Shared) -> None:
+    def __init__(self, shared: Shared, early: bytes = b"") -> None:
         super().__init__(shared)
+        self._early = early  # read before the socket was handed to us
         self.state = ConnectionState.NEW
         self.scheme = "http"
         self.client: tuple[str, int] | None = None
@@ -96,7 +93,7 @@ class Dialogue(Flow):
                 self._begin(reader.ready.pop(0))
                 if reader.ready and self.transport.is_closing():
                     break  # its client is gone: nobody reads further answers
-            elif not reader.rest or not self._feed_rest():
+            elif not reader.rest or not self._parse_rest():
                 break
         self._serving = False
         if self.exchange is None:
@@ -104,7 +101,7 @@ class Dialogue(Flow):
         else:
             self.pace()
 
-    def _feed_rest(self) -> bool:
+    def _parse_rest(self) -> bool:
         """Parse what was kept back; return whether that completed a head."""
         try:
             self.reader.feed(b"")
@@ -127,21 +124,22 @@ class Dialogue(Flow):
             exchange.answer_instead(503, f"{limit} requests at once are the limit here")
         elif not request.websocket or not exchange.is_refused():
             shared.running.add(exchange)
-            exchange.task = start_task(shared, exchange.run())
+            exchange.task = start_task(shared, run_application(shared, exchange))
 
-    def exchange_ended(self, exchange: Sending) -> None:
+    def exchange_ended(self, exchange: EndedExchange) -> None:
         """Its answer is complete, or nobody waits for it any more."""
         shared = self.shared
         is_connected = self.exchange is exchange
         if is_connected:
             self.exchange = None
-        shared.counts.count(exchange.status, perf_counter() - exchange.began)
+        seconds = perf_counter() - exchange.began
+        shared.counts.count(exchange.status, seconds)
         if shared.log is not None:
-            shared.log.write(exchange, self.client)
+            shared.log.write(exchange, self.client, seconds)
         if not is_connected:
             return
         if exchange.closes:
-            farewell(self)
+            linger_and_close(self)
         elif self._serving:
             return  # `serve` goes on
         elif self.has_more():
@@ -159,7 +157,7 @@ class Dialogue(Flow):
             answer_refusal(self, self.refusal)
             return
         if self.half_closed:
-            farewell(self)
+            linger_and_close(self)
             return
         shared, current = self.shared, reader.current
         settings = shared.settings
@@ -170,10 +168,10 @@ class Dialogue(Flow):
                 self.deadline = shared.now + patience
         elif current.method:  # the end of a body that the application did not want
             current.take_body()
-            self.wait_for(settings.body_timeout)
+            self.set_deadline(settings.body_timeout)
         elif state is not _HEAD:
             self.state = advance(state, Event.NEXT if state is _SERVING else Event.BYTES)
-            self.wait_for(settings.header_timeout)
+            self.set_deadline(settings.header_timeout)
         if not self._is_reading:
             self.resume_reading()
 
@@ -211,13 +209,13 @@ class Dialogue(Flow):
             room = request.buffered < READ_AHEAD
             owed = owed or (room and not request.expects_continue)
         if owed:
-            self.wait_for(self.shared.settings.body_timeout)
+            self.set_deadline(self.shared.settings.body_timeout)
         else:
             self.deadline = inf
         if room is not self._is_reading:
             self.resume_reading() if room else self.pause_reading()
 
-    def switched(self) -> bytes:
+    def switch_to_frames(self) -> bytes:
         """101 is written: from now on frames go to the exchange. Return those here already."""
         self.state = advance(self.state, Event.SWITCHED)
         self.deadline = inf
@@ -226,18 +224,7 @@ class Dialogue(Flow):
             self.resume_reading()
         return rest
 
-
-_UPGRADED = ConnectionState.UPGRADED  # an attribute of an Enum is a Python call before 3.12
-
-
-class Connection(Dialogue):
-    """One client connection, from accept to close."""
-
-    __slots__ = ("_early",)
-
-    def __init__(self, shared: Shared, early: bytes = b"") -> None:
-        super().__init__(shared)
-        self._early = early  # read before the socket was handed to us
+    # -- what the transport says ------------------------------------------------------
 
     def connection_made(self, transport: Any) -> None:
         """The socket is ours."""
@@ -255,7 +242,7 @@ class Connection(Dialogue):
         if settings.proxy_headers:
             self.is_trusted = shared.trusted.trusts(self.client[0] if self.client else None)
         shared.connections.add(self)
-        self.wait_for(settings.linger if shared.draining else settings.keep_alive)
+        self.set_deadline(settings.linger if shared.draining else settings.keep_alive)
         if self._early:
             early, self._early = self._early, b""
             self.data_received(early)
@@ -287,7 +274,7 @@ class Connection(Dialogue):
         complete = exchange is None or exchange.request.ended
         # TLS has no half-closed state.
         if not (self.shared.settings.half_close and complete and self.scheme == "http"):
-            let_go(self)
+            abandon_answers(self)
             return False
         if exchange is None:
             self.shared.loop.call_soon(self.serve)
@@ -304,7 +291,7 @@ class Connection(Dialogue):
         self.reader.ready.clear()
         self.resume_writing()
         if exchange is not None:
-            exchange.depart()
+            exchange.lose_client()
         if shared.on_room is not None:
             shared.on_room()
         shared.ended()
@@ -327,3 +314,57 @@ class Connection(Dialogue):
                 self.pace()
         elif self.exchange is not None:
             self.exchange.pace_writing()
+
+    # -- what the server asks of a connection ------------------------------------------
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request has begun, so that cutting the connection loses nothing."""
+        return self.state in (ConnectionState.NEW, _IDLE)
+
+    def drain(self) -> None:
+        """End soon: after the answers that are owed, or after the linger.
+
+        A request may be travelling on a young or an idle connection; closing at
+        once would reset it. A connection that was never used has had its chance
+        when it is older than the linger.
+        """
+        settings = self.shared.settings
+        if self.state is ConnectionState.NEW:
+            accepted_at = self.deadline - settings.keep_alive
+            self.deadline = min(self.deadline, accepted_at + settings.linger)
+        elif self.state is _IDLE:
+            self.deadline = min(self.deadline, self.shared.now + settings.linger)
+        elif self.exchange is not None:
+            self.exchange.drain()
+
+    def act_on_deadline(self) -> None:
+        """Act on the deadline, which has passed: abort, answer 408, ping, or close."""
+        transport = self.transport
+        if self.state is _UPGRADED and self.exchange is not None:
+            self.exchange.time_out()
+            return
+        unsent = transport.get_write_buffer_size()
+        if unsent and unsent < self.unsent:
+            self.unsent = unsent  # slow, but it reads
+            self.set_deadline(self.shared.settings.body_timeout)
+        elif unsent or transport.is_closing() or self.state is ConnectionState.CLOSING:
+            self.abort()
+        elif self.state is _HEAD:
+            refuse(self, Refused(408, "the headers did not come in time (--header-timeout)"))
+            self.settle()
+        elif self.exchange is not None:
+            self.exchange.time_out()
+        else:
+            self.close()
+
+    def describe(self) -> str:
+        """Return client, state and request, for a log line."""
+        client, exchange = self.client, self.exchange
+        peer = f"{client[0]}:{client[1]}" if client else "unix"
+        text = f"client={peer} state={self.state.name.lower()}"
+        if exchange is None:
+            return text
+        request = exchange.request
+        target = ascii(request.target.decode("latin-1"))
+        return f"{text} request_id={exchange.request_id} {request.method} {target}"

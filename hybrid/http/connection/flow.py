@@ -31,7 +31,7 @@ class Flow(asyncio.Protocol):
     def __init__(self, shared: Shared) -> None:
         self.shared = shared
         self.transport: Any = None
-        self.deadline = 0.0  # monotonic; then somebody waits in vain, see `parting.look`
+        self.deadline = 0.0  # monotonic; see `Connection.act_on_deadline`
         self.half_closed = False  # the client sends no more
         self.held = b""  # a complete answer that waits for the end of the loop's turn
         self.is_write_paused = False
@@ -100,8 +100,8 @@ class Flow(asyncio.Protocol):
 
     # -- time and the end ------------------------------------------------------------
 
-    def wait_for(self, seconds: float) -> None:
-        """Look at this connection after `seconds`, unless it moves before."""
+    def set_deadline(self, seconds: float) -> None:
+        """Have `act_on_deadline` called after `seconds`, unless the deadline is moved before."""
         self.deadline = self.shared.now + seconds
 
     def close(self) -> None:

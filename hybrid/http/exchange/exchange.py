@@ -8,7 +8,7 @@
 
 Rule 1: an exchange ends exactly once, by `_end`: with its answer complete, or
         with its client gone.
-Rule 2: after that the application hears ``http.disconnect``, and `send` raises.
+Rule 2: after that `receive` returns ``http.disconnect``, and `send` raises.
 """
 
 from __future__ import annotations
@@ -18,35 +18,25 @@ import logging
 from collections.abc import Sequence
 from enum import IntEnum
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from hybrid.core.departure import Departure, current_departure
+from hybrid.core.departure import Departure
 from hybrid.http.answer.answer import CONTINUE, Answer, BadAnswer, settled
-from hybrid.http.answer.files import open_regular, send_file
+from hybrid.http.exchange.client_connection import ClientConnection
+from hybrid.http.exchange.files import open_regular, send_file
 from hybrid.http.exchange.scope import http_scope
 from hybrid.http.request.message import Header, Request
 from hybrid.http.request.refusal import ClientGone, problem, usable_id
 from hybrid.http.shared import Message
 
-if TYPE_CHECKING:
-    from hybrid.http.connection.connection import Dialogue
+logger = logging.getLogger("hybrid.error")
 
-
-# -- The answer half of an exchange: what ASGI calls send ------------------------
-#     send() --> Answer --> Connection.write
-#
-#     NOTHING --start--> HELD --first piece of body--> STREAMING --last piece--> COMPLETE
-#                          +---------- the whole body at once --------------------^
-#
-# Rule 1: an answer ends exactly once, by `_end`: complete, or with its client gone.
-# Rule 2: after that `send` raises.
-
-CLIENT_GONE = 499  # the status in the log of an answer that nobody waited for
-SWALLOWED = 64 * 1024  # bytes of unread body that are worth keeping the connection for
+CLIENT_GONE = 499  # the status in the log of an answer whose client left before it was complete
+_READ_OVER = 64 * 1024  # bytes of unread body that are worth keeping the connection for
 
 
 class Progress(IntEnum):
-    """How far the answer is."""
+    """How far the answer is; ordered, so that `progress < COMPLETE` is a question."""
 
     NOTHING = 0
     HELD = 1  # the application has started it; no byte is written
@@ -55,37 +45,81 @@ class Progress(IntEnum):
     GONE = 4  # the client left, or the server answered in the application's place
 
 
-# An attribute of an Enum is a Python call before 3.12, and these are asked per request.
+# Names of this module, because these are read for every request: see `connection_states`.
 _NOTHING, _HELD, _STREAMING = Progress.NOTHING, Progress.HELD, Progress.STREAMING
+_COMPLETE, _GONE = Progress.COMPLETE, Progress.GONE
 
 
-class Sending:
-    """An answer on its way from the application to the connection.
+class Exchange:
+    """One HTTP request and its answer.
 
-    What most answers never change is a default of the class: an attribute
+    What most exchanges never change is a default of the class: an attribute
     that is not written costs nothing.
     """
 
-    request: Request
-    request_id: str
-    departure: Departure
-    scope: dict[str, Any]
-    began: float  # by `time.perf_counter`
-    _connection: Dialogue
-
+    task: asyncio.Task[None] | None = None  # runs the application
     progress = _NOTHING
     status = CLIENT_GONE
     sent = 0  # bytes of body
     closes = False  # the connection ends with this answer
     answer: Answer | None = None  # what goes out in more than one piece
-    _start: Message  # as the application sent it, from HELD on
-    _news: asyncio.Event | None = None  # somebody waits in `receive`
+    _start: Message  # http.response.start as the application sent it, from HELD on
+    _body_given = False  # `receive` has returned the last piece of the request's body
+    _changed: asyncio.Event | None = None  # made by the first `receive` that has to wait
+
+    def __init__(self, connection: ClientConnection, request: Request) -> None:
+        self.began = perf_counter()
+        self._connection = connection
+        self.request = request
+        self.departure = departure = Departure()
+        given = request.request_id
+        shared = connection.shared
+        if given is None:
+            self.request_id = request_id = shared.new_request_id()
+        else:
+            self.request_id = request_id = usable_id(given) or shared.new_request_id()
+        self.scope = http_scope(connection, request, request_id, departure)
+
+    # -- receive -------------------------------------------------------------------
+
+    async def receive(self) -> Message:
+        """Return the next piece of the body, later the news that the client is gone."""
+        request = self.request
+        while True:
+            if self.progress >= _COMPLETE:
+                return {"type": "http.disconnect"}
+            if not self._body_given and (request.ended or request.buffered):
+                more = not request.ended
+                body = request.take_body() if request.buffered else b""
+                if more:
+                    self._connection.pace()
+                else:
+                    self._body_given = True
+                return {"type": "http.request", "body": body, "more_body": more}
+            self._invite_body()
+            await self._wait_for_change()
+
+    def _invite_body(self) -> None:
+        """Say 100 Continue to a client that waits for it."""
+        request = self.request
+        if request.expects_continue and self.progress < _STREAMING and not request.ended:
+            request.expects_continue = False
+            self._connection.write(CONTINUE)
+            self._connection.pace()
+
+    async def _wait_for_change(self) -> None:
+        if self._changed is None:
+            self._changed = asyncio.Event()
+        self._changed.clear()
+        await self._changed.wait()
+
+    # -- send ----------------------------------------------------------------------
 
     async def send(self, message: Message) -> None:
         """Take one message of the answer; waits while the client reads too slowly.
 
         Raises:
-            ClientGone: nobody reads the answer any more.
+            ClientGone: the client has left, or the server has answered in the application's place.
             BadAnswer: the message would not make a valid HTTP answer.
         """
         if self.progress is _GONE:
@@ -103,17 +137,17 @@ class Sending:
             if type(body) is not bytes:
                 body = settled(body)
             if self.progress is not _HELD:
-                self._take_more(body, more)
-            elif more or not self._take_whole(body):
-                self._take_first(body, more)
+                self._write_more(body, more)
+            elif more or not self._write_whole(body):
+                self._write_first(body, more)
         elif kind == "http.response.pathsend":
             await self._send_file(message["path"])
         else:
             raise BadAnswer(f"{kind!r} is no message of an HTTP answer")
         if self._connection.is_write_paused:
-            await self._wait_for_the_client()
+            await self._wait_for_reader()
 
-    async def _wait_for_the_client(self) -> None:
+    async def _wait_for_reader(self) -> None:
         await self._connection.wait_writable()
         if self.progress is _GONE:
             raise ClientGone("the client is gone")
@@ -123,7 +157,7 @@ class Sending:
         request = self.request
         return (
             request.keep_alive
-            and (request.ended or self._is_worth_swallowing())
+            and (request.ended or self._is_worth_reading_over())
             and self._connection.may_stay_open()
         )
 
@@ -138,13 +172,13 @@ class Sending:
             close=self.closes,
         )
 
-    def _is_worth_swallowing(self) -> bool:
+    def _is_worth_reading_over(self) -> bool:
         """Return whether the unread body is short and surely on its way."""
         request = self.request
         left = request.content_length - request.taken
-        return 0 <= left <= SWALLOWED and not request.expects_continue
+        return 0 <= left <= _READ_OVER and not request.expects_continue
 
-    def _take_whole(self, body: bytes) -> bool:
+    def _write_whole(self, body: bytes) -> bool:
         """Write an answer that is complete, if it is of the usual kind: nearly all are."""
         request, connection = self.request, self._connection
         if self.closes or request.method == "HEAD" or request.http_version != "1.1":
@@ -160,17 +194,17 @@ class Sending:
         self._end(_COMPLETE, status)
         return True
 
-    def _take_first(self, body: bytes, more: bool) -> None:
+    def _write_first(self, body: bytes, more: bool) -> None:
         """Write the head, and the first piece of the body behind it."""
-        answer = self._begin_answer()
+        answer = self._started_answer()
         pieces = answer.first(self._connection.shared.heads, body, more)
-        self._began(answer)
+        self._start_streaming(answer)
         self._connection.write_all(pieces)
         self.sent = answer.sent
         if not more:
             self._end(_COMPLETE, answer.status)
 
-    def _take_more(self, body: bytes, more: bool) -> None:
+    def _write_more(self, body: bytes, more: bool) -> None:
         """Write one more piece of the body."""
         answer = self.answer
         if answer is None or self.progress is not _STREAMING:
@@ -181,12 +215,13 @@ class Sending:
             answer.check_complete()
             self._end(_COMPLETE, answer.status)
 
-    def _begin_answer(self) -> Answer:
+    def _started_answer(self) -> Answer:
+        """Return the answer that http.response.start described."""
         start = self._start
         return self._new_answer(start["status"], start.get("headers", ()))
 
-    def _began(self, answer: Answer) -> None:
-        """The head is rendered, and so it is a valid one."""
+    def _start_streaming(self, answer: Answer) -> None:
+        """Note that the head is rendered; only now is it known to be valid."""
         self.answer = answer
         self.closes = answer.close
         self.status = answer.status
@@ -196,10 +231,10 @@ class Sending:
         """Send a whole file as the body, by the kernel where that is possible."""
         if self.progress is not _HELD:
             raise BadAnswer("http.response.pathsend comes right after http.response.start")
-        answer = self._begin_answer()
+        answer = self._started_answer()
         with open_regular(path) as file:
             head, size = answer.before_file(self._connection.shared.heads, file)
-            self._began(answer)
+            self._start_streaming(answer)
             if answer.bodiless:
                 self._connection.write(head)
             else:
@@ -215,93 +250,26 @@ class Sending:
 
     def wake(self) -> None:
         """Something has changed for `receive`: more body, or the end."""
-        if self._news is not None:
-            self._news.set()
+        if self._changed is not None:
+            self._changed.set()
 
     def _end(self, progress: Progress, status: int) -> None:
         self.progress = progress
         self.status = status
-        if self._news is not None:
-            self._news.set()
+        if self._changed is not None:
+            self._changed.set()
         self._connection.exchange_ended(self)
 
-    def seconds(self) -> float:
-        """Return how long it has taken so far."""
-        return perf_counter() - self.began
+    # -- when the application fails --------------------------------------------------
 
-
-logger = logging.getLogger("hybrid.error")
-
-_ENDS = (SystemExit, KeyboardInterrupt)
-
-_NOTHING, _STREAMING = Progress.NOTHING, Progress.STREAMING
-_COMPLETE, _GONE = Progress.COMPLETE, Progress.GONE
-
-
-class Exchange(Sending):
-    """One HTTP request and its answer."""
-
-    task: asyncio.Task[None] | None = None
-    _body_given = False
-
-    def __init__(self, connection: Dialogue, request: Request) -> None:
-        self.began = perf_counter()
-        self._connection = connection
-        self.request = request
-        self.departure = departure = Departure()
-        given = request.request_id
-        shared = connection.shared
-        if given is None:
-            self.request_id = request_id = shared.new_request_id()
-        else:
-            self.request_id = request_id = usable_id(given) or shared.new_request_id()
-        self.scope = http_scope(connection, request, request_id, departure)
-
-    # -- running the application ---------------------------------------------------
-
-    async def run(self) -> None:
-        """Run the application to its end, whatever happens to the client meanwhile.
-
-        Its context knows the request's departure: so ``hybrid.submit`` finds
-        it without being told.
-        """
-        shared = self._connection.shared
-        current_departure.set(self.departure)
-        try:
-            await shared.app(self.scope, self.receive, self.send)
-            if self.progress < _COMPLETE:
-                self._give_up("the application returned before its answer was complete")
-        except asyncio.CancelledError:
-            self._give_up("the application was cancelled before its answer was complete")
-        except ClientGone:
-            self._give_up("the application left its answer incomplete")
-        except BaseException as ex:
-            if not shared.loop.is_running():
-                raise  # GeneratorExit: the loop is over, and Python throws this coroutine away
-            self._fail(ex)
-            if _asks_for_an_end(ex):
-                if shared.leave is None:
-                    raise
-                shared.leave(f"{type(ex).__name__} in the application")
-        finally:
-            shared.running.discard(self)
-            if shared.draining:
-                shared.ended()
-
-    def _fail(self, ex: BaseException) -> None:
-        """The application raised: its client gets a 500, or as much of an end as is honest."""
-        if self.progress is _GONE and _is_about_the_client(ex):
-            return
+    def give_up(self, reason: str) -> None:
+        """End an answer that the application has left incomplete, and log the reason."""
         if self.progress < _COMPLETE:
-            self._break_off()
-        self._log_error(f"{type(ex).__name__} in the application", ex)
+            self.log_error(reason, None)
+            self.break_off()
 
-    def _give_up(self, reason: str) -> None:
-        if self.progress < _COMPLETE:
-            self._log_error(reason, None)
-            self._break_off()
-
-    def _log_error(self, reason: str, ex: BaseException | None) -> None:
+    def log_error(self, reason: str, ex: BaseException | None) -> None:
+        """Log `reason` with what identifies the request, and the traceback of `ex`."""
         request = self.request
         logger.error(
             "%s request_id=%s %s %s",
@@ -312,9 +280,10 @@ class Exchange(Sending):
             exc_info=ex,
         )
 
-    def _break_off(self) -> None:
+    def break_off(self) -> None:
+        """Answer 500; cut the connection if the head is out."""
         if self.progress is _STREAMING:
-            # The head is out: only a connection that ends early tells the truth now.
+            # A clean end would make what is written look like the whole answer.
             self._connection.abort()
         else:
             self.answer_instead(500, "the application failed; the log has the request id")
@@ -351,7 +320,7 @@ class Exchange(Sending):
         """The client owes us the rest of its body."""
         self.refuse(408, "the body did not come in time (--body-timeout)")
 
-    def go_away(self) -> None:
+    def drain(self) -> None:
         """The server drains: an HTTP exchange simply goes on to its end."""
 
     def take_frames(self, data: bytes) -> None:
@@ -360,7 +329,7 @@ class Exchange(Sending):
     def pace_writing(self) -> None:
         """The client reads too slowly, or has caught up; for HTTP that is the connection's."""
 
-    def depart(self) -> None:
+    def lose_client(self) -> None:
         """The client is gone before its answer was complete."""
         if self.progress < _COMPLETE:
             # It may have read all that was announced before the application said that this was all.
@@ -368,50 +337,3 @@ class Exchange(Sending):
             is_whole = answer is not None and answer.is_whole()
             self._end(_GONE, self.status if is_whole else CLIENT_GONE)
         self.departure.trigger()
-
-    # -- receive -------------------------------------------------------------------
-
-    async def receive(self) -> Message:
-        """Return the next piece of the body, later the news that the client is gone."""
-        request = self.request
-        while True:
-            if self.progress >= _COMPLETE:
-                return {"type": "http.disconnect"}
-            if not self._body_given and (request.ended or request.buffered):
-                more = not request.ended
-                body = request.take_body() if request.buffered else b""
-                if more:
-                    self._connection.pace()
-                else:
-                    self._body_given = True
-                return {"type": "http.request", "body": body, "more_body": more}
-            self._invite_body()
-            await self._wait_for_news()
-
-    def _invite_body(self) -> None:
-        """Say 100 Continue to a client that waits for it."""
-        request = self.request
-        if request.expects_continue and self.progress < _STREAMING and not request.ended:
-            request.expects_continue = False
-            self._connection.write(CONTINUE)
-            self._connection.pace()
-
-    async def _wait_for_news(self) -> None:
-        if self._news is None:
-            self._news = asyncio.Event()
-        self._news.clear()
-        await self._news.wait()
-
-
-def _asks_for_an_end(ex: BaseException) -> bool:
-    """Return whether the application wants its process to end, perhaps from a task group."""
-    if isinstance(ex, BaseExceptionGroup):
-        return ex.subgroup(_ENDS) is not None
-    return isinstance(ex, _ENDS)
-
-
-def _is_about_the_client(ex: BaseException) -> bool:
-    """Return whether it says only that the client has left."""
-    if isinstance(ex, BaseExceptionGroup):
-        return ex.split(OSError)[1] is None
-    return isinstance(ex, OSError)

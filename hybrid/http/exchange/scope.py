@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hybrid.core.departure import Departure
+from hybrid.http.exchange.client_connection import ClientConnection
 from hybrid.http.request.forwarded import Address, scheme_of
 from hybrid.http.request.message import Request
-
-if TYPE_CHECKING:
-    from hybrid.http.connection.connection import Dialogue
-
 
 # One for all requests: nobody has a reason to change them.
 _ASGI = {"version": "3.0", "spec_version": "2.4"}
@@ -18,7 +15,7 @@ _NO_DETAILS: dict[str, Any] = {}
 
 
 def http_scope(
-    connection: Dialogue, request: Request, request_id: str, departure: Departure
+    connection: ClientConnection, request: Request, request_id: str, departure: Departure
 ) -> dict[str, Any]:
     """Return the scope; a dictionary of its own, which the application may change.
 
@@ -63,7 +60,7 @@ def websocket_scope(scope: dict[str, Any], headers: list[tuple[bytes, bytes]]) -
     extensions["websocket.http.response"] = {}
 
 
-def _as_forwarded(connection: Dialogue, request: Request) -> tuple[Address | None, str]:
+def _as_forwarded(connection: ClientConnection, request: Request) -> tuple[Address | None, str]:
     """Return client and scheme as a trusted proxy tells them."""
     client, scheme = connection.client, connection.scheme
     if request.forwarded_for is not None:

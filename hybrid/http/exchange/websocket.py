@@ -14,7 +14,6 @@ It ends when the transport ends: until then the client may still be closing.
 from __future__ import annotations
 
 from math import inf
-from typing import TYPE_CHECKING
 
 from websockets.datastructures import Headers
 from websockets.http11 import Request as Handshake
@@ -22,6 +21,7 @@ from websockets.protocol import State as WireState
 from websockets.server import ServerProtocol
 
 from hybrid.http.answer.answer import BadAnswer
+from hybrid.http.exchange.client_connection import ClientConnection
 from hybrid.http.exchange.exchange import CLIENT_GONE, Exchange, Progress
 from hybrid.http.exchange.scope import websocket_scope
 from hybrid.http.exchange.websocket_inbox import WebSocketInbox
@@ -29,10 +29,6 @@ from hybrid.http.exchange.websocket_wire import WebSocketWire
 from hybrid.http.request.message import Header, Request
 from hybrid.http.request.refusal import ClientGone, Refused
 from hybrid.http.shared import Message
-
-if TYPE_CHECKING:
-    from hybrid.http.connection.connection import Dialogue
-
 
 # -- The opening handshake of a WebSocket (RFC 6455 section 4.2) -----------------
 
@@ -85,7 +81,7 @@ class WebSocketExchange(Exchange):
         "_written",
     )
 
-    def __init__(self, connection: Dialogue, request: Request) -> None:
+    def __init__(self, connection: ClientConnection, request: Request) -> None:
         super().__init__(connection, request)
         self._inbox = WebSocketInbox({"type": "websocket.connect"})
         self._wire = WebSocketWire(self._inbox, connection.shared.settings)
@@ -161,7 +157,7 @@ class WebSocketExchange(Exchange):
             self._wire.send_ping(b"")
             self._flush()
         if connection.is_write_paused or not is_open:
-            connection.wait_for(connection.shared.settings.body_timeout)
+            connection.set_deadline(connection.shared.settings.body_timeout)
         else:
             self._stay_alive()
 
@@ -171,7 +167,7 @@ class WebSocketExchange(Exchange):
         if connection.is_write_paused:
             self._wire.mute()
             self._has_taken_some()
-            connection.wait_for(connection.shared.settings.body_timeout)
+            connection.set_deadline(connection.shared.settings.body_timeout)
         else:
             self._wire.unmute()
             self._stay_alive()
@@ -188,12 +184,12 @@ class WebSocketExchange(Exchange):
         self._taken = self._written - unsent
         return was_full and self._taken > before
 
-    def go_away(self) -> None:
+    def drain(self) -> None:
         """The server drains."""
         if self._opened:
             self._close(1001, "the server is leaving")
 
-    def depart(self) -> None:
+    def lose_client(self) -> None:
         """The transport is gone."""
         if self._opened:
             self._leave(1006, "")
@@ -211,7 +207,7 @@ class WebSocketExchange(Exchange):
             if self._code is not None or self.progress >= Progress.COMPLETE:
                 code, reason = self._code or (1006, "")
                 return {"type": "websocket.disconnect", "code": code, "reason": reason}
-            await self._wait_for_news()
+            await self._wait_for_change()
         message = self._inbox.take()
         if self._opened and not self._inbox.is_full:
             if self._unparsed:
@@ -271,12 +267,12 @@ class WebSocketExchange(Exchange):
         self._opened = True
         self.progress = Progress.STREAMING
         self.status = 101
-        rest = connection.switched()
+        rest = connection.switch_to_frames()
         self._stay_alive()
         if rest:
             self.take_frames(rest)
         if connection.shared.draining:
-            self.go_away()
+            self.drain()
 
     def _send_message(self, message: Message) -> None:
         text = message.get("text")
@@ -300,23 +296,23 @@ class WebSocketExchange(Exchange):
         if self._wire.state is WireState.OPEN:
             self._wire.send_close(code, reason)
             self._flush()
-            self._connection.wait_for(_CLOSING)
+            self._connection.set_deadline(_CLOSING)
 
-    def _break_off(self) -> None:
+    def break_off(self) -> None:
         """The application ended without closing; after an exception with 1011."""
         if self._opened:
             self._hear_no_more()
             self._close(1011, "the application failed")
         else:
-            super()._break_off()
+            super().break_off()
 
-    def _give_up(self, reason: str) -> None:
+    def give_up(self, reason: str) -> None:
         """Returning without websocket.close is a normal end of an open WebSocket."""
         if self._opened:
             self._hear_no_more()
             self._close(1000, "")
         else:
-            super()._give_up(reason)
+            super().give_up(reason)
 
     def _hear_no_more(self) -> None:
         """The application has returned: read on for the client's close only."""
@@ -335,7 +331,7 @@ class WebSocketExchange(Exchange):
             connection.write(data)
         if not pieces[-1]:
             self._end_stream()
-            connection.wait_for(_CLOSING)
+            connection.set_deadline(_CLOSING)
 
     def _end_stream(self) -> None:
         """Close; but if the client may be in mid-sentence, so that it can read why.
@@ -354,8 +350,8 @@ class WebSocketExchange(Exchange):
         """Set the time of the next look: at an open WebSocket, or at one that is closing."""
         ping = self._connection.shared.settings.websocket_ping
         if self._wire.state is not WireState.OPEN:
-            self._connection.wait_for(_CLOSING)
+            self._connection.set_deadline(_CLOSING)
         elif ping:
-            self._connection.wait_for(ping)
+            self._connection.set_deadline(ping)
         else:
             self._connection.deadline = inf

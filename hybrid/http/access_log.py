@@ -14,14 +14,13 @@ import contextlib
 import sys
 from collections.abc import Callable
 from time import localtime, strftime, time
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import orjson
 
-if TYPE_CHECKING:
-    from hybrid.http.exchange.exchange import Sending
-    from hybrid.http.request.message import Request
-    from hybrid.http.request.refusal import Refused
+from hybrid.core.departure import Departure
+from hybrid.http.request.message import Request
+from hybrid.http.request.refusal import Refused
 
 # What somebody asks every second: probes, and the front page for its picture of the cluster.
 _UNLOGGED = frozenset({"/metrics", "/healthz", "/livez", "/readyz", "/status"})
@@ -39,6 +38,16 @@ def write_to_stdout(text: str) -> None:
         sys.stdout.flush()
 
 
+class LoggedExchange(Protocol):
+    """What the log asks of an exchange that has ended."""
+
+    request: Request  # never the scope: that is the application's to change
+    request_id: str
+    status: int
+    sent: int  # bytes of body
+    departure: Departure
+
+
 class AccessLog:
     """Formats and gathers; `flush` hands over."""
 
@@ -52,9 +61,11 @@ class AccessLog:
         self._second = -1
         self._stamp = ""
 
-    def write(self, exchange: Sending, client: tuple[str, int] | None) -> None:
-        """Add the line of an exchange that has ended."""
-        request = exchange.request  # never from the scope: that is the application's to change
+    def write(
+        self, exchange: LoggedExchange, client: tuple[str, int] | None, seconds: float
+    ) -> None:
+        """Add the line of an exchange that has ended after `seconds`."""
+        request = exchange.request
         if request.path in _UNLOGGED:
             return
         queue = run = 0.0
@@ -68,7 +79,7 @@ class AccessLog:
             request,
             exchange.status,
             exchange.sent,
-            exchange.seconds() * 1e3,
+            seconds * 1e3,
             queue,
             run,
             exchange.request_id,

@@ -11,13 +11,11 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
 from hybrid.core.departure import Departure
 from hybrid.http.answer.answer import BadAnswer
-
-if TYPE_CHECKING:
-    from hybrid.http.connection.connection import Dialogue
+from hybrid.http.exchange.client_connection import ClientConnection
 
 _AT_ONCE = 256 * 1024  # bytes per call; then the loop gets its turn
 
@@ -37,7 +35,7 @@ def open_regular(path: str) -> IO[bytes]:
 
 
 async def send_file(
-    connection: Dialogue, departure: Departure, head: bytes, file: IO[bytes], size: int
+    connection: ClientConnection, departure: Departure, head: bytes, file: IO[bytes], size: int
 ) -> int:
     """Send `head` and the first `size` bytes of `file`; return how many of them went out.
 
@@ -63,12 +61,12 @@ async def send_file(
 
 
 async def _sendfile(
-    connection: Dialogue, departure: Departure, sock: int, file: int, size: int
+    connection: ClientConnection, departure: Departure, sock: int, file: int, size: int
 ) -> int:
     sent = 0
     patience = connection.shared.settings.body_timeout
     while sent < size and not departure.happened:
-        connection.wait_for(patience)
+        connection.set_deadline(patience)
         try:
             count = os.sendfile(sock, file, sent, min(_AT_ONCE, size - sent))
         except BlockingIOError:
@@ -98,7 +96,7 @@ async def _writable(loop: asyncio.AbstractEventLoop, departure: Departure, sock:
 
 
 async def _copy(
-    connection: Dialogue, departure: Departure, head: bytes, file: IO[bytes], size: int
+    connection: ClientConnection, departure: Departure, head: bytes, file: IO[bytes], size: int
 ) -> int:
     """TLS: the bytes have to be encrypted, so they have to come by."""
     connection.write(head)

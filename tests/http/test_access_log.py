@@ -10,7 +10,7 @@ import pytest
 
 from hybrid.config import HttpConfig, LogConfig
 from hybrid.http import server as server_module
-from hybrid.http.exchange.access_log import AccessLog
+from hybrid.http.access_log import AccessLog
 from tests.http.conftest import HELLO, Routes, answer, serving
 
 
