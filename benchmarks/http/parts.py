@@ -92,7 +92,7 @@ async def measure() -> dict[str, float]:
         log=LogConfig(access=False),
     )
     shared = server._shared
-    connection = Connection(shared)
+    connection = Connection(shared, on_closed=lambda: None)
     connection.connection_made(transport)
     simple = bare.Bare()
     simple.connection_made(transport)

@@ -1,8 +1,8 @@
-"""Taking connections from listeners that somebody else has opened.
+"""Taking connections from listeners that the primary has opened.
 
 Accepting is ``add_reader`` on the inherited listener: ``create_server(sock=…)``
 would call ``listen()`` again and shrink the backlog. Every worker that waits is
-woken for every connection; who comes late finds none, and that is cheap.
+woken for every connection; the losers get EAGAIN, which is cheap.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from hybrid.system.sockets.listeners import BACK_OFF, accept
 
 logger = logging.getLogger("hybrid.error")
 
-_AT_ONCE = 16  # connections taken per wake-up: the others leave some to their siblings
-_HESITATION = 0.002  # s that somebody with too many connections leaves to the others
+_AT_ONCE = 16  # connections taken per wake-up; the rest is left to the other workers
+_HESITATION = 0.002  # s that a worker with too many connections leaves to the others
 
 
 class Acceptor:
@@ -35,7 +35,6 @@ class Acceptor:
         self._is_watching = False
         self._back_off: asyncio.TimerHandle | None = None
         self._adopting: set[asyncio.Task[None]] = set()
-        shared.on_room = self._on_room
 
     def start(self, listeners: Sequence[socket.socket]) -> None:
         """Take connections from these listeners from now on."""
@@ -53,12 +52,12 @@ class Acceptor:
             self._back_off = None
 
     def empty(self, listeners: Sequence[socket.socket]) -> int:
-        """Take everything that waits, whatever the limit; return how many it was."""
-        return sum(self._accept(listener, most=1 << 30) for listener in listeners)
+        """Take everything that waits, above the limit if need be; return how many it was."""
+        return sum(self._accept(listener, ignore_limits=True) for listener in listeners)
 
     @property
     def pending(self) -> int:
-        """Return how many connections are taken and not set up yet (TLS: not shaken hands)."""
+        """How many connections are accepted and not set up yet (TLS: no handshake yet)."""
         return len(self._adopting)
 
     def cancel_pending(self) -> None:
@@ -77,10 +76,11 @@ class Acceptor:
     def _adopted(self, task: asyncio.Task[None]) -> None:
         self._adopting.discard(task)
         self._shared.ended()
+        self._watch_if_room()  # a TLS handshake that failed gives its place back
 
     async def _connect(self, sock: socket.socket, received: bytes) -> None:
         if sock.family != socket.AF_UNIX:
-            # asyncio does so only where `proto` is set, and an accepted socket's is 0.
+            # asyncio sets it only where `proto` is IPPROTO_TCP; an accepted socket's is 0.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         options: dict[str, Any] = {}
         if self._ssl is not None and sock.family != socket.AF_UNIX:
@@ -88,9 +88,9 @@ class Acceptor:
             options["ssl_handshake_timeout"] = self._shared.settings.header_timeout
         try:
             await self._loop.connect_accepted_socket(
-                lambda: Connection(self._shared, received), sock, **options
+                lambda: Connection(self._shared, self._watch_if_room, received), sock, **options
             )
-        except OSError:  # ssl.SSLError is one: it left, or it does not speak TLS
+        except OSError:  # ssl.SSLError is one: the client left, or does not speak TLS
             sock.close()
         except asyncio.CancelledError:
             sock.close()
@@ -116,8 +116,8 @@ class Acceptor:
         if not self._shared.yields:
             self._accept(listener)
             return
-        # It has too many connections. Whoever it said goodbye to must not find it first
-        # again; if nobody else has time, the client waits no longer than this.
+        # This worker has just shed connections: give the others 2 ms to accept the clients
+        # that return. If they are all busy, the client has waited 2 ms.
         self._unwatch()
         self._back_off = self._loop.call_later(_HESITATION, self._accept_late, listener)
 
@@ -125,29 +125,32 @@ class Acceptor:
         self._watch()
         self._accept(listener)
 
-    def _accept(self, listener: socket.socket, most: int = _AT_ONCE) -> int:
-        for taken in range(most):
-            if most == _AT_ONCE and self._is_full():
-                self._unwatch()  # the backlog keeps them; `_on_room` goes on
-                return taken
+    def _accept(self, listener: socket.socket, *, ignore_limits: bool = False) -> int:
+        """Accept up to `_AT_ONCE` connections, or all that wait; return how many it was."""
+        taken = 0
+        while ignore_limits or taken < _AT_ONCE:
+            if not ignore_limits and self._is_full():
+                self._unwatch()  # the backlog keeps the others, until `_watch_if_room`
+                break
             try:
                 sock = accept(listener)
             except OSError as ex:
                 logger.warning("not accepting for %g s: %s", BACK_OFF, ex.strerror)
                 self._unwatch()
                 self._back_off = self._loop.call_later(BACK_OFF, self._watch)
-                return taken
+                break
             if sock is None:
-                return taken
+                break
             self.adopt(sock)
-        return most
+            taken += 1
+        return taken
 
     def _is_full(self) -> bool:
         shared = self._shared
         limit = shared.settings.limit_connections
         return bool(limit) and len(shared.connections) + len(self._adopting) >= limit
 
-    def _on_room(self) -> None:
-        """A connection is gone."""
+    def _watch_if_room(self) -> None:
+        """Accept again after a connection has ended, if the limit was the reason not to."""
         if not self._is_watching and self._back_off is None and not self._is_full():
             self._watch()

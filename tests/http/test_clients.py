@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import socket
 import ssl
@@ -139,6 +140,26 @@ def test_a_tls_client_that_leaves_is_noticed(run: Any, certificate: Path, half_c
             await running.until(lambda: heard)
             client.close()  # with close_notify
             await running.until(lambda: heard == ["http.request", "http.disconnect"])
+            await running.until(lambda: running.server.statistics().connections == 0)
+
+    run(main())
+
+
+def test_a_failed_handshake_gives_its_place_to_the_next_client(run: Any, certificate: Path) -> None:
+    settings = HttpConfig(limit_connections=1)
+
+    async def main() -> None:
+        async with serving(Routes(), settings, ssl=server_context(certificate)) as running:
+            plain = await running.connect()
+            plain.send(HELLO)  # no TLS record begins like this
+            with contextlib.suppress(ConnectionError):
+                await plain.read_all()  # an alert, or nothing
+            trust = ssl.create_default_context(cafile=certificate)
+            client = Client(
+                *await within(asyncio.open_connection("localhost", running.port, ssl=trust))
+            )
+            assert (await client.get()).status == 200
+            client.close()
             await running.until(lambda: running.server.statistics().connections == 0)
 
     run(main())

@@ -16,6 +16,7 @@ Rule 3: no timer per connection. `deadline` is a number that the server's tick
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import inf
 from time import perf_counter
 from typing import Any
@@ -54,6 +55,7 @@ class Connection(Flow):
 
     __slots__ = (
         "_early",
+        "_on_closed",
         "_served",
         "_serving",
         "client",
@@ -66,8 +68,9 @@ class Connection(Flow):
         "state",
     )
 
-    def __init__(self, shared: Shared, early: bytes = b"") -> None:
+    def __init__(self, shared: Shared, on_closed: Callable[[], None], early: bytes = b"") -> None:
         super().__init__(shared)
+        self._on_closed = on_closed  # called once, when the transport is gone
         self._early = early  # read before the socket was handed to us
         self.state = ConnectionState.NEW
         self.scheme = "http"
@@ -292,8 +295,7 @@ class Connection(Flow):
         self.resume_writing()
         if exchange is not None:
             exchange.lose_client()
-        if shared.on_room is not None:
-            shared.on_room()
+        self._on_closed()
         shared.ended()
 
     def pause_writing(self) -> None:
