@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass
 
 from hybrid.http.accepting import Acceptor
 from hybrid.http.shared import Shared
@@ -12,14 +11,6 @@ from hybrid.http.shared import Shared
 logger = logging.getLogger("hybrid.error")
 
 _CUTTING = 1.0  # s that cancelled applications have to clean up
-
-
-@dataclass(frozen=True, slots=True)
-class DrainReport:
-    """How a drain ended."""
-
-    finished: int  # connections that ended by themselves
-    cut: int  # connections that were cut, idle ones not counted
 
 
 def announce(shared: Shared) -> None:
@@ -31,18 +22,21 @@ def announce(shared: Shared) -> None:
         connection.drain()
 
 
-async def drain(shared: Shared, acceptor: Acceptor, grace: float) -> DrainReport:
-    """Wait until connections and applications are done, at most `grace` seconds; cut the rest."""
+async def drain(shared: Shared, acceptor: Acceptor, grace: float) -> int:
+    """Wait until connections and applications are done, at most `grace` seconds; cut the rest.
+
+    Returns:
+        How many connections were cut, idle ones not counted.
+    """
     announce(shared)
     loop = shared.loop
     deadline = loop.time() + grace
-    total = len(shared.connections) + acceptor.pending
     while (shared.connections or shared.running or acceptor.pending) and loop.time() < deadline:
         await shared.wait_for_an_end(deadline - loop.time())
     cut = _cut(shared)
     acceptor.cancel_pending()
     await _cancel_applications(shared)
-    return DrainReport(finished=max(0, total - cut), cut=cut)
+    return cut
 
 
 def _cut(shared: Shared) -> int:

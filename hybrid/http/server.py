@@ -19,7 +19,7 @@ from typing import Any
 from hybrid.config import HttpConfig, LogConfig
 from hybrid.http.accepting import Acceptor
 from hybrid.http.access_log import AccessLog
-from hybrid.http.draining import DrainReport, announce, drain
+from hybrid.http.draining import announce, drain
 from hybrid.http.limits import Watch
 from hybrid.http.shared import ASGIApp, Shared
 
@@ -32,10 +32,7 @@ class HttpStatistics:
     accepted: int
     requests_active: int
     requests_total: int  # that the application answered, or whose client left
-    refused: int  # malformed, over a limit, too slow: the application has not seen them
-    responses_2xx: int
-    responses_3xx: int
-    responses_4xx: int
+    responses_4xx: int  # also of requests that the application has not seen
     responses_5xx: int
     latency: tuple[int, ...]  # requests per bucket of `hybrid.core.histogram`
     latency_total: float  # s; the sum over all requests
@@ -118,18 +115,19 @@ class HttpServer:
         self._shared.shed = max(0, count)
         self._shared.yields = count > 0
 
-    async def drain(self, grace: float) -> DrainReport:
+    async def drain(self, grace: float) -> int:
         """Wait until every connection is gone, at most `grace` seconds; then cut the rest.
 
-        The server is over after that.
+        The server is over after that. Returns how many connections were cut
+        although something was owed to them.
         """
         self._acceptor.stop()
         self._watch.start()
-        report = await drain(self._shared, self._acceptor, grace)
+        cut = await drain(self._shared, self._acceptor, grace)
         self._watch.stop()
         if self._shared.log is not None:
             self._shared.log.flush()
-        return report
+        return cut
 
     def statistics(self) -> HttpStatistics:
         """Return a snapshot."""
@@ -140,9 +138,6 @@ class HttpServer:
             accepted=counts.accepted,
             requests_active=counts.active,
             requests_total=counts.requests,
-            refused=counts.refused,
-            responses_2xx=counts.responses[2],
-            responses_3xx=counts.responses[3],
             responses_4xx=counts.responses[4],
             responses_5xx=counts.responses[5],
             latency=tuple(counts.latency.counts),

@@ -7,22 +7,19 @@ import contextlib
 import itertools
 import os
 import sys
-from bisect import bisect_left
 from collections.abc import Awaitable, Callable, Coroutine, MutableMapping, Sequence
 from contextvars import copy_context
 from typing import Any, Protocol
 
 from hybrid.config import HttpConfig
-from hybrid.core.histogram import BOUNDS, Histogram
+from hybrid.core.histogram import Histogram
 from hybrid.http.access_log import AccessLog
 from hybrid.http.answer.answer import Heads
 from hybrid.http.answer.coalescing import WriteCoalescer
 from hybrid.http.request.forwarded import TrustedPeers
 
 Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-ASGIApp = Callable[[Any, Any, Any], Awaitable[None]]  # scope, Receive, Send
+ASGIApp = Callable[[Any, Any, Any], Awaitable[None]]  # scope, receive, send
 
 
 class OpenConnection(Protocol):
@@ -61,24 +58,21 @@ class RunningExchange(Protocol):
 class Counts:
     """Totals of one server since its start."""
 
-    __slots__ = ("accepted", "active", "latency", "refused", "requests", "responses")
+    __slots__ = ("accepted", "active", "latency", "requests", "responses")
 
     def __init__(self) -> None:
         self.accepted = 0
         self.active = 0  # requests without a complete answer, now
         self.requests = 0
-        self.refused = 0  # answered before the application saw them
         self.responses = [0] * 10  # by the status' first digit
         self.latency = Histogram()  # of whole answers: from the end of the head to the last send
 
     def count(self, status: int, seconds: float) -> None:
-        """A request has its answer, or no client any more."""
+        """Count a request that has its answer, or has lost its client."""
         self.active -= 1
         self.requests += 1
         self.responses[status // 100] += 1
-        latency = self.latency  # what its `add` does: a call costs as much again
-        latency.total += seconds
-        latency.counts[bisect_left(BOUNDS, seconds)] += 1
+        self.latency.add(seconds)
 
 
 class Shared:
@@ -110,7 +104,6 @@ class Shared:
         self.yields = False  # new connections are left to others for a moment
         self.connections: set[OpenConnection] = set()
         self.running: set[RunningExchange] = set()  # whose application has not returned
-        self.on_room: Callable[[], None] | None = None  # a connection is gone: accept again?
         self._an_end: asyncio.Event | None = None
         self.now = self.loop.time()  # the clock at the latest tick of `Watch`, or its next
         # Unique by the prefix, which every worker draws for itself after its fork.

@@ -331,11 +331,11 @@ class Worker:
         later = self._loop.create_task(self._late_final(server))
         begin = self._loop.create_task(registry.run(Moment.DRAIN))
         steps_down = self._loop.create_task(self.leading.step_down())
-        report = await server.drain(max(0.0, deadline - self._loop.time()))
+        cut = await server.drain(max(0.0, deadline - self._loop.time()))
         if self._adoption is not None:
             self._adoption.stop()
-        if report.cut:
-            logger.warning("worker slot=%d cut %d requests", self.context.slot, report.cut)
+        if cut:
+            logger.warning("worker slot=%d cut %d requests", self.context.slot, cut)
         await pool.close(max(0.0, deadline - self._loop.time()))
         later.cancel()
         await begin

@@ -52,7 +52,6 @@ def answer_refusal(connection: EndingConnection, refusal: Refused) -> None:
     headers = [(b"content-type", b"application/problem+json")]
     answer = Answer(refusal.status, headers, request_id, to="", close=True)
     connection.write_all(answer.first(shared.heads, body, False))
-    shared.counts.refused += 1
     shared.counts.responses[refusal.status // 100] += 1
     if shared.log is not None:
         shared.log.write_refusal(refusal, request_id, current, connection.client, len(body))
