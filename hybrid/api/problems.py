@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import logging
 import math
-import re
 import uuid
 from typing import Any
 
 import falcon
 import falcon.asgi
-import orjson
 
 from hybrid.errors import (
     JobCancelled,
@@ -20,11 +18,10 @@ from hybrid.errors import (
     PoolClosed,
     QueueFull,
 )
+from hybrid.http.problem import PROBLEM_JSON, problem, usable_id
 
 logger = logging.getLogger("hybrid.error")
 
-_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")  # what may go into a log line unescaped
-_PROBLEM = "application/problem+json"
 _STATUS: dict[type[JobError], tuple[int, str]] = {
     QueueFull: (503, "Pool is full"),
     PoolClosed: (503, "Worker is leaving"),
@@ -42,22 +39,18 @@ def request_id(req: falcon.Request) -> str:
     """
     state: dict[str, Any] = req.scope.setdefault("state", {})  # type: ignore[attr-defined]
     if "request_id" not in state:
-        sent = req.get_header("X-Request-ID") or ""
-        state["request_id"] = sent if _ID.fullmatch(sent) else uuid.uuid4().hex
+        sent = (req.get_header("X-Request-ID") or "").encode("latin-1", "replace")
+        state["request_id"] = usable_id(sent) or uuid.uuid4().hex
     return str(state["request_id"])
 
 
 def write_problem(
-    req: falcon.Request, resp: falcon.Response, status: int, title: str, detail: str, **more: Any
+    req: falcon.Request, resp: falcon.Response, status: int, title: str, detail: str
 ) -> None:
     """Make `resp` a problem answer."""
-    # What is told may hold what the client sent or a job raised: a lone surrogate is no JSON.
-    detail = detail.encode("utf-8", "backslashreplace").decode()
-    problem = {"type": "about:blank", "title": title, "status": status, "detail": detail, **more}
-    problem["request_id"] = request_id(req)
     resp.status = status
-    resp.content_type = _PROBLEM
-    resp.data = orjson.dumps(problem)
+    resp.content_type = PROBLEM_JSON
+    resp.data = problem(status, title, detail, request_id(req))
     resp.text = resp.media = None
 
 

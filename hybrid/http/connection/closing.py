@@ -5,14 +5,16 @@ Functions of their own, because none of them runs while all is well.
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Protocol
 
 from hybrid.http.answer.answer import Answer
 from hybrid.http.connection.connection_states import ConnectionState, Event, advance
 from hybrid.http.exchange.client_connection import ClientConnection
 from hybrid.http.exchange.exchange import Exchange
+from hybrid.http.problem import PROBLEM_JSON, problem, usable_id
 from hybrid.http.request.reader import RequestReader
-from hybrid.http.request.refusal import Refused, problem, usable_id
+from hybrid.http.request.refusal import Refused
 
 _LINGERING = 2.0  # s, after the last answer, in which what the client still sends is thrown away
 
@@ -48,8 +50,9 @@ def answer_refusal(connection: EndingConnection, refusal: Refused) -> None:
     shared, current = connection.shared, connection.reader.current
     given = current.request_id if current is not None else None
     request_id = usable_id(given) or shared.new_request_id()
-    body = problem(refusal.status, refusal.detail, request_id)
-    headers = [(b"content-type", b"application/problem+json")]
+    title = HTTPStatus(refusal.status).phrase
+    body = problem(refusal.status, title, refusal.detail, request_id)
+    headers = [(b"content-type", PROBLEM_JSON.encode())]
     answer = Answer(refusal.status, headers, request_id, to="", close=True)
     connection.write_all(answer.first(shared.heads, body, False))
     shared.counts.responses[refusal.status // 100] += 1

@@ -17,6 +17,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from enum import IntEnum
+from http import HTTPStatus
 from time import perf_counter
 from typing import Any
 
@@ -25,8 +26,9 @@ from hybrid.http.answer.answer import CONTINUE, Answer, BadAnswer, settled
 from hybrid.http.exchange.client_connection import ClientConnection
 from hybrid.http.exchange.files import open_regular, send_file
 from hybrid.http.exchange.scope import http_scope
+from hybrid.http.problem import PROBLEM_JSON, problem, usable_id
 from hybrid.http.request.message import Header, Request
-from hybrid.http.request.refusal import ClientGone, problem, usable_id
+from hybrid.http.request.refusal import ClientGone
 from hybrid.http.shared import Message
 
 logger = logging.getLogger("hybrid.error")
@@ -292,8 +294,8 @@ class Exchange:
         self, status: int, detail: str, *, close: bool = False, more: Sequence[Header] = ()
     ) -> None:
         """Answer in the application's place; nothing of its own answer is out yet."""
-        body = problem(status, detail, self.request_id)
-        headers = [(b"content-type", b"application/problem+json"), *more]
+        body = problem(status, HTTPStatus(status).phrase, detail, self.request_id)
+        headers = [(b"content-type", PROBLEM_JSON.encode()), *more]
         if status == 503:
             headers.append((b"retry-after", b"1"))
         self.closes = close or not self._may_stay_open()
