@@ -9,6 +9,7 @@ import asyncio
 import logging
 import traceback
 from collections.abc import MutableMapping
+from enum import Enum
 from typing import Any
 
 from hybrid.errors import HybridError
@@ -20,8 +21,13 @@ class LifespanFailed(HybridError):
     """The application refused to start; the message is its reason, with a traceback if any."""
 
 
-_ENDED = "lifespan.ended"  # the application returned, or speaks no lifespan
-_RAISED = "lifespan.raised"
+class LifespanReply(Enum):
+    """How the application replied to a question."""
+
+    COMPLETE = "complete"
+    FAILED = "failed"  # it sent so, or something that is not a reply
+    RETURNED = "returned"  # it returned, or does not speak lifespan: nothing more will come
+    RAISED = "raised"
 
 
 class Lifespan:
@@ -30,8 +36,9 @@ class Lifespan:
     An application that raises before it has received anything does not speak
     lifespan; the specification has the server continue without.
 
-    Rule: every question gets an answer: what the application sends, or the news
-          that it will send no more. What comes when nothing was asked is logged.
+    Rule: every question gets a reply: what the application sends, or the fact
+          that it has ended. An exception that comes between two questions is
+          logged.
     """
 
     def __init__(self, app: Any, state: dict[str, Any]) -> None:
@@ -41,11 +48,12 @@ class Lifespan:
             "asgi": {"version": "3.0", "spec_version": "2.0"},
             "state": state,
         }
-        self._inbox: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-        self._answer: asyncio.Future[MutableMapping[str, Any]] | None = None  # to the question
+        self._questions: asyncio.Queue[str] = asyncio.Queue()
+        self._question = ""  # the latest
+        self._reply: asyncio.Future[tuple[LifespanReply, str]] | None = None  # to the latest
         self._task: asyncio.Task[None] | None = None
-        self._received = False
-        self._has_failed = False  # its latest answer says so
+        self._received = False  # the application has asked for a question
+        self._has_failed = False  # its latest reply says so
 
     async def startup(self) -> None:
         """Start the application.
@@ -54,9 +62,9 @@ class Lifespan:
             LifespanFailed: it said so, or its start-up handler raised.
         """
         self._task = asyncio.get_running_loop().create_task(self._run())
-        answer = await self._ask("lifespan.startup", None)
-        if answer["type"] not in ("lifespan.startup.complete", _ENDED):
-            raise LifespanFailed(f"the application refused to start: {answer.get('message', '')}")
+        reply, reason = await self._ask("lifespan.startup", None)
+        if reply in (LifespanReply.FAILED, LifespanReply.RAISED):
+            raise LifespanFailed(f"the application refused to start: {reason}")
 
     async def shutdown(self, patience: float) -> None:
         """Let the application clean up; its errors are logged, not raised.
@@ -68,44 +76,52 @@ class Lifespan:
         if task is None or task.done():
             return
         try:
-            answer = await self._ask("lifespan.shutdown", patience)
+            reply, reason = await self._ask("lifespan.shutdown", patience)
         except TimeoutError:
             logger.error("the application's shutdown took over %g s: cancelled", patience)
             task.cancel()
-            await asyncio.sleep(0)  # it hears of it
+            await asyncio.sleep(0)  # the cancellation is delivered in the loop's next turn
             return
-        if answer["type"] not in ("lifespan.shutdown.complete", _ENDED):
-            logger.error("the application's shutdown failed: %s", answer.get("message", ""))
+        if reply in (LifespanReply.FAILED, LifespanReply.RAISED):
+            logger.error("the application's shutdown failed: %s", reason)
 
-    async def _ask(self, kind: str, patience: float | None) -> MutableMapping[str, Any]:
-        self._answer = asyncio.get_running_loop().create_future()
-        self._inbox.put_nowait({"type": kind})
-        return await asyncio.wait_for(self._answer, patience)
+    async def _ask(self, question: str, patience: float | None) -> tuple[LifespanReply, str]:
+        self._question = question
+        self._reply = asyncio.get_running_loop().create_future()
+        self._questions.put_nowait(question)
+        return await asyncio.wait_for(self._reply, patience)
 
     async def _run(self) -> None:
         try:
             await self._app(self._scope, self._receive, self._send)
         except (KeyboardInterrupt, SystemExit):
             raise
-        except BaseException as ex:  # a CancelledError of its own, too: nothing else would tell
-            assert self._task is not None
-            is_ours = isinstance(ex, asyncio.CancelledError) and self._task.cancelling()
-            if self._received and not is_ours:
-                self._hear({"type": _RAISED, "message": traceback.format_exc()})
+        except BaseException as ex:  # also a CancelledError that the application raised itself
+            if self._received and not _is_cancelled_by_us(ex):
+                self._take_reply(LifespanReply.RAISED, traceback.format_exc())
                 return
-        self._hear({"type": _ENDED})
+        self._take_reply(LifespanReply.RETURNED, "")
 
     async def _receive(self) -> dict[str, Any]:
         self._received = True
-        return await self._inbox.get()
+        return {"type": await self._questions.get()}
 
     async def _send(self, message: MutableMapping[str, Any]) -> None:
-        self._hear(message)
+        is_complete = message["type"] == f"{self._question}.complete"
+        reply = LifespanReply.COMPLETE if is_complete else LifespanReply.FAILED
+        self._take_reply(reply, message.get("message", ""))
 
-    def _hear(self, message: MutableMapping[str, Any]) -> None:
-        """Take an answer, or what comes unasked."""
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_result(message)
-            self._has_failed = message["type"].endswith(".failed")
-        elif message["type"] == _RAISED and not self._has_failed:  # many say so, then raise
-            logger.error("the application's lifespan raised: %s", message["message"])
+    def _take_reply(self, reply: LifespanReply, reason: str) -> None:
+        """Hand a reply to the question that waits for it; log an exception that has none."""
+        if self._reply is not None and not self._reply.done():
+            self._reply.set_result((reply, reason))
+            self._has_failed = reply is LifespanReply.FAILED
+        elif reply is LifespanReply.RAISED and not self._has_failed:
+            # Many applications send that they failed and raise then: that is one failure.
+            logger.error("the application's lifespan raised: %s", reason)
+
+
+def _is_cancelled_by_us(ex: BaseException) -> bool:
+    """Return whether `ex` is the cancellation of the current task, not one made inside it."""
+    task = asyncio.current_task()
+    return isinstance(ex, asyncio.CancelledError) and task is not None and task.cancelling() > 0
