@@ -15,7 +15,7 @@ from dataclasses import replace
 from benchmarks.http.app import app
 from hybrid.config import HttpConfig, LogConfig
 from hybrid.http.access_log import AccessLog
-from hybrid.http.answer.answer import Heads
+from hybrid.http.answer.heads import Heads
 from hybrid.http.exchange import application_run
 from hybrid.http.loops import new_event_loop
 from hybrid.http.server import HttpServer

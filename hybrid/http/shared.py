@@ -14,8 +14,8 @@ from typing import Any, Protocol
 from hybrid.config import HttpConfig
 from hybrid.core.histogram import Histogram
 from hybrid.http.access_log import AccessLog
-from hybrid.http.answer.answer import Heads
 from hybrid.http.answer.coalescing import WriteCoalescer
+from hybrid.http.answer.heads import Heads
 from hybrid.http.request.forwarded import TrustedPeers
 
 Message = MutableMapping[str, Any]

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from hybrid.config import HttpConfig
 from hybrid.errors import ConfigError
-from hybrid.http.answer.answer import Answer, BadAnswer, Heads
+from hybrid.http.answer.answer import Answer
+from hybrid.http.answer.heads import BadAnswer, Heads, status_line
 from hybrid.http.loops import new_event_loop
 from hybrid.http.request.forwarded import TrustedPeers, scheme_of
 from tests.http.conftest import HELLO, Routes, echo, judge, serving
@@ -132,7 +133,7 @@ def test_an_answer_cannot_be_split(header: tuple[Any, Any]) -> None:
     with pytest.raises(BadAnswer):
         rendered((b"a", b"b"), header)
     heads = Heads([(b"x-worker", b"1")], server_header=True)
-    heads.render(Answer(200, [(b"x", b"known")], "id", to="GET"), 0, False)
+    heads.lines(status_line(200), [(b"x", b"known")], "id")
     assert heads.whole(200, [header], "id", b"") is None  # the other way for usual answers
 
 
@@ -140,7 +141,7 @@ def test_a_value_may_have_tabs_and_any_byte_above_ascii() -> None:
     header = (b"x", bytes((9, *range(32, 127), *range(128, 256))))
     heads = Heads([], server_header=False)
     assert b"\r\nx: %b\r\n" % header[1] in rendered(header)
-    heads.render(Answer(200, [header], "id", to="GET"), 0, False)
+    heads.lines(status_line(200), [header], "id")
     assert heads.whole(200, [header], "id", b"") is not None
 
 

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hybrid.errors import ConfigError
-from hybrid.http.answer import answer as heads_module
-from hybrid.http.answer.answer import Answer, Heads
+from hybrid.http.answer import heads as heads_module
+from hybrid.http.answer.answer import Answer
+from hybrid.http.answer.heads import Heads, status_line
 from hybrid.http.lifespan import Lifespan, LifespanFailed
 from hybrid.http.loops import new_event_loop
 from tests.http.conftest import HELLO, Routes, judge, serving, within
@@ -93,7 +94,9 @@ values = st.sampled_from([b"text/plain", b"0", b"5", b"close", b"a\r\nb: c", b""
 def test_the_short_way_says_exactly_what_the_long_way_says(headers: Any, body: bytes) -> None:
     heads = Heads([(b"x-worker", b"1")], server_header=True)
     for name, _ in headers:
-        heads._known.setdefault(name, heads._learn(name))
+        heads.lines(
+            status_line(200), [(name, b"0")], "id"
+        )  # a name is checked when it is first used
 
     short = heads.whole(200, headers, "id", body)
 

@@ -22,7 +22,8 @@ from time import perf_counter
 from typing import Any
 
 from hybrid.core.departure import Departure
-from hybrid.http.answer.answer import CONTINUE, Answer, BadAnswer, settled
+from hybrid.http.answer.answer import CONTINUE, Answer, stable_bytes
+from hybrid.http.answer.heads import BadAnswer
 from hybrid.http.exchange.client_connection import ClientConnection
 from hybrid.http.exchange.files import open_regular, send_file
 from hybrid.http.exchange.scope import http_scope
@@ -137,7 +138,7 @@ class Exchange:
         if kind == "http.response.body":
             body, more = message.get("body", b""), message.get("more_body", False)
             if type(body) is not bytes:
-                body = settled(body)
+                body = stable_bytes(body)
             if self.progress is not _HELD:
                 self._write_more(body, more)
             elif more or not self._write_whole(body):

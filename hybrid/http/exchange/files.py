@@ -14,7 +14,7 @@ import stat
 from typing import IO
 
 from hybrid.core.departure import Departure
-from hybrid.http.answer.answer import BadAnswer
+from hybrid.http.answer.heads import BadAnswer
 from hybrid.http.exchange.client_connection import ClientConnection
 
 _AT_ONCE = 256 * 1024  # bytes per call; then the loop gets its turn

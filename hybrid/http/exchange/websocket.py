@@ -20,7 +20,7 @@ from websockets.http11 import Request as Handshake
 from websockets.protocol import State as WireState
 from websockets.server import ServerProtocol
 
-from hybrid.http.answer.answer import BadAnswer
+from hybrid.http.answer.heads import BadAnswer
 from hybrid.http.exchange.client_connection import ClientConnection
 from hybrid.http.exchange.exchange import CLIENT_GONE, Exchange, Progress
 from hybrid.http.exchange.scope import websocket_scope
@@ -258,12 +258,12 @@ class WebSocketExchange(Exchange):
         if kind != "websocket.accept" or self.progress is not Progress.NOTHING:
             raise BadAnswer(f"{kind!r} has no place before websocket.accept")
         connection = self._connection
-        answer = self._new_answer(101, message.get("headers", ()))
         subprotocol = message.get("subprotocol")
         if subprotocol:
             protocol = (b"sec-websocket-protocol", subprotocol.encode("latin-1"))
             self._handshake.append(protocol)
-        connection.write(connection.shared.heads.render_switch(answer, self._handshake))
+        headers = [*message.get("headers", ()), *self._handshake]
+        connection.write(connection.shared.heads.switching(headers, self.request_id))
         self._opened = True
         self.progress = Progress.STREAMING
         self.status = 101
