@@ -113,7 +113,7 @@ def parts(connection: Connection) -> dict[str, float]:
     shared, reader = connection.shared, connection.reader
 
     def read() -> Any:
-        reader.feed(REQUEST)
+        reader.parse(REQUEST)
         return reader.ready.pop()
 
     request = read()

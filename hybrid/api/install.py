@@ -23,7 +23,7 @@ from hybrid.errors import JobError
 
 
 def install(app: falcon.asgi.App[Any, Any]) -> None:
-    """Teach a Falcon ASGI application hybrid's manners; nothing else changes.
+    """Add hybrid's media handlers, error handlers and middleware to a Falcon ASGI application.
 
     * ``application/x-npy`` bodies are ndarrays, JSON goes through orjson; a large array
       is read into the arena and written from where it lies;
@@ -33,7 +33,7 @@ def install(app: falcon.asgi.App[Any, Any]) -> None:
       or ``ws_options.error_close_code``;
     * answers of requests that ran jobs carry ``Server-Timing``: queue, run, total.
 
-    No route is added: those of `hybrid.api.resources` and `status` are the application's choice.
+    No route is added: which resources of `hybrid.api.resources` it has, the application decides.
     """
     handlers = {NPY: NpyHandler(), falcon.MEDIA_JSON: JsonHandler()}
     app.req_options.media_handlers.update(handlers)
@@ -47,13 +47,13 @@ def install(app: falcon.asgi.App[Any, Any]) -> None:
 
 
 class ServerTiming:
-    """Falcon middleware: where the time of a request's jobs went, in milliseconds."""
+    """Falcon middleware: the times of a request's jobs as ``Server-Timing``, in milliseconds."""
 
     async def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """Note the time; begin the book of job times, where no server of ours has."""
+        """Note the time; set a departure to collect job times, unless hybrid's server has."""
         req.context.hybrid_began = perf_counter()
         if current_departure.get() is None:
-            current_departure.set(Departure())  # under another server, which tells us nothing
+            current_departure.set(Departure())  # under another server it is never triggered
 
     async def process_response(
         self, req: falcon.Request, resp: falcon.Response, resource: object, req_succeeded: bool
@@ -73,12 +73,12 @@ class ServerTiming:
 
 
 class ArraysUncopied:
-    """Falcon middleware: a large array as ``resp.media`` is written from where it lies."""
+    """Falcon middleware: a large array in ``resp.media`` is written without a copy."""
 
     async def process_response(
         self, req: Any, resp: Any, resource: object, req_succeeded: bool
     ) -> None:
-        """Turn the array into a stream of pieces, of known length."""
+        """Replace the array by a stream of its pieces, with Content-Length."""
         array = resp.media
         if not isinstance(array, np.ndarray) or resp.content_type != NPY:
             return
@@ -89,7 +89,7 @@ class ArraysUncopied:
 
 
 async def _pieces(body: NpyBody, own_server: bool) -> AsyncIterator[memoryview | bytes]:
-    # ASGI asks for bytes. Hybrid's own server takes views of memory, and saves the copy.
+    # ASGI asks for bytes. hybrid's own server also takes views of memory, which saves a copy.
     for piece in body.pieces():
         yield piece if own_server else bytes(piece)
 
@@ -98,7 +98,8 @@ def _is_ours(req: Any) -> bool:
     return "hybrid.departure" in (req.scope.get("extensions") or ())
 
 
-# A WebSocket has no response: handlers get None. What they raise then, Falcon turns into its code.
+# A WebSocket has no response: handlers get None. Falcon turns what they raise then into a close
+# code.
 
 
 async def _compose_http_error(

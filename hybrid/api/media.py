@@ -1,4 +1,4 @@
-"""Bodies: ``.npy`` arrays and JSON."""
+"""Falcon's media handlers for ``.npy`` arrays and JSON."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class NpyHandler(falcon.media.BaseHandler):
     async def deserialize_async(
         self, stream: Any, content_type: str | None, content_length: int | None
     ) -> Any:
-        """Return the array of a body, read-only; a large one lies in the arena."""
+        """Return the array of a body, read-only; a large one lies in the worker's arena."""
         return await array_from_stream(stream, content_length)
 
     def serialize(self, media: Any, content_type: str) -> bytes:
@@ -31,7 +31,7 @@ class NpyHandler(falcon.media.BaseHandler):
 
 
 class JsonHandler(falcon.media.BaseHandler):
-    """JSON by orjson; numpy scalars and arrays are numbers and lists."""
+    """JSON by orjson; numpy scalars become numbers, arrays become lists."""
 
     def deserialize(self, stream: Any, content_type: str | None, content_length: int | None) -> Any:
         """Return the value of a body (WSGI)."""
@@ -49,7 +49,7 @@ class JsonHandler(falcon.media.BaseHandler):
 
 
 def _plain(value: Any) -> Any:
-    """Return what orjson does not write by itself: arrays in another memory order."""
+    """Return an array that orjson cannot write itself, in C order."""
     if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
         return np.ascontiguousarray(value)
     raise TypeError(f"{type(value).__name__} cannot be written as JSON")
@@ -59,7 +59,7 @@ def _loads(body: bytes, length: int | None) -> Any:
     if not body:
         raise falcon.MediaNotFoundError("JSON")
     if length is not None and len(body) < length:
-        # Falcon takes a client's departure for the end of the body; 12 of 1234 is JSON, too.
+        # Falcon treats a client's departure as the end of the body; 12 of 1234 is also JSON.
         raise falcon.MediaMalformedError("JSON")
     try:
         return orjson.loads(body)  # refuses nesting deeper than 1024

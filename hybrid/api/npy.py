@@ -1,8 +1,8 @@
-"""The ``.npy`` format at the border to the network.
+"""The ``.npy`` format for bodies from and to the network.
 
-An array from the network is looked at before it is believed: its header says
-how many bytes must follow, and exactly those must be there. Nothing is
-allocated for what a header merely claims, and nothing is ever unpickled.
+The header of a body says how many bytes must follow; the body is refused unless
+it has exactly those. Memory is allocated only after that check, and nothing is
+ever unpickled.
 Layout: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
 """
 
@@ -28,7 +28,7 @@ from hybrid.pool.submit import arena_alloc
 from hybrid.system.memory.arena import LARGE
 
 NPY = "application/x-npy"
-_PIECE = 1 << 20  # bytes of an answer that are handed to the connection at once
+_PIECE = 1 << 20  # bytes of an answer that are passed to the connection at once
 _MAX_HEADER = 10_000  # bytes; numpy's own bound for headers it parses
 _MAX_AXES = 8
 _LENGTH = {(1, 0): "<H", (2, 0): "<I"}  # how each format version writes the header's length
@@ -46,7 +46,7 @@ class Layout:
 
     @property
     def count(self) -> int:
-        """Numbers in the array."""
+        """How many numbers the array has."""
         return math.prod(self.shape)
 
     @property
@@ -55,7 +55,7 @@ class Layout:
         return self.start + self.count * self.dtype.itemsize
 
     def check(self, there: int) -> None:
-        """Raise unless a body of `there` bytes is exactly what the header says."""
+        """Raise unless `there`, the bytes of the body, is what the header demands."""
         if self.size != there:
             raise _unprocessable(
                 f"shape {_shown(self.shape)} of {self.dtype} needs {self.size - self.start} "
@@ -63,7 +63,7 @@ class Layout:
             )
 
     def shaped(self, flat: NDArray[Any]) -> NDArray[Any]:
-        """Return the numbers in their shape, read-only."""
+        """Return `flat` in the header's shape, read-only."""
         array = flat.reshape(self.shape, order="F" if self.is_fortran else "C")
         array.flags.writeable = False
         return array
@@ -73,8 +73,8 @@ def array_from_bytes(body: bytes) -> NDArray[Any]:
     """Return the array that an ``.npy`` body holds, without copying it.
 
     Raises:
-        falcon.HTTPUnprocessableEntity: no such body; an object or structured
-            dtype; a shape that needs more or fewer bytes than there are.
+        falcon.HTTPUnprocessableEntity: not an npy body; an object or structured
+            dtype; a shape that needs more or fewer bytes than the body has.
     """
     layout = _read_layout(body)
     layout.check(len(body))
@@ -86,12 +86,12 @@ def array_from_bytes(body: bytes) -> NDArray[Any]:
 async def array_from_stream(stream: AsyncIterator[bytes], length: int | None) -> NDArray[Any]:
     """Return the array of a body that is still arriving; read-only.
 
-    A large one is laid piece by piece into a block of the worker's arena, where
-    a pool process can look at it: the body never exists in one piece elsewhere.
+    A large one is copied piece by piece into a block of the worker's arena, which
+    a pool process can read: the body never exists in one piece elsewhere.
 
     Args:
         stream: the pieces.
-        length: Content-Length; None: chunked, so the body is gathered first.
+        length: Content-Length; None if the body is chunked: then it is joined first.
 
     Raises:
         falcon.HTTPUnprocessableEntity: as `array_from_bytes`.
@@ -118,7 +118,7 @@ async def array_from_stream(stream: AsyncIterator[bytes], length: int | None) ->
 
 
 def _head_size(head: bytes) -> int:
-    """Return how many bytes are needed to know the header, as far as `head` tells."""
+    """Return how many bytes of the body must have come before the header can be read."""
     length_format = _LENGTH.get((head[6], head[7]), "<H") if len(head) >= 8 else "<I"
     begin = 8 + struct.calcsize(length_format)
     if len(head) < begin:
@@ -132,7 +132,7 @@ def _read_layout(body: bytes) -> Layout:
     try:
         fields = ast.literal_eval(text)
     except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError) as ex:
-        raise _unprocessable("the npy header is no Python literal") from ex
+        raise _unprocessable("the npy header is not a Python literal") from ex
     if not isinstance(fields, dict) or set(fields) != {"descr", "fortran_order", "shape"}:
         raise _unprocessable("an npy header has descr, fortran_order and shape, nothing else")
     dtype, shape = _plain_dtype(fields["descr"]), _possible_shape(fields["shape"])
@@ -142,11 +142,13 @@ def _read_layout(body: bytes) -> Layout:
 def _npy_header(body: bytes) -> tuple[str, int]:
     """Return the header's text, and where the data begins.
 
-    Why not numpy's own reader: on a header that does not parse it tries again as if
-    Python 2 had written it, which warns, and lets errors of the tokenizer through.
+    numpy's own reader is not used: a header that does not parse it reads again as one of
+    Python 2, which warns, and raises the tokenizer's errors.
     """
     if len(body) < 10 or body[:6] != b"\x93NUMPY":
-        raise _unprocessable("the body is no npy array: it does not begin as one")
+        raise _unprocessable(
+            "the body is not an npy array: its first bytes are not those of the format"
+        )
     version = (body[6], body[7])
     if version not in _LENGTH:  # 3.0 differs only for structured dtypes, refused anyway
         raise _unprocessable(f"npy format version {body[6]}.{body[7]} is not supported")
@@ -161,11 +163,11 @@ def _npy_header(body: bytes) -> tuple[str, int]:
 
 
 def _plain_dtype(descr: object) -> np.dtype[Any]:
-    """Return the dtype; only numbers: no objects, text, dates, records or sub-arrays."""
+    """Return the dtype of plain numbers; refuse objects, text, dates, records and sub-arrays."""
     if isinstance(descr, str) and _NUMBER.fullmatch(descr):
         with contextlib.suppress(TypeError):  # such as "f3"
             return np.dtype(descr)
-    raise _unprocessable(f"arrays of dtype {_shown(descr)} are not taken; send plain numbers")
+    raise _unprocessable(f"arrays of dtype {_shown(descr)} are not accepted; send plain numbers")
 
 
 def _possible_shape(shape: object) -> tuple[int, ...]:
@@ -180,10 +182,10 @@ def _possible_shape(shape: object) -> tuple[int, ...]:
 
 
 def _shown(sent: object) -> str:
-    """Return what a header says for the answer that refuses it: ASCII, and not all of it."""
+    """Return a value of a header as the text of an error: ASCII, at most 80 characters."""
     try:
         return ascii(sent)[:80]
-    except ValueError:  # written in hexadecimal, an integer may have more digits than Python shows
+    except ValueError:  # a hexadecimal literal may be longer than Python writes in decimal
         return "with a number of thousands of digits"
 
 
@@ -196,9 +198,9 @@ def array_to_bytes(array: NDArray[Any]) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class NpyBody:
-    """An array as an answer that is written from where the array lies.
+    """An array as a body that is written without copying the array.
 
-    The array (and so its block of the arena) lives until the last piece is out.
+    The array, and so its block of the arena, lives until the last piece is written.
     """
 
     head: bytes
@@ -217,15 +219,16 @@ class NpyBody:
 
 
 def npy_body(array: NDArray[Any]) -> NpyBody | None:
-    """Return a large plain array as a body without copying it; None: not worth it."""
+    """Return a large array of numbers as a body without copying it; None for other arrays."""
     if array.nbytes < LARGE or array.dtype.hasobject or array.dtype.names:
         return None
     buffer = io.BytesIO()
     fields = npy.header_data_from_array_1_0(array)
     npy.write_array_header_1_0(buffer, fields)
-    # One of the two is contiguous, or neither: then there is one copy.
+    # An array in neither order is copied once.
     flat = array.T if fields["fortran_order"] else np.ascontiguousarray(array)
-    # Read-only: nothing changes it before the client has it all, so the server need not copy.
+    # Read-only: a promise that it does not change before the client has it, so the server need
+    # not copy it.
     return NpyBody(buffer.getvalue(), flat.reshape(-1).view(np.uint8).data.toreadonly())
 
 

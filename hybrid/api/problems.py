@@ -34,8 +34,8 @@ _STATUS: dict[type[JobError], tuple[int, str]] = {
 def request_id(req: falcon.Request) -> str:
     """Return the id of a request: from hybrid's server, from the client, or a new one.
 
-    Under hybrid's server it is always there. Under another it is kept in the request's
-    state, so that the log and the answer say the same.
+    hybrid's server always sets it. Under another server it is kept in the request's state, so
+    that the log and the answer have the same one.
     """
     state: dict[str, Any] = req.scope.setdefault("state", {})  # type: ignore[attr-defined]
     if "request_id" not in state:
@@ -65,12 +65,12 @@ def serialize_http_error(
 
 
 def _explain(req: falcon.Request, exception: falcon.HTTPError) -> str | None:
-    """Return what Falcon's own errors leave to the number."""
+    """Return a detail for the errors to which Falcon gives a number only."""
     if exception.status_code == 404:
         return f"there is nothing at {req.path[:100]}"
     if exception.status_code == 405:
-        allowed = dict(exception.headers or ()).get("Allow", "something else")
-        return f"{req.method} is not possible here; {allowed} is"
+        allowed = dict(exception.headers or ()).get("Allow", "another method")
+        return f"{req.method} is not allowed here; use {allowed}"
     return None
 
 
@@ -84,7 +84,7 @@ async def handle_job_error(
     """Falcon's error handler for jobs that have no result.
 
     Raises:
-        falcon.HTTPError: of a WebSocket, for Falcon to close it with the status' code.
+        falcon.HTTPError: for a WebSocket, so that Falcon closes it with the status' code.
     """
     status, title = _STATUS.get(type(ex), (500, "Job failed"))
     if status == 500:
@@ -101,11 +101,11 @@ async def handle_job_error(
 async def handle_uncaught(
     req: falcon.Request, resp: falcon.Response, ex: Exception, params: dict[str, Any], **_: Any
 ) -> None:
-    """Falcon's error handler of last resort: logged with its traceback, told without."""
+    """Falcon's error handler of last resort: the log has the traceback, the answer has not."""
     log_uncaught(req, ex)
     write_problem(req, resp, 500, "Internal Server Error", "the application raised an exception")
 
 
 def log_uncaught(req: falcon.Request, ex: Exception) -> None:
-    """Log an exception that nothing in the application has caught."""
+    """Log an exception that the application has not caught, with its traceback."""
     logger.error("request %s raised", request_id(req), exc_info=ex)

@@ -6,11 +6,9 @@ import falcon
 
 from hybrid.api.view import current_view
 
-# -- ``/status``: the whole cluster, from any worker -----------------------------
-
 
 class Status:
-    """Workers, pools and counters, read off the scoreboard."""
+    """``/status``: workers, pools and counters of the whole cluster, from any worker."""
 
     async def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Answer the status as JSON."""
@@ -19,16 +17,14 @@ class Status:
     on_head = on_get
 
 
-# -- ``/metrics``: the whole cluster for Prometheus, from any worker -------------
-
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Metrics:
-    """Counters and gauges of every worker, living or gone."""
+    """``/metrics``: counters and gauges of all workers, also of those that have ended."""
 
     async def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """Answer them in Prometheus' text format."""
+        """Answer in Prometheus' text format."""
         resp.content_type = CONTENT_TYPE
         resp.text = current_view().metrics()
 
@@ -36,7 +32,7 @@ class Metrics:
 
 
 class Live:
-    """``/livez``: the event loop answers. Asks nobody else."""
+    """``/livez``: this worker's event loop answers; no other process is asked."""
 
     async def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Answer 200."""
@@ -49,7 +45,7 @@ class Ready:
     """``/readyz``: this worker has its application and pool, and is not draining."""
 
     async def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """Answer 200, or 503 while draining; with ``verbose`` how the other workers are, too."""
+        """Answer 200, or 503 while draining; with ``verbose`` also the states of all workers."""
         view = current_view()
         ready = view.ready()
         resp.status = falcon.HTTP_200 if ready else falcon.HTTP_503

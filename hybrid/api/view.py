@@ -1,4 +1,4 @@
-"""The cluster as the resources see it; a worker puts the real one here."""
+"""What the resources know of the cluster; a worker sets the real view."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ class ClusterView(Protocol):
 
 
 class SingleProcess:
-    """Without a server (a test, another ASGI server): one process, jobs inline."""
+    """The view without hybrid's server (a test, another ASGI server): one process, jobs inline."""
 
     def ready(self) -> bool:
         """Return True: there is nothing to wait for."""
         return True
 
     def topology(self) -> dict[str, Any]:
-        """Return the least topology there is."""
+        """Return the topology of one process without a pool."""
         return {"io_workers": 1, "cpu_pool": 0, "cpu_lane": "inline", "worker": 0, "chaos": False}
 
     def status(self) -> dict[str, Any]:
-        """Return this process alone."""
+        """Return this process as the only worker."""
         workers = [{"slot": 0, "pid": os.getpid(), "state": "ready"}]
         return {"topology": self.topology(), "workers": workers, "totals": {}}
 
@@ -51,7 +51,7 @@ _view: ClusterView = SingleProcess()
 
 
 def set_view(view: ClusterView) -> None:
-    """Put the view of this process here; once per worker, before it serves."""
+    """Set the view of this process; once per worker, before it serves."""
     global _view  # one fact about the process
     _view = view
 

@@ -1,1 +1,1 @@
-"""Bytes to ASGI and back: accepting, the connection, limits, drain. Knows no Falcon and no job."""
+"""Bytes to ASGI and back: accepting, the connection, limits, drain. Knows no framework, no jobs."""

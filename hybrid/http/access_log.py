@@ -2,7 +2,7 @@
 
 A call of `logging` costs some 10 µs, as much as the whole connection. So lines
 are formatted here and written every second, when a block is full, and at the
-end of a drain; what a killed worker has not written is lost.
+end of a drain. Lines that a killed worker has not written are lost.
 
 Text is the combined format with four fields behind it: duration, queue and run
 time of the request's jobs (milliseconds), and the request id.
@@ -22,17 +22,17 @@ from hybrid.core.departure import Departure
 from hybrid.http.request.message import Request
 from hybrid.http.request.refusal import Refused
 
-# What somebody asks every second: probes, and the front page for its picture of the cluster.
+# Asked every second: by probes, and by the front page for its picture of the cluster.
 _UNLOGGED = frozenset({"/metrics", "/healthz", "/livez", "/readyz", "/status"})
 _BLOCK = 256  # lines
 Write = Callable[[str], None]
 
-# What a log line may not be made of: its own quote, its own escape, what is not ASCII text.
+# What may not stand in a field: the quote, the escape character, what is not printable ASCII.
 _ESCAPES = {code: f"\\x{code:02x}" for code in (*range(32), 34, 92, *range(127, 256))}
 
 
 def write_to_stdout(text: str) -> None:
-    """Write whole lines; a reader that is gone is not our fault."""
+    """Write whole lines; lose them if the reader of stdout has ended."""
     with contextlib.suppress(OSError, ValueError):
         sys.stdout.write(text)
         sys.stdout.flush()
@@ -49,7 +49,7 @@ class LoggedExchange(Protocol):
 
 
 class AccessLog:
-    """Formats and gathers; `flush` hands over."""
+    """Formats a line per request, and keeps the lines until `flush`."""
 
     __slots__ = ("_is_json", "_lines", "_second", "_stamp", "_worker", "_write")
 
@@ -98,7 +98,7 @@ class AccessLog:
         self._add(peer, request, refusal.status, sent, 0.0, 0.0, 0.0, request_id)
 
     def flush(self) -> None:
-        """Write what is there."""
+        """Write the lines that are kept, in one block."""
         if self._lines:
             self._lines.append("")
             block, self._lines = "\n".join(self._lines), []

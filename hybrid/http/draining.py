@@ -1,4 +1,4 @@
-"""Letting connections end: what is owed is paid, then they go; at the limit they are cut."""
+"""Ending connections: each gives the answers that it owes and closes; at the limit it is cut."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from hybrid.http.shared import Shared
 
 logger = logging.getLogger("hybrid.error")
 
-_CUTTING = 1.0  # s that cancelled applications have to clean up
+_CLEANUP = 1.0  # s that cancelled applications have to clean up
 
 
 def announce(shared: Shared) -> None:
-    """From now on every answer says ``Connection: close``, and idle connections linger."""
+    """Make every answer from now on say ``Connection: close``; idle connections close soon."""
     if shared.draining:
         return
     shared.draining = True
@@ -40,7 +40,7 @@ async def drain(shared: Shared, acceptor: Acceptor, grace: float) -> int:
 
 
 def _cut(shared: Shared) -> int:
-    """End every connection now; return on how many something was owed."""
+    """Abort every connection; return how many of them still owed an answer."""
     cut = 0
     for connection in list(shared.connections):
         if not connection.is_idle:
@@ -51,9 +51,11 @@ def _cut(shared: Shared) -> int:
 
 
 async def _cancel_applications(shared: Shared) -> None:
-    """Cancel what still runs; connection_lost of the cut comes first, so they hear of it."""
+    """Cancel the applications that still run, and wait `_CLEANUP` seconds for their ends."""
+    # The loop calls connection_lost of the aborted connections first. So an application learns
+    # that its client has left before it is cancelled.
     await asyncio.sleep(0)
-    deadline = shared.loop.time() + _CUTTING
+    deadline = shared.loop.time() + _CLEANUP
     for exchange in list(shared.running):
         if exchange.task is not None:
             exchange.task.cancel()

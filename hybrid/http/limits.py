@@ -1,9 +1,9 @@
-"""The times: who looks at the connections' deadlines, and how often.
+"""The limits on time: one tick per server compares every connection's deadline with the clock.
 
-The sizes are limited where they are read (`reader`), the counts where they
-grow (`accepting`, `connection`), and what a passed deadline means is said by
-`Connection.act_on_deadline`. One tick per server looks at every connection: O(n), some
-0.05 ms for a thousand, and no timer per request.
+That is O(n), some 0.05 ms for a thousand connections, and no timer per request.
+Sizes are limited where they are read (`request.reader`), counts where they grow
+(`accepting`, `connection`). What happens at a deadline is
+`Connection.act_on_deadline`.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ import asyncio
 from hybrid.config import HttpConfig
 from hybrid.http.shared import Shared
 
-_LONGEST = 1.0  # s between two looks
+_LONGEST = 1.0  # s between two ticks
 _SHORTEST = 0.01
 
 
 def tick_length(settings: HttpConfig) -> float:
-    """Return how often to look, in seconds: an eighth of the shortest patience.
+    """Return the time between two ticks in seconds: an eighth of the shortest time limit.
 
-    So a deadline comes up to two eighths late, and never early.
+    So a deadline is acted on up to two eighths late, and never early.
     """
     shortest = min(
         settings.header_timeout, settings.body_timeout, settings.keep_alive, settings.linger
@@ -29,7 +29,7 @@ def tick_length(settings: HttpConfig) -> float:
 
 
 class Watch:
-    """Looks at every connection's deadline, as long as there is one."""
+    """The tick: acts on deadlines that have passed, and writes out the access log."""
 
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
@@ -37,17 +37,17 @@ class Watch:
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
-        """Begin, or go on."""
+        """Begin to tick; does nothing while it ticks already."""
         if self._timer is None:
-            self._wind_up()
+            self._set_timer()
 
     def stop(self) -> None:
-        """Look no more."""
+        """Tick no more, until `start`."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    def _wind_up(self) -> float:
+    def _set_timer(self) -> float:
         """Set the timer; return the time.
 
         Deadlines count from the *end* of the tick in which they are set: one
@@ -56,12 +56,12 @@ class Watch:
         shared = self._shared
         now = shared.loop.time()
         shared.now = now + self._every
-        self._timer = shared.loop.call_later(self._every, self._look)
+        self._timer = shared.loop.call_later(self._every, self._tick)
         return now
 
-    def _look(self) -> None:
+    def _tick(self) -> None:
         shared = self._shared
-        now = self._wind_up()
+        now = self._set_timer()
         for connection in [c for c in shared.connections if c.deadline <= now]:
             connection.act_on_deadline()
         if shared.log is not None:

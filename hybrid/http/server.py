@@ -1,4 +1,4 @@
-"""The HTTP server of one worker: what the worker holds, and the parts behind it.
+"""The HTTP server of one worker, and how its parts belong together.
 
     listeners --> Acceptor --> Connection --> Exchange --> the application
                      |             |
@@ -26,12 +26,12 @@ from hybrid.http.shared import ASGIApp, Shared
 
 @dataclass(frozen=True, slots=True)
 class HttpStatistics:
-    """A snapshot of the worker's connections and requests."""
+    """Connections and requests of the server, at one moment."""
 
     connections: int
     accepted: int
     requests_active: int
-    requests_total: int  # that the application answered, or whose client left
+    requests_total: int  # answered by the application, or left by their client
     responses_4xx: int  # also of requests that the application has not seen
     responses_5xx: int
     latency: tuple[int, ...]  # requests per bucket of `hybrid.core.histogram`
@@ -52,18 +52,18 @@ class HttpServer:
         log: LogConfig,
         leave: Callable[[str], None] | None = None,
     ) -> None:
-        """Prepare; nothing is accepted yet.
+        """Create the parts; nothing is accepted yet.
 
         Args:
             app: the application.
             settings: limits and times.
-            state: what the lifespan has left for the requests.
-            headers: that every answer has.
-            ssl: makes it HTTPS, except on Unix sockets.
+            state: what the lifespan has put there for the requests.
+            headers: sent with every answer.
+            ssl: makes the server speak HTTPS, except on Unix sockets.
             log: whether and how requests are logged.
             leave: called with a reason when the application asks for the end of its process
                 (SystemExit, KeyboardInterrupt): its client has a 500 then, and the others are
-                served until somebody drains this server. None: the exception ends the loop.
+                served until this server is drained. None: the exception ends the loop.
         """
         worker = next((v.decode() for n, v in headers if n.lower() == b"x-worker"), "-")
         self._shared = Shared(
@@ -83,21 +83,21 @@ class HttpServer:
         self._acceptor.start(listeners)
 
     def stop_accepting(self) -> None:
-        """Take no more; every answer from now on says ``Connection: close``."""
+        """Accept no more; every answer from now on says ``Connection: close``."""
         self._acceptor.stop()
         announce(self._shared)
 
     def accept_remaining(self, listeners: Sequence[socket.socket]) -> int:
-        """Take everything that waits in the backlog; return how many it was."""
+        """Accept everything that waits in the backlog; return how many connections it was."""
         self._watch.start()
         return self._acceptor.empty(listeners)
 
     def adopt(self, sock: socket.socket, received: bytes = b"") -> None:
-        """Serve a connection that was accepted elsewhere. The socket is ours now.
+        """Serve a connection that the primary or another worker has accepted.
 
         Args:
-            sock: connected, of any family; it need not be non-blocking.
-            received: what was read from it already (not with TLS).
+            sock: connected, of any family, blocking or not. The server owns it now.
+            received: the bytes that were already read from it (never with TLS).
         """
         self._watch.start()
         self._acceptor.adopt(sock, received)
@@ -105,12 +105,13 @@ class HttpServer:
     def shed_keepalive(self, count: int) -> None:
         """Let the next `count` keep-alive answers say ``Connection: close``.
 
-        Their clients connect anew, and the scheduling policy chooses a worker
+        Their clients connect again, and the scheduling policy chooses a worker
         for them. An idle connection is left alone: closing it could cross a
         request on its way. The count replaces what is left of an earlier one,
-        so that the caller can repeat "so many above the mean" as often as it likes.
-        Until it says 0, new connections are left to other workers for 2 ms: the
-        clients come back when the last goodbye is long said.
+        so the caller may repeat its current surplus as often as it likes. Until
+        the caller says 0, this worker leaves new connections to the others for
+        2 ms: a client returns some time after its last answer, and must not
+        find this worker first.
         """
         self._shared.shed = max(0, count)
         self._shared.yields = count > 0
@@ -130,7 +131,7 @@ class HttpServer:
         return cut
 
     def statistics(self) -> HttpStatistics:
-        """Return a snapshot."""
+        """Return the counters as they are now; a frozen copy."""
         shared = self._shared
         counts = shared.counts
         return HttpStatistics(

@@ -1,4 +1,4 @@
-"""What all connections of one server share. Written by the server, read by every connection."""
+"""What all connections of one server share: the application, its settings, its counters."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Counts:
 
     def __init__(self) -> None:
         self.accepted = 0
-        self.active = 0  # requests without a complete answer, now
+        self.active = 0  # requests that have no complete answer now
         self.requests = 0
         self.responses = [0] * 10  # by the status' first digit
         self.latency = Histogram()  # of whole answers: from the end of the head to the last send
@@ -76,7 +76,7 @@ class Counts:
 
 
 class Shared:
-    """The application, the limits, and the books."""
+    """State of one server, made by it and passed to every connection and exchange."""
 
     def __init__(
         self,
@@ -98,25 +98,25 @@ class Shared:
         self.loop = asyncio.get_running_loop()
         self.context = copy_context()  # every request starts with a copy of it
         self.counts = Counts()
-        self.outbox = WriteCoalescer(self.loop)
+        self.coalescer = WriteCoalescer(self.loop)
         self.draining = False
-        self.shed = 0  # so many answers more say close, to move connections to other workers
-        self.yields = False  # new connections are left to others for a moment
+        self.shed = 0  # how many answers will say close, to move connections to other workers
+        self.yields = False  # new connections are left to other workers for 2 ms
         self.connections: set[OpenConnection] = set()
-        self.running: set[RunningExchange] = set()  # whose application has not returned
+        self.running: set[RunningExchange] = set()
         self._an_end: asyncio.Event | None = None
-        self.now = self.loop.time()  # the clock at the latest tick of `Watch`, or its next
-        # Unique by the prefix, which every worker draws for itself after its fork.
+        self.now = self.loop.time()  # when `Watch` ticks next: deadlines count from there
+        # Unique by the prefix: every worker draws its own after the fork.
         self._ids = os.urandom(6).hex()
         self._numbers = itertools.count(1)
 
     def ended(self) -> None:
-        """A connection or an application is over: somebody may wait for that."""
+        """Wake `wait_for_an_end`: a connection or an application has ended."""
         if self._an_end is not None:
             self._an_end.set()
 
     async def wait_for_an_end(self, timeout: float) -> None:
-        """Return when a connection or an application is over, or `timeout` seconds are."""
+        """Return when a connection or an application has ended, at most after `timeout` seconds."""
         self._an_end = asyncio.Event()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._an_end.wait(), timeout)
@@ -130,9 +130,9 @@ class Shared:
 if sys.version_info >= (3, 12):
 
     def start_task(shared: Shared, run: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Run the first slice of `run` now, as the current task; the rest by the loop.
+        """Run `run` as a task that starts now, not in the loop's next turn.
 
-        In a context of its own: the caller may be another request's.
+        It gets a copy of the server's context: the caller may run in another request's.
         """
         context = shared.context.copy()
         return asyncio.Task(run, loop=shared.loop, context=context, eager_start=True)
@@ -140,8 +140,8 @@ if sys.version_info >= (3, 12):
 else:
 
     def start_task(shared: Shared, run: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Run `run` from the loop's next turn on: before 3.12 there is no other correct way.
+        """Run `run` as a task, from the loop's next turn on: Python starts none earlier.
 
-        In a context of its own: the caller may be another request's.
+        It gets a copy of the server's context: the caller may run in another request's.
         """
         return shared.loop.create_task(run, context=shared.context.copy())

@@ -1,4 +1,4 @@
-"""TLS for the listeners: certificate, key, and defaults one need not be ashamed of."""
+"""TLS for the listeners: certificate and key; 1.2 or newer, no compression, no renegotiation."""
 
 from __future__ import annotations
 

@@ -21,9 +21,9 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 def stable_bytes(body: object) -> bytes | memoryview:
-    """Return a body as bytes that stay as they are until the client has read them.
+    """Return a body as bytes that do not change until the client has read them.
 
-    A read-only view of bytes is its sender's word that they do, and is not copied.
+    A read-only view of bytes is not copied: its sender promises not to change them.
 
     Raises:
         BadAnswer: it is not an object made of bytes.
@@ -104,7 +104,7 @@ class Answer:
         return self._head(heads, size, more=False, whole=whole), size
 
     def more(self, body: bytes, more: bool) -> tuple[bytes, ...]:
-        """Return what has to be written for one more piece of the body.
+        """Return the pieces to write for one more piece of the body.
 
         Raises:
             BadAnswer: there is more body than was announced.
@@ -128,7 +128,7 @@ class Answer:
             raise BadAnswer(f"the body is longer than its Content-Length, {self.length}")
 
     def is_whole(self) -> bool:
-        """Return whether the client can know, by what is written, that nothing more will come."""
+        """Return whether the client knows, from what is written, that nothing more will come."""
         return self.bodiless or self.sent == self.length
 
     def check_complete(self) -> None:

@@ -1,15 +1,18 @@
 """Answers that leave together, at the end of the loop's turn.
 
-Under load one turn of the loop answers many requests. Written one by one,
-between the handlers, every answer wakes whoever reads it: on the same machine
-(a proxy, a sidecar) a whole process, which has dealt with it and sleeps again
-before the next one comes. Written in a row they wake it once.
+Under load one turn of the loop answers many requests. If each answer is
+written at once, between two handlers, it wakes its reader. On the same machine
+(a proxy, a sidecar) that is a process, which reads the answer and sleeps again
+before the next one comes: a switch of processes per answer. Answers written in
+a row wake it once.
 
-Rule 1: who is alone does not wait. Only while turns have more than one answer
-        are they held; every 32nd is held for its turn to see whether that is so.
+Rule 1: a lone answer is written at once. Answers are held only while recent
+        turns produced several; every 32nd answer is held as a probe.
 Rule 2: nothing is held longer than `PATIENCE` and the handler that runs then.
-Rule 3: a connection holds at most one answer. Whatever else it writes, or its
-        end, comes behind it: see `Flow.release`.
+        Otherwise one slow handler would delay the answers of all before it.
+Rule 3: a connection holds at most one answer, and writes it before anything
+        else and before its end: see `Flow.release`. Otherwise answers would
+        change their order.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from time import perf_counter
 from typing import Protocol
 
 PATIENCE = 0.0005  # s
-_LOOK_EVERY = 32  # answers
+_PROBE_EVERY = 32  # answers
 
 
 class HoldsAnswer(Protocol):
@@ -37,11 +40,11 @@ class HoldsAnswer(Protocol):
 class WriteCoalescer:
     """The held answers of one server.
 
-    `due` is when they must go, by `time.perf_counter`: who is about to run a
-    handler looks at it, and calls `flush`.
+    `due` is when they must be written, by `time.perf_counter`. A connection
+    compares it before it runs a handler, and calls `flush` when it has passed.
     """
 
-    __slots__ = ("_clock", "_gathers", "_held", "_loop", "_unlooked", "due")
+    __slots__ = ("_clock", "_gathers", "_held", "_loop", "_until_probe", "due")
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, clock: Callable[[], float] = perf_counter
@@ -50,14 +53,14 @@ class WriteCoalescer:
         self._clock = clock
         self._held: list[HoldsAnswer] = []
         self._gathers = False  # the latest turn had several answers
-        self._unlooked = _LOOK_EVERY
+        self._until_probe = _PROBE_EVERY
         self.due = inf
 
     def send(self, flow: HoldsAnswer, data: bytes) -> None:
         """Send a complete answer on a connection that stays open: now, or with the others."""
         if not self._held:
-            if not self._gathers and self._unlooked:
-                self._unlooked -= 1
+            if not self._gathers and self._until_probe:
+                self._until_probe -= 1
                 flow.write(data)
                 return
             self.due = self._clock() + PATIENCE
@@ -73,12 +76,12 @@ class WriteCoalescer:
         self._held.append(flow)
 
     def flush(self) -> None:
-        """Send what is held."""
+        """Send the held answers."""
         held = self._held
         if held:
             self._held = []
             self.due = inf
             self._gathers = len(held) > 1
-            self._unlooked = _LOOK_EVERY
+            self._until_probe = _PROBE_EVERY
             for flow in held:
                 flow.release()

@@ -33,11 +33,11 @@ _SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\n"
 # RFC 9110 section 5.6.2.
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _TOKENS = re.compile(rb"[^, \t]+")
-# Section 5.5. How much shorter a head is without them tells how many are in it, in the time
-# that it takes to look for CR, LF and NUL.
+# Section 5.5. `bytes.translate` removes them all in one pass, in the time of three searches: the
+# difference in length is their number, which must be that of the line ends.
 _CONTROLS = bytes(code for code in (*range(32), 127) if code != 9)
 
-# Names with a meaning for the server; 0 is any other valid name.
+# What a name means for the server; 0 is any other valid name.
 _PLAIN, _LENGTH, _CONNECTION, _DATE, _ID, _SERVER, _DROPPED = range(7)
 _SPECIAL = {
     b"content-length": _LENGTH,
@@ -50,7 +50,7 @@ _SPECIAL = {
     b"keep-alive": _DROPPED,
     b"proxy-connection": _DROPPED,
 }
-_MOST_NAMES = 1024  # different names remembered as valid; an application has a few dozen
+_MOST_NAMES = 1024  # names remembered as valid; an application uses a few dozen
 
 
 def status_line(status: int) -> bytes:

@@ -1,4 +1,4 @@
-"""How a connection ends after its last answer: a refusal, a goodbye, or nothing at all.
+"""How a connection ends: with a refusal, with its last answer, or with the client's departure.
 
 Functions of their own, because none of them runs while all is well.
 """
@@ -16,7 +16,7 @@ from hybrid.http.problem import PROBLEM_JSON, problem, usable_id
 from hybrid.http.request.reader import RequestReader
 from hybrid.http.request.refusal import Refused
 
-_LINGERING = 2.0  # s, after the last answer, in which what the client still sends is thrown away
+_LINGERING = 2.0  # s after the last answer, while what the client still sends is thrown away
 
 
 class EndingConnection(ClientConnection, Protocol):
@@ -32,9 +32,9 @@ class EndingConnection(ClientConnection, Protocol):
 
 
 def refuse(connection: EndingConnection, refusal: Refused) -> None:
-    """Read no more; answer when its turn comes, or now if it spoils the current body."""
+    """Read no more; answer in the request's turn, or now if it is the one being answered."""
     exchange, reader = connection.exchange, connection.reader
-    # Its traceback holds every frame of the parsing, and so what the client has sent.
+    # Its traceback holds every frame of the parsing, and so all that the client has sent.
     refusal.__traceback__ = refusal.__context__ = None
     connection.refusal = refusal
     reader.ended = True

@@ -9,7 +9,7 @@ Rule 1: the application is never started inside a callback of the parser: the
         callbacks fill the queue, `serve` empties it in a loop. Recursion
         would end at some 500 pipelined requests.
 Rule 2: the next request starts when the answer before it is complete and the
-        client reads; so what one client can make us hold is bounded.
+        client reads; so the memory that one client can fill is bounded.
 Rule 3: no timer per connection. `deadline` is a number that the server's tick
         compares with the clock; moving it costs nothing.
 """
@@ -38,7 +38,7 @@ from hybrid.http.request.reader import RequestReader
 from hybrid.http.request.refusal import Refused
 from hybrid.http.shared import Shared, start_task
 
-READ_AHEAD = 64 * 1024  # bytes that wait for the application before we stop reading
+_READ_AHEAD = 64 * 1024  # bytes that wait for the application before we stop reading
 _PIPELINED = 4  # requests that wait for their turn before we stop reading
 
 # Names of this module, because these are read for every request: see `connection_states`.
@@ -70,7 +70,7 @@ class Connection(Flow):
 
     def __init__(self, shared: Shared, on_closed: Callable[[], None], early: bytes = b"") -> None:
         super().__init__(shared)
-        self._on_closed = on_closed  # called once, when the transport is gone
+        self._on_closed = on_closed  # called once, when the transport is closed
         self._early = early  # read before the socket was handed to us
         self.state = ConnectionState.NEW
         self.scheme = "http"
@@ -95,7 +95,7 @@ class Connection(Flow):
             if reader.ready:
                 self._begin(reader.ready.pop(0))
                 if reader.ready and self.transport.is_closing():
-                    break  # its client is gone: nobody reads further answers
+                    break  # the client has left and will not read further answers
             elif not reader.rest or not self._parse_rest():
                 break
         self._serving = False
@@ -107,7 +107,7 @@ class Connection(Flow):
     def _parse_rest(self) -> bool:
         """Parse what was kept back; return whether that completed a head."""
         try:
-            self.reader.feed(b"")
+            self.reader.parse(b"")
         except Refused as refusal:
             refuse(self, refusal)
         return bool(self.reader.ready)
@@ -119,8 +119,8 @@ class Connection(Flow):
         shared = self.shared
         exchange = (WebSocketExchange if request.websocket else Exchange)(self, request)
         self.exchange = exchange
-        if exchange.began > shared.outbox.due:
-            shared.outbox.flush()
+        if exchange.began > shared.coalescer.due:
+            shared.coalescer.flush()
         counts, limit = shared.counts, shared.settings.limit_concurrency
         counts.active += 1
         if limit and counts.active > limit:
@@ -130,7 +130,7 @@ class Connection(Flow):
             exchange.task = start_task(shared, run_application(shared, exchange))
 
     def exchange_ended(self, exchange: EndedExchange) -> None:
-        """Its answer is complete, or nobody waits for it any more."""
+        """Count and log the exchange; wait for the next request, or close."""
         shared = self.shared
         is_connected = self.exchange is exchange
         if is_connected:
@@ -144,15 +144,16 @@ class Connection(Flow):
         if exchange.closes:
             linger_and_close(self)
         elif self._serving:
-            return  # `serve` goes on
+            return  # the loop in `serve` begins the next request
         elif self.has_more():
-            # Not from here: we are inside the application's call of `send`.
+            # Not from here: this runs inside the application's call of `send`, and the next
+            # application would run inside this one's.
             shared.loop.call_soon(self.serve)
         else:
             self.settle()
 
     def settle(self) -> None:
-        """Nothing is being answered: wait for the client, or say goodbye."""
+        """Wait for the client's next bytes, or close; called when no answer is owed."""
         state, reader = self.state, self.reader
         if state >= _UPGRADED or reader.ready:
             return
@@ -200,16 +201,21 @@ class Connection(Flow):
     # -- pace ----------------------------------------------------------------------
 
     def pace(self) -> None:
-        """Read while there is room for it, and wait only for what is owed to us."""
+        """Read while there is room, and set a deadline while the client has to act.
+
+        No deadline runs while the application computes: a slow answer must not
+        look like a slow client. The client has to act when it does not read what
+        is written, or has not sent the rest of the body that there is room for.
+        """
         exchange, reader = self.exchange, self.reader
         if exchange is None or self.state >= _UPGRADED:
             return
         request = exchange.request
         owed = self.is_write_paused
         if request.ended:
-            room = len(reader.ready) < _PIPELINED and len(reader.rest) < READ_AHEAD
+            room = len(reader.ready) < _PIPELINED and len(reader.rest) < _READ_AHEAD
         else:
-            room = request.buffered < READ_AHEAD
+            room = request.buffered < _READ_AHEAD
             owed = owed or (room and not request.expects_continue)
         if owed:
             self.set_deadline(self.shared.settings.body_timeout)
@@ -219,7 +225,7 @@ class Connection(Flow):
             self.resume_reading() if room else self.pause_reading()
 
     def switch_to_frames(self) -> bytes:
-        """101 is written: from now on frames go to the exchange. Return those here already."""
+        """Pass what comes from now on to the exchange; return the frames that came before 101."""
         self.state = advance(self.state, Event.SWITCHED)
         self.deadline = inf
         rest, self.reader.rest = self.reader.rest, b""
@@ -227,10 +233,10 @@ class Connection(Flow):
             self.resume_reading()
         return rest
 
-    # -- what the transport says ------------------------------------------------------
+    # -- called by the transport ------------------------------------------------------
 
     def connection_made(self, transport: Any) -> None:
-        """The socket is ours."""
+        """Serve the connection that this transport stands for."""
         shared = self.shared
         settings = shared.settings
         self.transport = transport
@@ -255,10 +261,10 @@ class Connection(Flow):
         exchange = self.exchange
         if self.state >= _UPGRADED:
             if exchange is not None:
-                exchange.take_frames(data)
-            return  # CLOSING: thrown away, so that the client can read our last answer
+                exchange.receive_frames(data)
+            return  # CLOSING: thrown away, see `linger_and_close`
         try:
-            self.reader.feed(data)
+            self.reader.parse(data)
         except Refused as refusal:
             refuse(self, refusal)
         if exchange is None:
@@ -268,9 +274,13 @@ class Connection(Flow):
             self.pace()
 
     def eof_received(self) -> bool:
-        """The client sends no more: it has left, unless it may half-close and has asked in full."""
+        """Treat the end of input as the client's departure; return whether to stay open.
+
+        With --half-close a client that has sent its requests in full still gets
+        the answers.
+        """
         self.half_closed = True
-        self.release()  # the transport may close at our word
+        self.release()  # if this returns False the transport closes
         exchange = self.exchange
         if self.state >= _UPGRADED or not (exchange or self.has_more()):
             return False  # nothing is owed
@@ -284,7 +294,7 @@ class Connection(Flow):
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The transport is gone: closed by us, reset, or a write failed."""
+        """Forget the connection: it was closed by us, reset, or a write has failed."""
         self.state = advance(self.state, Event.LOST)
         self.deadline = inf
         self.held = b""
@@ -299,7 +309,7 @@ class Connection(Flow):
         shared.ended()
 
     def pause_writing(self) -> None:
-        """The client reads slower than the application writes."""
+        """Make the application wait: the client reads slower than it writes."""
         super().pause_writing()
         if self.state is not _UPGRADED:
             self.pace()
@@ -307,7 +317,7 @@ class Connection(Flow):
             self.exchange.pace_writing()
 
     def resume_writing(self) -> None:
-        """The client has caught up, or is gone."""
+        """Let the application go on: the client has caught up, or has left."""
         super().resume_writing()
         if self.state < _UPGRADED:
             if self.exchange is None and self.has_more():
@@ -317,7 +327,7 @@ class Connection(Flow):
         elif self.exchange is not None:
             self.exchange.pace_writing()
 
-    # -- what the server asks of a connection ------------------------------------------
+    # -- called by the server ----------------------------------------------------------
 
     @property
     def is_idle(self) -> bool:

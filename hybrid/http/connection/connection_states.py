@@ -16,17 +16,22 @@ from hybrid.errors import IllegalTransition
 class ConnectionState(IntEnum):
     """Where a connection is in its life.
 
-    Integers, because the table is asked twice per request: the hash of an
-    IntEnum is an int's, the hash of an Enum a Python call.
+    Integers, so that states can be compared by their order (`state < UPGRADED`),
+    and because the table is read once or twice per request: the hash of an Enum
+    is a Python call, 0.1 µs.
+
+    Reading a member from its class (`ConnectionState.IDLE`) also costs 0.1 µs on
+    Python 3.11, where a module's own name costs 0.01. A request compares some
+    fifteen times, so modules that serve requests keep such names.
     """
 
-    NEW = 0  # accepted; not a byte yet
+    NEW = 0  # accepted; the client has sent nothing
     HEAD = 1  # part of a request head has come
     SERVING = 2  # at least one request has no complete answer
     IDLE = 3  # every request is answered; the client may send another
-    UPGRADED = 4  # WebSocket frames, no HTTP any more
-    CLOSING = 5  # the last answer is written; what still comes is read and thrown away
-    CLOSED = 6  # the transport is gone
+    UPGRADED = 4  # the bytes are WebSocket frames, not HTTP
+    CLOSING = 5  # the last answer is written; what the client still sends is thrown away
+    CLOSED = 6  # the transport is closed
 
 
 class Event(IntEnum):
@@ -35,10 +40,10 @@ class Event(IntEnum):
     BYTES = 0  # the beginning of a head came, its end did not
     REQUEST = 1  # a head is complete and waits for its answer
     ANSWERED = 2  # the last answer owed is complete; the connection stays open
-    NEXT = 3  # the same, and part of the next head is there already
+    NEXT = 3  # the same, and a part of the next head has come
     FAREWELL = 4  # an answer is complete that ends the connection
     SWITCHED = 5  # 101 is written
-    LOST = 6  # the transport is gone, whoever closed it
+    LOST = 6  # the transport is closed, by the client, by us or by an error
 
 
 TRANSITIONS: dict[ConnectionState, dict[Event, ConnectionState]] = {

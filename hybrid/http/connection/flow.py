@@ -2,7 +2,7 @@
 
 A client that reads slowly makes the application wait (`wait_writable`); an
 application that reads slowly makes the client wait (`pause_reading` leaves its
-bytes in the kernel). So what one connection can make us hold is bounded.
+bytes in the kernel). So the memory that one connection can fill is bounded.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from hybrid.http.shared import Shared
 
 
 class Flow(asyncio.Protocol):
-    """What a connection is before it knows of HTTP."""
+    """The part of a connection that knows its transport and its deadline, but not HTTP."""
 
     __slots__ = (
         "_is_reading",
@@ -35,7 +35,7 @@ class Flow(asyncio.Protocol):
         self.half_closed = False  # the client sends no more
         self.held = b""  # a complete answer that waits for the end of the loop's turn
         self.is_write_paused = False
-        self.unsent = 0  # bytes in the write buffer at the last look
+        self.unsent = 0  # bytes in the write buffer when that was last measured
         self._is_reading = True
         self._writable: asyncio.Future[None] | None = None
 
@@ -57,25 +57,25 @@ class Flow(asyncio.Protocol):
             self.transport.writelines(pieces)
 
     def release(self) -> None:
-        """Send the answer that is held: before anything else is written, and before the end."""
+        """Send the held answer; called before any other write and before the end."""
         data, self.held = self.held, b""
-        if data and not self.transport.is_closing():  # uvloop's raises where asyncio's forgets
+        if data and not self.transport.is_closing():  # where asyncio ignores it, uvloop raises
             self.transport.write(data)
 
     def pause_writing(self) -> None:
-        """The client reads slower than the application writes."""
+        """Make writers wait: the client reads slower than the application writes."""
         self.is_write_paused = True
         self.unsent = self.transport.get_write_buffer_size()
 
     def resume_writing(self) -> None:
-        """The client has caught up, or is gone."""
+        """Let writers go on: the client has caught up, or has left."""
         self.is_write_paused = False
         writable, self._writable = self._writable, None
         if writable is not None and not writable.done():
             writable.set_result(None)
 
     async def wait_writable(self) -> None:
-        """Return when the client has read enough, or is gone."""
+        """Return when the client has read enough, or has left."""
         while self.is_write_paused:
             if self._writable is None:
                 self._writable = self.shared.loop.create_future()
@@ -84,13 +84,13 @@ class Flow(asyncio.Protocol):
     # -- reading ---------------------------------------------------------------------
 
     def pause_reading(self) -> None:
-        """Leave what the client sends in the kernel, so that it has to wait."""
+        """Leave what the client sends in the kernel, so that the client has to wait."""
         if self._is_reading and self._can_read():
             self._is_reading = False
             self.transport.pause_reading()
 
     def resume_reading(self) -> None:
-        """Take what the client sends again."""
+        """Read again what the client sends."""
         if not self._is_reading and self._can_read():
             self._is_reading = True
             self.transport.resume_reading()
@@ -110,6 +110,6 @@ class Flow(asyncio.Protocol):
         self.transport.close()
 
     def abort(self) -> None:
-        """Cut the connection: an early end is the only honest answer left."""
+        """Cut the connection: the client sees that its answer is incomplete."""
         self.release()
         self.transport.abort()

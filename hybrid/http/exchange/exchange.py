@@ -86,7 +86,7 @@ class Exchange:
     # -- receive -------------------------------------------------------------------
 
     async def receive(self) -> Message:
-        """Return the next piece of the body, later the news that the client is gone."""
+        """Return the next piece of the body; after the end ``http.disconnect``."""
         request = self.request
         while True:
             if self.progress >= _COMPLETE:
@@ -119,14 +119,14 @@ class Exchange:
     # -- send ----------------------------------------------------------------------
 
     async def send(self, message: Message) -> None:
-        """Take one message of the answer; waits while the client reads too slowly.
+        """Write one message of the answer; waits while the client reads too slowly.
 
         Raises:
             ClientGone: the client has left, or the server has answered in the application's place.
             BadAnswer: the message would not make a valid HTTP answer.
         """
         if self.progress is _GONE:
-            raise ClientGone("the client is gone")
+            raise ClientGone("the client has left")
         kind = message["type"]
         if kind == "http.response.start":
             if self.progress is not _NOTHING:
@@ -146,14 +146,14 @@ class Exchange:
         elif kind == "http.response.pathsend":
             await self._send_file(message["path"])
         else:
-            raise BadAnswer(f"{kind!r} is no message of an HTTP answer")
+            raise BadAnswer(f"{kind!r} is not a message of an HTTP answer")
         if self._connection.is_write_paused:
             await self._wait_for_reader()
 
     async def _wait_for_reader(self) -> None:
         await self._connection.wait_writable()
         if self.progress is _GONE:
-            raise ClientGone("the client is gone")
+            raise ClientGone("the client has left")
 
     def _may_stay_open(self) -> bool:
         """Decide, once per answer, whether another request may follow it."""
@@ -176,7 +176,7 @@ class Exchange:
         )
 
     def _is_worth_reading_over(self) -> bool:
-        """Return whether the unread body is short and surely on its way."""
+        """Return whether the unread rest of the body is short, and the client sends it anyway."""
         request = self.request
         left = request.content_length - request.taken
         return 0 <= left <= _READ_OVER and not request.expects_continue
@@ -188,11 +188,11 @@ class Exchange:
             return False
         status, headers = self._start["status"], self._start.get("headers", ())
         if not isinstance(headers, (list, tuple)):
-            self._start["headers"] = headers = list(headers)  # it may be read once only
+            self._start["headers"] = headers = list(headers)  # perhaps an iterator
         data = connection.shared.heads.whole(status, headers, self.request_id, body)
         if data is None:
             return False
-        connection.shared.outbox.send(connection, data)
+        connection.shared.coalescer.send(connection, data)
         self.sent = len(body)
         self._end(_COMPLETE, status)
         return True
@@ -252,7 +252,7 @@ class Exchange:
     # -- the end -------------------------------------------------------------------
 
     def wake(self) -> None:
-        """Something has changed for `receive`: more body, or the end."""
+        """Wake `receive`: more of the body has come, or the exchange has ended."""
         if self._changed is not None:
             self._changed.set()
 
@@ -306,36 +306,36 @@ class Exchange:
         self._end(_GONE, status)
 
     def refuse(self, status: int, detail: str) -> None:
-        """The rest of the request is unusable: answer and close, or cut what has begun."""
+        """Answer `status` and close, or cut an answer that has begun: the request is unusable."""
         if self.progress is _STREAMING:
             self._connection.abort()
         elif self.progress < _STREAMING:
             self.answer_instead(status, detail, close=True)
             self.departure.trigger()
 
-    # -- what a connection asks of its exchange --------------------------------------
+    # -- called by the connection ----------------------------------------------------
 
     def is_refused(self) -> bool:
         """Return whether the request was answered without the application."""
         return False
 
     def time_out(self) -> None:
-        """The client owes us the rest of its body."""
+        """Refuse the request: the rest of its body has not come in time."""
         self.refuse(408, "the body did not come in time (--body-timeout)")
 
     def drain(self) -> None:
-        """The server drains: an HTTP exchange simply goes on to its end."""
+        """Do nothing: while the server drains, an HTTP exchange goes on to its end."""
 
-    def take_frames(self, data: bytes) -> None:
-        """Bytes behind an upgrade; an HTTP exchange has none."""
+    def receive_frames(self, data: bytes) -> None:
+        """Do nothing: only a WebSocket gets bytes behind an upgrade."""
 
     def pace_writing(self) -> None:
-        """The client reads too slowly, or has caught up; for HTTP that is the connection's."""
+        """Do nothing: for HTTP, `wait_writable` makes the application wait."""
 
     def lose_client(self) -> None:
-        """The client is gone before its answer was complete."""
+        """End without a complete answer, and trigger the departure: the client has left."""
         if self.progress < _COMPLETE:
-            # It may have read all that was announced before the application said that this was all.
+            # It may have read all that was announced, and left before the application's last send.
             answer = self.answer
             is_whole = answer is not None and answer.is_whole()
             self._end(_GONE, self.status if is_whole else CLIENT_GONE)

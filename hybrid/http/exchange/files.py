@@ -1,8 +1,8 @@
-"""A file as an answer's body: from the page cache to the socket, past Python.
+"""A file as an answer's body: from the page cache to the socket, not through Python.
 
-Neither uvloop's ``loop.sendfile`` (not implemented) nor asyncio's (it takes the
-protocol off the transport) will do, so ``sendfile(2)`` is called here: on a
-duplicate of the socket's descriptor, because a loop refuses to watch one that
+uvloop does not implement ``loop.sendfile``, and asyncio's replaces the
+transport's protocol while it runs. So ``sendfile(2)`` is called here, on a
+duplicate of the socket's descriptor: a loop refuses to watch a descriptor that
 belongs to a transport.
 """
 
@@ -17,20 +17,20 @@ from hybrid.core.departure import Departure
 from hybrid.http.answer.heads import BadAnswer
 from hybrid.http.exchange.client_connection import ClientConnection
 
-_AT_ONCE = 256 * 1024  # bytes per call; then the loop gets its turn
+_AT_ONCE = 256 * 1024  # bytes per call; between two calls the loop runs other handlers
 
 
 def open_regular(path: str) -> IO[bytes]:
-    """Open a file to be sent; never waits, as a plain ``open`` of a pipe would for its writer.
+    """Open a file to be sent; never waits, as ``open`` of a pipe without O_NONBLOCK does.
 
     Raises:
-        BadAnswer: it is no regular file: a pipe, a device, a folder.
+        BadAnswer: it is not a regular file, but a pipe, a device or a folder.
         OSError: it cannot be opened.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise BadAnswer(f"{path!r} is no regular file")
+        raise BadAnswer(f"{path!r} is not a regular file")
     return os.fdopen(descriptor, "rb")
 
 
@@ -74,7 +74,7 @@ async def _sendfile(
             continue
         except OSError:
             connection.abort()
-            await asyncio.sleep(0)  # connection_lost tells everybody
+            await asyncio.sleep(0)  # connection_lost comes in the loop's next turn
             break
         if not count:
             break
@@ -84,21 +84,21 @@ async def _sendfile(
 
 
 async def _writable(loop: asyncio.AbstractEventLoop, departure: Departure, sock: int) -> None:
-    """Return when the socket takes more, or the client is gone."""
+    """Return when the socket takes more bytes, or the client has left."""
     ready = asyncio.Event()
-    forget = departure.on(ready.set)
+    unsubscribe = departure.on(ready.set)
     loop.add_writer(sock, ready.set)
     try:
         await ready.wait()
     finally:
         loop.remove_writer(sock)
-        forget()
+        unsubscribe()
 
 
 async def _copy(
     connection: ClientConnection, departure: Departure, head: bytes, file: IO[bytes], size: int
 ) -> int:
-    """TLS: the bytes have to be encrypted, so they have to come by."""
+    """Send the file through the transport: TLS has to encrypt every byte."""
     connection.write(head)
     sent = 0
     while sent < size:
@@ -108,4 +108,4 @@ async def _copy(
             break
         connection.write(piece)
         sent += len(piece)
-    return sent  # not after a wait: who has read all of it may have left
+    return sent  # without waiting: a client that has read all of it may have left

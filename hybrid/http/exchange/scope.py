@@ -9,7 +9,7 @@ from hybrid.http.exchange.client_connection import ClientConnection
 from hybrid.http.request.forwarded import Address, scheme_of
 from hybrid.http.request.message import Request
 
-# One for all requests: nobody has a reason to change them.
+# Shared by all requests: an application has no reason to change them.
 _ASGI = {"version": "3.0", "spec_version": "2.4"}
 _NO_DETAILS: dict[str, Any] = {}
 
@@ -17,11 +17,11 @@ _NO_DETAILS: dict[str, Any] = {}
 def http_scope(
     connection: ClientConnection, request: Request, request_id: str, departure: Departure
 ) -> dict[str, Any]:
-    """Return the scope; a dictionary of its own, which the application may change.
+    """Return the scope: a new dictionary, which the application may change.
 
-    So nothing is read from it, or from its headers, once the application has it.
+    So the server reads nothing from it, or from its headers, once the application has it.
 
-    ``hybrid.departure`` among the extensions tells when the client leaves.
+    The extension ``hybrid.departure`` is the request's `Departure`.
     """
     shared, headers = connection.shared, request.headers
     root_path = shared.settings.root_path
@@ -61,7 +61,7 @@ def websocket_scope(scope: dict[str, Any], headers: list[tuple[bytes, bytes]]) -
 
 
 def _as_forwarded(connection: ClientConnection, request: Request) -> tuple[Address | None, str]:
-    """Return client and scheme as a trusted proxy tells them."""
+    """Return client and scheme from the headers of a trusted proxy."""
     client, scheme = connection.client, connection.scheme
     if request.forwarded_for is not None:
         client = connection.shared.trusted.client_of(request.forwarded_for) or client

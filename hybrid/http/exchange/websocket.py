@@ -4,11 +4,12 @@
     transport     <-- data_to_send() <-------------------------- send()
 
 The handshake arrives as an HTTP request, so this is an exchange whose answer
-is 101 (or, denied, an ordinary HTTP answer). Frames, masking, fragments, ping
-and the closing handshake are the library's (RFC 6455); flow control, the size
-of the inbox, liveness and the translation to ASGI are ours.
+is 101 (or, denied, an ordinary HTTP answer). The library does frames, masking,
+fragments, ping and the closing handshake (RFC 6455); flow control, the size of
+the inbox, detecting dead clients and the translation to ASGI are done here.
 
-It ends when the transport ends: until then the client may still be closing.
+The exchange ends when the transport ends: until then the closing handshake may
+still be under way.
 """
 
 from __future__ import annotations
@@ -32,15 +33,15 @@ from hybrid.http.shared import Message
 
 # -- The opening handshake of a WebSocket (RFC 6455 section 4.2) -----------------
 
-# What a client that was refused may try instead (RFC 6455 section 4.4, RFC 9110 section 15.5.22).
-SPOKEN = ((b"upgrade", b"websocket"), (b"sec-websocket-version", b"13"))
+# What a refused client may try instead (RFC 6455 section 4.4, RFC 9110 section 15.5.22).
+_SPOKEN = ((b"upgrade", b"websocket"), (b"sec-websocket-version", b"13"))
 
 
-def answer_handshake(wire: ServerProtocol, request: Request) -> list[Header]:
-    """Return the headers that tell the client what is agreed on; `wire` keeps to it.
+def negotiate(wire: ServerProtocol, request: Request) -> list[Header]:
+    """Return the headers of a successful handshake, and set up `wire` for what is agreed.
 
     Raises:
-        Refused: it is no valid handshake; with the status and the reason for the client.
+        Refused: the handshake is not valid; with the status and the reason for the client.
     """
     if request.content_length:
         raise Refused(400, "the handshake of a WebSocket has no body: frames follow it")
@@ -60,7 +61,7 @@ def answer_handshake(wire: ServerProtocol, request: Request) -> list[Header]:
     ]
 
 
-_PIECE = 16 * 1024  # bytes that are parsed before we look whether there is room for more
+_PIECE = 16 * 1024  # bytes that are parsed before the room in the inbox is checked again
 _COMPRESSED_PIECE = 1024  # the same, where each byte may become a thousand
 _CLOSING = 5.0  # s the client has to answer our close frame
 _DENIAL = "websocket.http.response."
@@ -88,38 +89,39 @@ class WebSocketExchange(Exchange):
         self._opened = False
         self._pinged = False
         self._written = 0  # bytes since the handshake
-        self._taken = 0  # bytes of them that the socket had taken at the last look
-        self._unparsed = b""  # behind messages that the application has not taken
-        self._code: tuple[int, str] | None = None  # how it ended
-        self._handshake: list[Header] = []  # what is agreed on with the client
+        self._taken = 0  # bytes of them that the socket had taken when that was last measured
+        self._unparsed = b""  # behind messages that the application has not received
+        self._code: tuple[int, str] | None = None  # close code and reason, once it has ended
+        self._handshake: list[Header] = []  # the headers that say what is agreed
         websocket_scope(self.scope, request.headers)
 
-    # -- what a connection asks of its exchange --------------------------------------
+    # -- called by the connection ----------------------------------------------------
 
     def is_refused(self) -> bool:
         """Check the handshake; answer a bad one without the application."""
         try:
-            self._handshake = answer_handshake(self._wire, self.request)
+            self._handshake = negotiate(self._wire, self.request)
         except Refused as refusal:
-            self.answer_instead(refusal.status, refusal.detail, more=SPOKEN)
+            self.answer_instead(refusal.status, refusal.detail, more=_SPOKEN)
             return True
         return False
 
     def _may_stay_open(self) -> bool:
-        """Any answer but 101 ends the connection: the reader has left HTTP."""
+        """Return False: after any answer but 101 the reader cannot go back to HTTP."""
         return False
 
-    def take_frames(self, data: bytes) -> None:
-        """Take what the client sent."""
+    def receive_frames(self, data: bytes) -> None:
+        """Parse bytes of the client, as far as there is room for their messages."""
         self._pinged = False
         self._unparsed = self._unparsed + data if self._unparsed else data
         self._parse()
 
     def _parse(self) -> None:
-        """Parse what is here as long as there is room for what comes of it.
+        """Parse in small steps, while there is room for the messages.
 
-        That may be a hundred times as much: messages without payload, each a dict; or a
-        thousand times: compressed ones.
+        Parsing a whole read at once would let the client choose our memory: bytes
+        become a hundred times as many as messages without payload, each a dict,
+        and a thousand times as many when they are compressed.
         """
         wire, data = self._wire, self._unparsed
         at, size = 0, len(data)
@@ -132,7 +134,7 @@ class WebSocketExchange(Exchange):
             self.wake()
         ended = wire.close_sent if wire.parser_exc is not None else wire.close_rcvd
         if ended is not None:
-            self._leave(ended.code, ended.reason)
+            self._set_code(ended.code, ended.reason)
         self._flush()
         if self._inbox.is_full:
             self._connection.pause_reading()
@@ -140,14 +142,15 @@ class WebSocketExchange(Exchange):
             self._connection.resume_reading()
 
     def time_out(self) -> None:
-        """Nothing has moved for a while: ask, and the second time give up.
+        """Send a ping to a silent client; cut it if it was silent since the last one.
 
-        A client that takes what we write is alive, however slowly it does; one
-        that waits for the application is not asked, for its answer would wait too.
+        A client that reads what is written is alive, however slowly it reads. One
+        whose messages wait for the application gets no ping: its pong would wait
+        behind them, and a slow application would look like a dead client.
         """
         connection = self._connection
         is_open = self._wire.state is WireState.OPEN
-        if self._has_taken_some():
+        if self._has_taken_bytes():
             self._pinged = False
         elif self._pinged or not is_open or connection.is_write_paused:
             connection.abort()
@@ -159,24 +162,24 @@ class WebSocketExchange(Exchange):
         if connection.is_write_paused or not is_open:
             connection.set_deadline(connection.shared.settings.body_timeout)
         else:
-            self._stay_alive()
+            self._reset_deadline()
 
     def pace_writing(self) -> None:
-        """The client reads too slowly, and has --body-timeout to go on; or it has gone on."""
+        """Give a client that reads too slowly --body-timeout; end that when it has caught up."""
         connection = self._connection
         if connection.is_write_paused:
             self._wire.mute()
-            self._has_taken_some()
+            self._has_taken_bytes()
             connection.set_deadline(connection.shared.settings.body_timeout)
         else:
             self._wire.unmute()
-            self._stay_alive()
+            self._reset_deadline()
             self._flush()
 
-    def _has_taken_some(self) -> bool:
-        """Return whether the socket was full at the last look, and has taken something since.
+    def _has_taken_bytes(self) -> bool:
+        """Return whether the socket was full at the last call, and has taken bytes since.
 
-        Taking alone proves nothing: the kernel takes some megabytes for a client that is gone.
+        Taking alone proves nothing: the kernel buffers some megabytes for a dead client.
         """
         connection = self._connection
         before, was_full = self._taken, connection.unsent > 0
@@ -185,14 +188,14 @@ class WebSocketExchange(Exchange):
         return was_full and self._taken > before
 
     def drain(self) -> None:
-        """The server drains."""
+        """Close with 1001, going away."""
         if self._opened:
             self._close(1001, "the server is leaving")
 
     def lose_client(self) -> None:
-        """The transport is gone."""
+        """End: the transport is closed."""
         if self._opened:
-            self._leave(1006, "")
+            self._set_code(1006, "")
             if self.progress < Progress.COMPLETE:
                 self._end(Progress.GONE, 101)
         elif self.progress < Progress.COMPLETE:
@@ -208,7 +211,7 @@ class WebSocketExchange(Exchange):
                 code, reason = self._code or (1006, "")
                 return {"type": "websocket.disconnect", "code": code, "reason": reason}
             await self._wait_for_change()
-        message = self._inbox.take()
+        message = self._inbox.pop()
         if self._opened and not self._inbox.is_full:
             if self._unparsed:
                 self._parse()
@@ -216,8 +219,8 @@ class WebSocketExchange(Exchange):
                 self._connection.resume_reading()
         return message
 
-    def _leave(self, code: int, reason: str) -> None:
-        """Remember how it ended: the first reason counts."""
+    def _set_code(self, code: int, reason: str) -> None:
+        """Set close code and reason, unless they are set: the first reason counts."""
         if self._code is None:
             self._code = (code, reason)
             self.wake()
@@ -225,11 +228,11 @@ class WebSocketExchange(Exchange):
     # -- send ------------------------------------------------------------------------
 
     async def send(self, message: Message) -> None:
-        """Take one message of the application.
+        """Send one message of the application; waits while the client reads too slowly.
 
         Raises:
             ClientGone: the WebSocket has ended.
-            BadAnswer: the message has no place here.
+            BadAnswer: ASGI does not allow the message in this state.
         """
         kind = message["type"]
         if kind.startswith(_DENIAL) and not self._opened:
@@ -247,7 +250,7 @@ class WebSocketExchange(Exchange):
         elif kind == "websocket.close":
             self._close(message.get("code", 1000), message.get("reason") or "")
         else:
-            raise BadAnswer(f"{kind!r} has no place in an open WebSocket")
+            raise BadAnswer(f"{kind!r} is not allowed in an open WebSocket")
         if self._connection.is_write_paused:
             await self._connection.wait_writable()
 
@@ -256,7 +259,7 @@ class WebSocketExchange(Exchange):
             self.answer_instead(403, "the application refused the WebSocket")
             return
         if kind != "websocket.accept" or self.progress is not Progress.NOTHING:
-            raise BadAnswer(f"{kind!r} has no place before websocket.accept")
+            raise BadAnswer(f"{kind!r} is not allowed before websocket.accept")
         connection = self._connection
         subprotocol = message.get("subprotocol")
         if subprotocol:
@@ -268,9 +271,9 @@ class WebSocketExchange(Exchange):
         self.progress = Progress.STREAMING
         self.status = 101
         rest = connection.switch_to_frames()
-        self._stay_alive()
+        self._reset_deadline()
         if rest:
-            self.take_frames(rest)
+            self.receive_frames(rest)
         if connection.shared.draining:
             self.drain()
 
@@ -288,7 +291,7 @@ class WebSocketExchange(Exchange):
     # -- the end -----------------------------------------------------------------------
 
     def _end(self, progress: Progress, status: int) -> None:
-        self._wire.forget()
+        self._wire.discard_incomplete()
         self._unparsed = b""
         super()._end(progress, status)
 
@@ -299,28 +302,28 @@ class WebSocketExchange(Exchange):
             self._connection.set_deadline(_CLOSING)
 
     def break_off(self) -> None:
-        """The application ended without closing; after an exception with 1011."""
+        """Close with 1011: the application has raised an exception."""
         if self._opened:
-            self._hear_no_more()
+            self._ignore_messages()
             self._close(1011, "the application failed")
         else:
             super().break_off()
 
     def give_up(self, reason: str) -> None:
-        """Returning without websocket.close is a normal end of an open WebSocket."""
+        """Close with 1000: returning without websocket.close is a normal end when it is open."""
         if self._opened:
-            self._hear_no_more()
+            self._ignore_messages()
             self._close(1000, "")
         else:
             super().give_up(reason)
 
-    def _hear_no_more(self) -> None:
-        """The application has returned: read on for the client's close only."""
+    def _ignore_messages(self) -> None:
+        """Read on, but only for the client's close: the application has returned."""
         self._inbox.shut()
         self._parse()
 
     def _flush(self) -> None:
-        """Write what the library has to say; an empty piece is its end of stream."""
+        """Write what the library has to send; its last piece is empty at the end of stream."""
         pieces = self._wire.data_to_send()
         if not pieces:
             return
@@ -334,10 +337,12 @@ class WebSocketExchange(Exchange):
             connection.set_deadline(_CLOSING)
 
     def _end_stream(self) -> None:
-        """Close; but if the client may be in mid-sentence, so that it can read why.
+        """Close, but not so that the client cannot read the reason.
 
-        Closing a socket with unread input makes the kernel send a reset, which
-        may overtake our close frame. What still comes the library throws away.
+        Closing a socket with unread input makes the kernel send a reset, which may
+        overtake the close frame. After an error in the client's bytes there may be
+        more of them, so only the writing side is closed. The library throws away
+        what still comes.
         """
         connection = self._connection
         transport = connection.transport
@@ -346,8 +351,8 @@ class WebSocketExchange(Exchange):
         else:
             connection.close()
 
-    def _stay_alive(self) -> None:
-        """Set the time of the next look: at an open WebSocket, or at one that is closing."""
+    def _reset_deadline(self) -> None:
+        """Set the next deadline: of the next ping, or of the closing handshake."""
         ping = self._connection.shared.settings.websocket_ping
         if self._wire.state is not WireState.OPEN:
             self._connection.set_deadline(_CLOSING)

@@ -1,4 +1,4 @@
-"""The frames of one WebSocket: the library's sans-I/O protocol, with our habits."""
+"""The frames of one WebSocket: the library's sans-I/O protocol, with bounded memory and time."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from websockets.typing import BytesLike
 from hybrid.config import HttpConfig
 from hybrid.http.exchange.websocket_inbox import WebSocketInbox
 
-# What is worth compressing, in bytes. Shorter messages gain nothing; longer ones would make
-# the event loop stand still for more than some 10 ms.
+# What is worth compressing, in bytes. Shorter messages gain nothing. A longer one would stop the
+# event loop, and with it every other connection of this worker, for more than some 10 ms.
 _LEAST = 64
 _LEAST_WITHOUT_CONTEXT = 512
 _MOST = 256 * 1024
@@ -24,9 +24,11 @@ _MOST = 256 * 1024
 def _compression(context_takeover: bool) -> ServerPerMessageDeflateFactory:
     """Return the library's permessage-deflate, with a small window and a quick compressor.
 
-    A connection keeps 39 KB to compress and 11 KB to inflate; 40 KB for the
-    latter if its client does not let us limit its window. Level 1 takes half the
-    time of the usual 6 and leaves some 10 % more bytes.
+    zlib's defaults keep some 300 KB per connection for as long as it is open, so
+    a few thousand idle clients would fill the memory. With these a connection keeps
+    39 KB to compress and 11 KB to inflate (40 KB if the client does not let the
+    server limit its window). Level 1 takes half the time of the usual 6, and its
+    output is some 10 % longer.
     """
     return ServerPerMessageDeflateFactory(
         server_no_context_takeover=not context_takeover,
@@ -43,8 +45,8 @@ _DATA = frozenset((Opcode.TEXT, Opcode.BINARY, Opcode.CONT))
 class WebSocketWire(ServerProtocol):
     """Parses frames and puts their messages into `inbox`, each as soon as it is parsed.
 
-    A list of what one read brought would be memory that the client chooses: a
-    frame of six bytes is an object of hundreds.
+    The library would gather the frames of one read in a list. That is memory which
+    the client chooses: a frame of six bytes becomes an object of hundreds.
     """
 
     def __init__(self, inbox: WebSocketInbox, settings: HttpConfig) -> None:
@@ -59,43 +61,43 @@ class WebSocketWire(ServerProtocol):
         self._inbox = inbox
         self._least = _LEAST if settings.websocket_context_takeover else _LEAST_WITHOUT_CONTEXT
         self._is_muted = False
-        self._unanswered: BytesLike | None = None  # the latest ping since then
+        self._unanswered: BytesLike | None = None  # the latest ping since `mute`
 
     def mute(self) -> None:
-        """Answer no ping until `unmute`: the client does not read what we write."""
+        """Answer no ping until `unmute`: a client that does not read would fill the buffer."""
         self._is_muted = True
 
     def unmute(self) -> None:
-        """Answer pings again: of those that came meanwhile the latest (RFC 6455 section 5.5.3)."""
+        """Answer pings again, of those since `mute` the latest (RFC 6455 section 5.5.3)."""
         self._is_muted = False
         data, self._unanswered = self._unanswered, None
         if data is not None and self.state is State.OPEN:
             self.send_pong(data)
 
     def recv_frame(self, frame: Frame) -> None:
-        """Take a frame that is well formed; the library answers errors raised here."""
+        """Handle a well-formed frame; the library turns errors raised here into a close."""
         if frame.opcode is Opcode.PING and self._is_muted:
             self._unanswered = frame.data
             return
         if frame.opcode is Opcode.CLOSE:
-            self.current_size = None  # a close may come in the middle of a message, says RFC 6455
+            self.current_size = None  # RFC 6455 allows a close in the middle of a message
         super().recv_frame(frame)
         self.events.clear()
         if frame.opcode in _DATA:
             self._inbox.add(frame)
 
     def send_frame(self, frame: Frame) -> None:
-        """Frame what is to be sent, compressed if that is agreed on and worth it."""
+        """Serialize a frame, compressed if that was negotiated and is worth it."""
         if self.extensions and not self._least <= len(frame.data) <= _MOST:
             self.writes.append(frame.serialize(mask=False))
         else:
             super().send_frame(frame)
 
-    def forget(self) -> None:
-        """Keep nothing of what was not complete: its end will not come.
+    def discard_incomplete(self) -> None:
+        """Throw away incomplete frames and messages: their ends will not come.
 
-        The parser refers to its protocol, so both would otherwise wait for the
-        garbage collector, with all their bytes.
+        The parser refers to this object and this object to the parser. Without
+        this, both would keep their bytes until the garbage collector runs.
         """
         self.parser.close()
         self.extensions = []

@@ -1,1 +1,1 @@
-"""From bytes to a request; no socket is touched here."""
+"""From bytes to a request: sans-I/O."""

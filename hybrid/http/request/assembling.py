@@ -1,9 +1,9 @@
-"""The parser's events become requests, and what llhttp lets through is refused.
+"""The parser's callbacks: they fill requests, and refuse what llhttp lets through.
 
-What llhttp 9 refuses by itself (a test holds it to that, for another release
+What llhttp 9 refuses by itself (a test checks that, because another release
 may be more lenient): bare CR and LF inside the head, obs-fold, invalid names,
 space before the colon, repeated or conflicting Content-Length, Content-Length
-with Transfer-Encoding, chunked not last, sizes that are no hexadecimal number.
+with Transfer-Encoding, chunked not last, sizes that are not hexadecimal numbers.
 
 What it lets through and is refused here: versions 0.9 and 2.0, RTSP and ICE,
 more than one space in the request line, a transfer coding before ``chunked``,
@@ -11,8 +11,8 @@ Transfer-Encoding in HTTP/1.0, a missing or repeated Host or one that names no
 host, other headers that may not come twice, a fragment in the target, and every
 limit.
 
-Rule: no callback of the parser starts anything. A callback that raises ends
-the parsing, and the reader takes no byte after that.
+Rule: a callback of the parser starts nothing. A callback that raises ends the
+parsing, and the reader parses no byte after that.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _METHODS = {
 
 def _other_method(name: bytes) -> str:
     if name == b"CONNECT":
-        raise Refused(501, "this server is no proxy")
+        raise Refused(501, "this server is not a proxy")
     return name.decode("ascii")
 
 
@@ -53,7 +53,7 @@ _TOO_LARGE = "the body is over {} bytes (--max-body)"
 def _length(request: Request, value: bytes) -> None:
     try:
         request.content_length = int(value)  # llhttp has checked that it is a number
-    except ValueError:  # which Python takes only so many digits of; the first ones are zeros
+    except ValueError:  # over Python's limit of 4300 digits: llhttp refuses that unless most are 0
         raise Refused(400, "a Content-Length of thousands of digits") from None
 
 
@@ -88,17 +88,17 @@ def _request_id(request: Request, value: bytes) -> None:
     request.request_id = value
 
 
-# A second one changes what the request means, and readers differ: a framework takes the first
-# or the last, a gateway or cache before it the other, nginx refuses some of them, too. Lists
-# may come in several lines (RFC 9110 section 5.3: If-Match, Accept, Cookie by custom), and of
-# what is only informative (Referer, User-Agent, Date) any will do.
+# A second one changes what the request means, and programs differ in which one they use: a
+# framework the first or the last, a gateway or cache in front of it the other. nginx also
+# refuses some of them. Not here: lists, which may come in several lines (RFC 9110 section 5.3:
+# If-Match, Accept, Cookie by custom), and headers that only inform (Referer, User-Agent, Date).
 _SINGLE = (
-    b"authorization",  # who asks
+    b"authorization",  # whose request it is
     b"proxy-authorization",
-    b"origin",  # from where: what checks of cross-site requests rest on
+    b"origin",  # which site it comes from: checks of cross-site requests rest on it
     b"content-type",  # how the body is read
-    b"content-range",  # where it is written
-    b"range",  # what is asked for, and on which condition
+    b"content-range",  # where the body is written
+    b"range",  # which part is asked for, and on which condition
     b"if-range",
     b"if-modified-since",
     b"if-unmodified-since",
@@ -106,15 +106,15 @@ _SINGLE = (
 
 
 def _single(name: bytes, bit: int) -> Callable[[Request, bytes], None]:
-    def note(request: Request, value: bytes) -> None:
+    def refuse_second(request: Request, value: bytes) -> None:
         if request.singles & bit:
             raise Refused(400, f"more than one {name.decode().title()} header")
         request.singles |= bit
 
-    return note
+    return refuse_second
 
 
-_NOTES = {
+_HANDLERS = {
     b"content-length": _length,
     b"transfer-encoding": _coding,
     b"expect": _expectation,
@@ -149,25 +149,25 @@ class RequestAssembler:
 
     def __init__(self, limits: HttpConfig) -> None:
         self._limits = limits
-        # A head of so many bytes cannot be over a limit of bytes, whatever is in it.
+        # A head of at most this many bytes is within both limits, whatever is in it.
         self._small = min(limits.max_request_line, limits.max_header_bytes)
         self._parser: Any = httptools.HttpRequestParser(self)
         self._piece = b""  # what the parser is reading
         self._body = 0  # bytes of body that the current piece brought
         self._chunks = 0  # chunks that it began
-        self._host: bytes | None = None  # the last good one: nearly always the next one, too
+        self._host: bytes | None = None  # the last one that passed: nearly always it comes again
         self.current: Request | None = None
         self.ready: list[Request] = []
         self.ended = False
 
     def on_url(self, data: bytes) -> None:
-        """A piece of the request target."""
+        """Append a piece of the request target."""
         request = self.current
         if request is not None and not request.method:
             request.target += data
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A complete header line, or a trailer's."""
+        """Add a header line, or count a trailer's."""
         request = self.current
         if request is None:
             return
@@ -177,7 +177,7 @@ class RequestAssembler:
                 raise Refused(431, _TOO_BIG.format(self._limits.max_header_bytes))
             return
         name = name.lower()
-        if value and value[-1] <= _SPACE:  # llhttp leaves what stands behind a value
+        if value and value[-1] <= _SPACE:  # llhttp leaves the blanks behind a value
             value = value.rstrip(b" \t")
         headers = request.headers
         headers.append((name, value))
@@ -187,8 +187,8 @@ class RequestAssembler:
             request.hosts += 1
             if value != self._host:
                 self._check_host(value)
-        elif name in _NOTES:
-            _NOTES[name](request, value)
+        elif name in _HANDLERS:
+            _HANDLERS[name](request, value)
 
     def _check_host(self, value: bytes) -> None:
         if not names_a_host(value):
@@ -196,7 +196,7 @@ class RequestAssembler:
         self._host = value
 
     def on_headers_complete(self) -> None:
-        """The head is complete."""
+        """Check the complete head, and queue the request."""
         request = self.current
         if request is None or request.method:
             return
@@ -204,7 +204,7 @@ class RequestAssembler:
         if request.size > self._small:
             self._check_sizes(request)
         method = parser.get_method()
-        # A look at the line costs a quarter of asking for the version.
+        # Comparing the bytes costs a quarter of asking the parser for the version.
         at = len(method) + 1 + len(request.target)
         if not self._piece.startswith(b" HTTP/1.1\r\n", at):
             self._check_line(request, at, parser.get_http_version())
@@ -238,7 +238,7 @@ class RequestAssembler:
         raise Refused(status, detail)
 
     def _check_line(self, request: Request, at: int, version: str) -> None:
-        """Look at what stands behind the target, at `at`; llhttp tells only the number."""
+        """Check what stands behind the target, at `at`; llhttp reports only the version."""
         if version not in ("1.1", "1.0"):
             raise Refused(505, "this server speaks HTTP/1.0 and HTTP/1.1")
         line = request.line + self._piece
@@ -255,7 +255,7 @@ class RequestAssembler:
         request.expects_continue = False  # RFC 9110 section 10.1.1
 
     def on_body(self, data: bytes) -> None:
-        """A piece of a body that comes in chunks."""
+        """Add a piece of a body that comes in chunks."""
         request = self.current
         if request is None:
             return
@@ -268,22 +268,28 @@ class RequestAssembler:
         request.add_body(data)
 
     def on_chunk_header(self) -> None:
-        """A chunk begins.
+        """Count a chunk.
 
-        Its size is not told, and not looked for: that would be a second parser
-        of the same bytes. Nothing is reserved for it; what comes is counted.
+        Its announced size is unknown here: httptools does not pass it on. Nothing
+        is reserved for it; the bytes are counted when they come.
         """
         self._chunks += 1
 
-    def _weigh_chunks(self, request: Request) -> None:
-        """Bound the chunk framing that llhttp skips: extensions, trailers, tiny chunks."""
+    def _limit_chunk_framing(self, request: Request) -> None:
+        """Refuse a body of much more chunk framing than bytes.
+
+        llhttp skips chunk extensions and trailers, and reports a chunk of one byte
+        like any other. Without this limit a client could keep the parser busy
+        without end and never reach the limit on the body. A byte of body justifies
+        two of framing, and each chunk 16 more.
+        """
         excess = request.excess + len(self._piece) - 3 * self._body - _FORGIVEN * self._chunks
         request.excess = max(0, excess)
         if excess > _EXCESS:
             self._refuse(400, "more chunk framing than body")
 
     def on_message_complete(self) -> None:
-        """The request is complete, body included."""
+        """End the request: its body is complete."""
         request = self.current
         if request is None or not request.method:
             return
@@ -291,7 +297,7 @@ class RequestAssembler:
             if request.content_length > request.taken:
                 return  # its body is still to be counted
             if request.content_length < 0:
-                self._weigh_chunks(request)  # the last piece, too, or the only one
+                self._limit_chunk_framing(request)  # `_limit_unfinished` skips ended requests
         request.ended = True
         self.current = None
         self._piece = b""  # an idle connection keeps nothing of its last request

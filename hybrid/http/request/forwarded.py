@@ -1,8 +1,8 @@
 """X-Forwarded-For and X-Forwarded-Proto, believed only from the peers the operator names.
 
-Anybody can write these headers. The list is therefore read from the right, the
-end our own proxies append to, and the first address that is not one of theirs
-is the client.
+Any client can send these headers. So the list is read from the right, the end
+that our own proxies append to: the first address that is not a proxy's is the
+client.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ Address = tuple[str, int]
 
 
 class TrustedPeers:
-    """Addresses and networks whose word about the client is taken."""
+    """Addresses and networks of proxies whose X-Forwarded headers are believed."""
 
     def __init__(self, entries: Iterable[str]) -> None:
-        self._everyone = False
+        self._trusts_all = False
         self._networks: list[IPv4Network | IPv6Network] = []
         for entry in entries:
             if entry == "*":
-                self._everyone = True
+                self._trusts_all = True
                 continue
             try:
                 self._networks.append(ip_network(entry, strict=False))
@@ -33,11 +33,11 @@ class TrustedPeers:
                 ) from None
 
     def trusts(self, host: str | None) -> bool:
-        """Return whether a peer may speak for others; None is a Unix socket.
+        """Return whether a peer's X-Forwarded headers are believed; None is a Unix socket.
 
-        Who may connect to a Unix socket is decided by its permissions.
+        A Unix socket's peers are trusted: its file permissions say which processes connect.
         """
-        if self._everyone or host is None:
+        if self._trusts_all or host is None:
             return True
         try:
             address = ip_address(host.partition("%")[0])
@@ -52,7 +52,7 @@ class TrustedPeers:
         """Return the client's address, port 0, or None if the header holds none.
 
         The first untrusted address from the right; if all are trusted, the
-        leftmost. An entry that is no address ends the search: nothing to its
+        leftmost. An entry that is not an address ends the search: nothing to its
         left can have been written by a proxy of ours.
         """
         found: Address | None = None
@@ -61,7 +61,7 @@ class TrustedPeers:
             if host is None:
                 break
             found = (host, 0)
-            if not self._everyone and not self.trusts(host):
+            if not self._trusts_all and not self.trusts(host):
                 break
         return found
 

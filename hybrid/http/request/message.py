@@ -12,8 +12,8 @@ Header = tuple[bytes, bytes]
 
 _FRAGMENT, _QUERY, _PERCENT = b"#?%"  # a number is found five times as fast as a bytes object
 
-# RFC 3986 section 3.2.2, without the comma: two Hosts that a proxy has joined look so. 255
-# bytes are more than the longest name of the DNS.
+# RFC 3986 section 3.2.2, without the comma, with which a proxy joins two Hosts. 255 bytes are
+# more than the longest name of the DNS.
 _HOST = re.compile(
     rb"(?:\[([0-9A-Fa-f:.]+)\]|(?:[A-Za-z0-9._~!$&'()*+;=-]|%[0-9A-Fa-f]{2}){1,255})"
     rb"(?::([0-9]{0,5}))?"
@@ -41,9 +41,9 @@ def names_a_host(value: bytes) -> bool:
 class Request:
     """One request, filled by the reader, drained by the exchange.
 
-    `chunks` and `buffered` are the part of the body nobody has taken yet;
-    `ended` says whether its last byte has come. What few requests have is a
-    default of the class: an attribute that is not written costs nothing.
+    `chunks` and `buffered` are the part of the body that the application has not
+    received yet; `ended` says whether its last byte has come. What few requests
+    have is a default of the class: an attribute that is not written costs nothing.
     """
 
     method = ""  # empty: the head is not complete
@@ -59,11 +59,11 @@ class Request:
     is_forwarded = False  # one of the next two is there
     forwarded_for: bytes | None = None
     forwarded_proto: bytes | None = None
-    client: tuple[str, int] | None = None  # as a trusted proxy tells it
+    client: tuple[str, int] | None = None  # as a trusted proxy says
     hosts = 0  # Host headers
-    singles = 0  # a bit for each header that may not come twice, and has come
+    singles = 0  # a bit for each header that has come and may not come twice
     size = 0  # bytes of the head, and of trailers
-    excess = 0  # bytes of chunk framing without a body to justify them
+    excess = 0  # bytes of chunk framing above what the body justifies
     buffered = 0
     taken = 0  # bytes of the body that have come in all
     ended = False
@@ -75,7 +75,7 @@ class Request:
         self.headers: list[Header] = []
 
     def add_body(self, data: bytes) -> None:
-        """Take a piece of the body from the wire."""
+        """Append a piece of the body."""
         if self.chunks is None:
             self.chunks = [data]
         else:
@@ -83,7 +83,7 @@ class Request:
         self.buffered += len(data)
 
     def take_body(self) -> bytes:
-        """Return everything that is buffered, and forget it."""
+        """Return the buffered part of the body, and empty the buffer."""
         chunks = self.chunks
         if chunks is None:
             return b""

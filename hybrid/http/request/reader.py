@@ -1,8 +1,8 @@
-"""Bytes to requests: what is fed to the parser, and how much of it at once.
+"""Bytes to requests: which bytes the parser gets, and how many at once. Sans-I/O.
 
-Sans-I/O: `feed` takes what came, `ready` is the queue of requests whose heads
-are complete, and the newest request's body grows as it is fed. What a request
-must be to get there is `assembling`'s.
+`parse` is called with what came; `ready` is the queue of requests whose heads
+are complete; the newest request's body grows with every call. `assembling`
+says what makes a request valid.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from hybrid.http.request.assembling import RequestAssembler
 from hybrid.http.request.message import Request
 from hybrid.http.request.refusal import Refused
 
-_QUEUED = 16  # requests that one feed may complete; the rest of its bytes waits
+_QUEUED = 16  # requests that may wait in `ready`; the bytes behind them are not parsed
 _CR, _LF = b"\r\n"
 _END = b"\r\n\r\n"
 
@@ -31,13 +31,13 @@ class RequestReader(RequestAssembler):
     def __init__(self, limits: HttpConfig) -> None:
         super().__init__(limits)
         self.switched = False  # what follows are WebSocket frames, kept in `rest`
-        self.rest = b""  # not parsed: behind an upgrade, or kept back (see `feed`)
+        self.rest = b""  # not parsed: behind an upgrade, or kept back (see `parse`)
 
-    def feed(self, data: bytes) -> None:
-        """Parse `data`, after what was kept back before.
+    def parse(self, data: bytes) -> None:
+        """Parse what was kept back before, and `data`.
 
-        Keeps the rest in `rest` when enough requests are complete: so a flood
-        of pipelined requests costs their bytes, not their objects.
+        When enough requests are complete, the other bytes are kept in `rest`:
+        a flood of pipelined requests costs its bytes, not its objects.
 
         Raises:
             Refused: the stream is malformed or over a limit. Requests that
@@ -64,23 +64,23 @@ class RequestReader(RequestAssembler):
                 continue
             else:
                 end = self._end_of_piece(request, data, at)
-            self._parse(request, data if end - at == size else data[at:end])
+            self._parse_piece(request, data if end - at == size else data[at:end])
             at = end
         if self.switched:
             self.rest = data[at:]  # frames of a WebSocket, which is not accepted yet
 
     def finish(self) -> None:
-        """Read no more, and keep nothing of what was read."""
+        """Parse no more, and drop all that was read."""
         self.ended = True
         self.ready.clear()
         self.current = self._parser = None
         self.rest = self._piece = b""
 
     def _count_body(self, request: Request, data: bytes, at: int) -> int:
-        """Take what `data` has of a body of known length, and return where that ends.
+        """Add what `data` has of a body of known length, and return where that part ends.
 
-        The parser would only count, and copy: a new one for the next request
-        costs a quarter of a microsecond.
+        The parser would only count the bytes and copy them. Without it a body is
+        not copied; the price is a new parser for the next request, 0.25 µs.
         """
         left = request.content_length - request.taken
         if at or len(data) > left:
@@ -93,23 +93,25 @@ class RequestReader(RequestAssembler):
         return at + len(data)
 
     def _end_of_piece(self, request: Request, data: bytes, at: int) -> int:
-        """Return how far to parse, so that a request can only end where a piece does.
+        """Return the end of the piece to parse, so that a request ends where a piece does.
 
-        A request without a Content-Length ends with an empty line: that of its
-        head, or that behind its chunks. Only so is the first byte of the next
-        one known, at which llhttp is too lenient.
+        Between two requests llhttp skips any mixture of CR and LF, so what it
+        accepts as the next request may differ from what a proxy in front of us
+        accepts. `_skip_empty_lines` is stricter, but has to know where a request
+        begins. Without a Content-Length the one before ends with an empty line:
+        that of its head, or that behind its chunks. So a piece ends at each.
         """
         if data[at] == _LF or data[at] == _CR:
-            return at + 1  # perhaps the end of an empty line that came in two pieces
+            return at + 1  # perhaps the rest of an empty line that came in two pieces
         end = data.find(_END, at)
         return len(data) if end < 0 else end + 4
 
-    def _parse(self, request: Request, data: bytes) -> None:
+    def _parse_piece(self, request: Request, data: bytes) -> None:
         if request.method:
             self._body = self._chunks = 0
         else:
             request.size += len(data)
-            self._body = len(data)  # a head is no chunk framing
+            self._body = len(data)  # a head is not chunk framing
         self._piece = data
         try:
             self._parser.feed_data(data)
@@ -119,17 +121,23 @@ class RequestReader(RequestAssembler):
             self.ended = True
             raise _refusal(ex) from None
         if self.current is request:
-            self._weigh(request)
+            self._limit_unfinished(request)
 
-    def _weigh(self, request: Request) -> None:
-        """Bound what llhttp and httptools keep or skip without telling us."""
+    def _limit_unfinished(self, request: Request) -> None:
+        """Limit the bytes of a request that has not ended, in every place where they may hide.
+
+        llhttp reports a header when its line is complete. Until then httptools
+        keeps the bytes, and llhttp skips chunk framing: neither calls back. A
+        client that sends one endless header line, a byte at a time, would never
+        reach a limit that only the callbacks check, and fill the memory.
+        """
         if not request.method:
             if _LF not in request.line:
                 request.line += self._piece
             if request.size > self._small:
                 self._check_sizes(request, line_ended=_LF in request.line)
         elif request.content_length < 0:
-            self._weigh_chunks(request)
+            self._limit_chunk_framing(request)
 
     def _skip_empty_lines(self, data: bytes, at: int) -> int:
         """Return where the next request begins (RFC 9112 section 2.2).
@@ -147,11 +155,15 @@ class RequestReader(RequestAssembler):
     # -- Upgrade -------------------------------------------------------------------
 
     def _switch(self) -> None:
-        """Prepare for what is behind a head that asked for another protocol.
+        """Go on behind a head that asked for another protocol, at which llhttp stops.
 
-        A WebSocket takes the connection over. Any other protocol is ignored
-        (RFC 9110 section 7.8), but llhttp has stopped, and skipped the body: if
-        that comes in chunks, a head of our own says so to a new parser.
+        A WebSocket takes the connection over: what follows are frames. Any other
+        protocol is ignored (RFC 9110 section 7.8), and the request is answered
+        like any other, with its body. But llhttp treats that body as the other
+        protocol's bytes, and the next parser would read it as a request: a client
+        could smuggle one past a proxy. A body with a length is counted without
+        the parser. For one in chunks, a new parser first reads a head of our own
+        that announces chunks.
         """
         request = self.ready[-1]
         if request.websocket:
@@ -172,7 +184,7 @@ def _refusal(ex: httptools.HttpParserError) -> Refused:
     if isinstance(inner, Refused):
         return inner
     if inner is not None and isinstance(ex, httptools.HttpParserCallbackError):
-        raise inner  # a bug of ours in a callback
+        raise inner  # a bug in one of the callbacks
     if isinstance(ex, httptools.HttpParserInvalidMethodError):
         return Refused(400, "the request line does not begin with a method known here")
     reason = str(ex.args[0]) if ex.args else "malformed request"

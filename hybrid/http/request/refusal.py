@@ -6,7 +6,7 @@ from hybrid.errors import HybridError
 
 
 class Refused(HybridError):
-    """The client's request is malformed or over a limit; nothing behind it is read.
+    """The client's request is malformed or over a limit; nothing after it is read.
 
     The message is for the client: it names the rule or the limit with its flag.
     """

@@ -176,7 +176,7 @@ def test_a_client_that_left_does_not_keep_the_others_answers() -> None:
 
 @pytest.fixture
 def everything_is_held(monkeypatch: Any) -> None:
-    monkeypatch.setattr(module, "_LOOK_EVERY", 0)
+    monkeypatch.setattr(module, "_PROBE_EVERY", 0)
 
 
 @pytest.mark.parametrize("count", [1, 2, 16, 40])
@@ -203,14 +203,14 @@ def test_what_is_due_goes_before_the_next_handler_runs(
     async def main() -> None:
         async with serving(app) as running:
             shared = running.server._shared
-            shared.outbox._unlooked = 0
+            shared.coalescer._until_probe = 0
             flow = Flow(shared)
             flow.transport = Wire(log)
             client = await running.connect()
             await running.until(lambda: shared.connections)
             (connection,) = shared.connections
 
-            shared.outbox.send(flow, b"held")
+            shared.coalescer.send(flow, b"held")
             assert log == []
             connection.data_received(HELLO)
 

@@ -26,10 +26,10 @@ def read(*pieces: bytes, limits: HttpConfig = LIMITS) -> tuple[list[Any], Refuse
     refusal = None
     try:
         for piece in pieces:
-            reader.feed(piece)
+            reader.parse(piece)
             while reader.ready:
                 seen.append(reader.ready.pop(0))
-                reader.feed(b"")
+                reader.parse(b"")
     except Refused as ex:
         refusal = ex
         seen += reader.ready
@@ -345,7 +345,7 @@ def test_empty_lines_before_a_request_are_skipped() -> None:
 def test_a_flood_of_pipelined_requests_costs_bytes_not_objects() -> None:
     reader = RequestReader(LIMITS)
 
-    reader.feed(NEXT * 10_000)
+    reader.parse(NEXT * 10_000)
 
     assert len(reader.ready) < 1000
     assert len(reader.rest) > 200_000
@@ -396,11 +396,11 @@ def test_a_large_head_is_no_chunk_framing(upgrade: tuple[bytes, ...]) -> None:
 )
 def test_an_endless_head_extension_or_trailer_is_cut_off(endless: bytes) -> None:
     reader = RequestReader(LIMITS)
-    reader.feed(endless)
+    reader.parse(endless)
 
     def feed() -> None:
         for _ in range(1000):
-            reader.feed(b"x" * 1000)
+            reader.parse(b"x" * 1000)
 
     with pytest.raises(Refused):
         feed()
