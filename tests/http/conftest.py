@@ -17,6 +17,7 @@ import pytest
 from hybrid.config import HttpConfig, LogConfig
 from hybrid.http.loops import new_event_loop
 from hybrid.http.server import HttpServer
+from hybrid.http.shared import Shared
 
 PATIENCE = 10.0  # s; a test that waits longer has failed
 HELLO = b"GET /hello HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -146,6 +147,11 @@ class Running:
         return int(self.listener.getsockname()[1])
 
     @property
+    def shared(self) -> Shared:
+        """What the server's parts share; the only place where these tests reach inside."""
+        return self.server._shared
+
+    @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
@@ -165,12 +171,15 @@ class Running:
 
         So this client needs ``--half-close``.
         """
-        shared = self.server._shared
+        shared = self.shared
         shared.settings = replace(shared.settings, half_close=True)
         client = await self.connect()
         client.send(data)
         client.half_close()
         return await client.read_all()
+
+    async def until_applications_end(self) -> None:
+        await self.until(lambda: not self.shared.running, "an application has not returned")
 
     async def until(self, condition: Callable[[], Any], what: str = "") -> None:
         deadline = asyncio.get_running_loop().time() + PATIENCE

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from io import StringIO
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 from hybrid.config import HttpConfig, LogConfig
 from hybrid.http import server as server_module
 from hybrid.http.access_log import AccessLog
+from hybrid.http.request.refusal import Refused
 from tests.http.conftest import HELLO, Routes, answer, serving
 
 
@@ -123,6 +126,8 @@ def test_a_gone_reader_of_stdout_ends_nobody(monkeypatch: Any) -> None:
 
     monkeypatch.setattr("sys.stdout", Broken())
     log = AccessLog("text", "1")
-    log._lines.append("x")
+    log.write_refusal(Refused(400, "malformed"), "id", None, None, 0)
     log.flush()
-    assert not log._lines
+    monkeypatch.setattr("sys.stdout", StringIO())
+    log.flush()
+    assert sys.stdout.getvalue() == ""  # the line is lost, and written to no one later

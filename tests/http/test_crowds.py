@@ -15,7 +15,7 @@ import pytest
 
 from hybrid.config import HttpConfig
 from tests.http.conftest import HELLO, Routes, Running, answer, echo, judge, serving, within
-from tests.http.test_limits import bounded
+from tests.http.floods import bounded
 
 CROWD = 200
 EACH = 16_000  # bytes of Python memory per client at the peak: connection, request, task, answer
@@ -127,7 +127,7 @@ def test_above_the_limit_of_connections_a_crowd_waits_in_the_backlog(run: Any) -
             with bounded(EACH * CROWD):
                 crowd = await arrive(running, HELLO)
                 heard = await hear_all(crowd)
-            assert all(judge(data, "GET")[0].body == b"counted" for data in heard)
+            assert [judge(data, "GET")[0].body for data in heard] == [b"counted"] * CROWD
             assert 0 < most <= 10
 
     run(main())
@@ -152,7 +152,7 @@ def test_above_the_limit_of_requests_a_crowd_gets_503_and_when_to_come_again(run
                 got = judge(data, "GET")[0]
                 assert (got.status, got.headers["retry-after"]) == (503, "1")
             release.set()
-            assert all(b"slow" in data for data in await hear_all(three))
+            assert [judge(data, "GET")[0].body for data in await hear_all(three)] == [b"slow"] * 3
 
     run(main())
 

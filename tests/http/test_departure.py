@@ -64,7 +64,7 @@ def test_a_client_that_leaves_is_noticed_at_once(run: Any, how: str) -> None:
             client.send(SLOW)
             await running.until(lambda: slow.heard == ["request"])
             WAYS[how](client)
-            await running.until(lambda: not running.server._shared.running)
+            await running.until_applications_end()
             assert slow.heard == ["request", "departure", "disconnect"]
             assert running.server.statistics().responses_4xx == 1  # 499
             await running.until(lambda: running.server.statistics().connections == 0)
@@ -91,7 +91,7 @@ def test_leaving_in_the_middle_of_an_answer_is_noticed_though_nothing_is_written
             client.send(HELLO.replace(b"/hello", b"/stream"))
             await within(client.reader.readuntil(b"data: 1\n\n"))
             client.close()
-            await running.until(lambda: not running.server._shared.running)
+            await running.until_applications_end()
             assert events == ["http.disconnect"]
 
     run(main())
@@ -117,7 +117,7 @@ def test_an_application_does_not_wait_for_a_reader_that_has_left(run: Any) -> No
             client = await running.connect(limit=1000, receive_buffer=4096)
             client.send(HELLO.replace(b"/hello", b"/flood"))
             await client.read_head()
-            (connection,) = running.server._shared.connections
+            (connection,) = running.shared.connections
             await running.until(lambda: connection.is_write_paused)
             client.half_close()  # and it reads nothing more
             await running.until(lambda: refused)
@@ -139,7 +139,7 @@ def test_an_upload_that_is_cut_short_is_never_taken_as_complete(
             client.send(b"POST /slow HTTP/1.1\r\nHost: a\r\n%b\r\n\r\n5\r\nab" % framing)
             await running.until(lambda: slow.bodies)
             WAYS[how](client)
-            await running.until(lambda: not running.server._shared.running)
+            await running.until_applications_end()
             assert slow.heard == ["departure", "disconnect"]
 
     run(main())
@@ -155,7 +155,7 @@ def test_a_client_that_leaves_after_100_continue_is_noticed(run: Any) -> None:
             client.send(head + b"Expect: 100-continue\r\n\r\n")
             assert await client.read_head() == b"HTTP/1.1 100 Continue\r\n\r\n"
             client.close()
-            await running.until(lambda: not running.server._shared.running)
+            await running.until_applications_end()
             assert slow.heard == ["departure", "disconnect"]
 
     run(main())
@@ -204,7 +204,7 @@ def test_a_complete_answer_is_still_sent_to_a_client_that_sends_no_more(run: Any
             client = await running.connect(limit=1000, receive_buffer=4096)
             client.send(HELLO.replace(b"/hello", b"/large") + HELLO)
             await running.until(lambda: running.server.statistics().requests_total == 1)
-            (connection,) = running.server._shared.connections
+            (connection,) = running.shared.connections
             assert connection.is_write_paused
             client.half_close()
             await running.until(lambda: connection.half_closed)
@@ -264,9 +264,7 @@ def test_with_half_close_the_end_of_input_is_no_departure(run: Any) -> None:
             client = await running.connect()
             client.send(SLOW + HELLO)
             client.half_close()
-            await running.until(
-                lambda: [c for c in running.server._shared.connections if c.half_closed]
-            )
+            await running.until(lambda: [c for c in running.shared.connections if c.half_closed])
             slow.release.set()
             answers = judge(await client.read_all(), "GET", "GET")
             assert [got.body for got in answers] == [b"slow", b"hello"]

@@ -27,7 +27,8 @@ def test_a_running_request_is_finished_and_says_close(run: Any) -> None:
             await running.until(lambda: running.server.statistics().requests_active == 1)
             running.server.stop_accepting()
             draining = asyncio.ensure_future(running.server.drain(5))
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0)  # the drain has begun
+            assert not draining.done()
             release.set()
             got = judge(await client.read_all(), "GET")[0]
             assert (got.body, got.headers["connection"]) == (b"slow", "close")

@@ -29,10 +29,13 @@ async def start(receive: Any, send: Any) -> None:
     await send({"type": "lifespan.startup.complete"})
 
 
-async def finish(lifespan: Lifespan) -> None:
-    """Let the application's task run until nothing of it is left."""
-    assert lifespan._task is not None
-    await within(asyncio.wait([lifespan._task]))
+Tasks = set[asyncio.Task[Any]]
+
+
+async def finish(before: Tasks) -> None:
+    """Let the application run until only the tasks of `before` are left."""
+    if new := asyncio.all_tasks() - before:
+        await within(asyncio.wait(new))
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=repr)
@@ -77,9 +80,10 @@ def test_a_lifespan_that_dies_while_requests_are_served_is_logged_at_once(
         raise fault
 
     async def main() -> None:
+        before = asyncio.all_tasks()
         lifespan = Lifespan(app, {})
         await within(lifespan.startup())
-        await finish(lifespan)
+        await finish(before)
         (line,) = errors(caplog)
         assert "on purpose" in line
         await within(lifespan.shutdown(PATIENCE))
@@ -98,10 +102,11 @@ def test_a_failure_that_is_said_and_then_raised_is_logged_once(
         raise ValueError
 
     async def main() -> None:
+        before = asyncio.all_tasks()
         lifespan = Lifespan(app, {})
         await within(lifespan.startup())
         await within(lifespan.shutdown(PATIENCE))
-        await finish(lifespan)
+        await finish(before)
 
     run(main())
     assert errors(caplog) == ["the application's shutdown failed: on purpose"]
@@ -122,10 +127,11 @@ def test_a_shutdown_that_is_never_answered_is_cancelled(
             raise
 
     async def main() -> None:
+        before = asyncio.all_tasks()
         lifespan = Lifespan(app, {})
         await within(lifespan.startup())
         await within(lifespan.shutdown(0.01))
-        await finish(lifespan)
+        await finish(before)
 
     run(main())
     assert heard == ["lifespan.shutdown", "cancelled"]
@@ -141,9 +147,10 @@ def test_a_lifespan_that_returns_early_is_not_waited_for(
             await start(receive, send)
 
     async def main() -> None:
+        before = asyncio.all_tasks()
         lifespan = Lifespan(app, {})
         await within(lifespan.startup())
-        await finish(lifespan)
+        await finish(before)
         await within(lifespan.shutdown(PATIENCE))
 
     run(main())

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import tracemalloc
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -13,33 +10,10 @@ import pytest
 
 from hybrid.config import HttpConfig
 from tests.http.conftest import HELLO, Client, Routes, answer, echo, judge, serving
+from tests.http.floods import bounded, flood
 
 SETTINGS = HttpConfig()
 QUICK = replace(SETTINGS, header_timeout=0.2, body_timeout=0.2, keep_alive=0.2, linger=0.1)
-FLOOD = 8_000_000  # bytes sent by a client that does not know when to stop
-
-
-@contextmanager
-def bounded(limit: int) -> Iterator[None]:
-    """Fail if Python's memory grows by more than `limit` bytes inside the block."""
-    tracemalloc.start()
-    try:
-        before, _ = tracemalloc.get_traced_memory()
-        yield
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert peak - before < limit, f"{peak - before} bytes at the peak"
-
-
-async def flood(client: Client, piece: bytes) -> None:
-    """Send the piece again and again until the server has had enough."""
-    try:
-        for _ in range(FLOOD // len(piece)):
-            client.send(piece)
-            await client.writer.drain()
-    except ConnectionError:
-        pass
 
 
 async def status_of_flood(client: Client, start: bytes, piece: bytes) -> int:

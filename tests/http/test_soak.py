@@ -22,8 +22,9 @@ import pytest
 from hybrid.config import HttpConfig
 from hybrid.system.process.heap import give_back
 from tests.http.conftest import HELLO, Routes, Running, answer, serving
-from tests.http.exchange.test_websocket import HANDSHAKE, Echo, frame
+from tests.http.raw_websocket import HANDSHAKE, Echo, frame
 
+CROWD = 1000  # clients
 FULL = bool(os.environ.get("HYBRID_SOAK"))  # `make soak`: 25,000 clients instead of 3,000
 SETTINGS = replace(HttpConfig(), header_timeout=0.3, body_timeout=0.3, keep_alive=0.3)
 POST = b"POST /echo HTTP/1.1\r\nHost: a\r\n"
@@ -80,12 +81,12 @@ async def visit(running: Running, luck: random.Random) -> None:
 
 
 async def crowd(running: Running, seed: int) -> None:
-    """A thousand clients, two hundred at a time."""
+    """Let `CROWD` clients come, two hundred at a time."""
     luck = random.Random(seed)
-    for _ in range(5):
+    for _ in range(CROWD // 200):
         await asyncio.gather(*(visit(running, luck) for _ in range(200)))
     await running.until(lambda: running.server.statistics().connections == 0)
-    await running.until(lambda: not running.server._shared.running)
+    await running.until_applications_end()
 
 
 @pytest.fixture
@@ -111,7 +112,7 @@ def faults() -> Iterator[list[str]]:
 
 @pytest.mark.soak
 def test_thousands_of_rude_clients_leave_nothing(run: Any, faults: list[str]) -> None:
-    parts = 25 if FULL else 2
+    parts = 25 if FULL else 2  # crowds after the first
 
     async def main() -> None:
         process = psutil.Process()
@@ -123,7 +124,7 @@ def test_thousands_of_rude_clients_leave_nothing(run: Any, faults: list[str]) ->
             routes.scopes.clear()
             sockets.events.clear()
             gc.collect()
-            give_back()  # free pages between blocks that are in use are nobody's
+            give_back()  # free pages between used blocks are not a leak
             tasks, descriptors = len(asyncio.all_tasks()), len(os.listdir("/proc/self/fd"))
             return tasks, descriptors, sys.getallocatedblocks(), process.memory_info().rss
 
@@ -136,17 +137,19 @@ def test_thousands_of_rude_clients_leave_nothing(run: Any, faults: list[str]) ->
             clients = running.server.statistics().accepted
         (tasks, descriptors, _, memory), last = seen[0], seen[-1]
         blocks = [after[2] - before[2] for before, after in pairwise(seen)]
-        print(
+        found = (
             f"{clients} clients: tasks {tasks} -> {last[0]}, "
-            f"descriptors {descriptors} -> {last[1]}, blocks {blocks}; RSS +{last[3] - memory}",
-            file=sys.stderr,
+            f"descriptors {descriptors} -> {last[1]}, blocks {blocks}; RSS +{last[3] - memory}"
         )
-        assert clients >= 900 * parts
-        assert last[0] <= tasks
-        assert last[1] <= descriptors
-        # What is kept of every client grows with every crowd; caches and free lists now and then.
-        assert min(blocks) < 300, blocks  # a third of a block per client
-        assert last[3] - memory < 12_000_000
+        assert clients >= 0.9 * CROWD * (1 + parts), found
+        assert last[0] <= tasks, found
+        assert last[1] <= descriptors, found
+        # A leak of one block per client shows in every crowd; caches and free lists grow in some
+        # (one crowd: -109 to 206 blocks). So the crowd that grew least decides.
+        assert min(blocks) < CROWD * 0.3, found
+        # Counting blocks misses leaks in C. This limit shows one of 6 KB per client in the short
+        # run, and of 0.5 KB in the long one; without a leak the short run grows by 0.7 MB at most.
+        assert last[3] - memory < 12_000_000, found
 
     run(main(), 60.0 * parts)
     assert not faults

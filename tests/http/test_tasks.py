@@ -179,13 +179,13 @@ def test_where_nothing_replaces_the_process_an_exit_ends_the_loop(run: Any) -> N
         async with serving(app) as running:
             client = await running.connect()
             await client.get("/hello")
-            (connection,) = running.server._shared.connections
+            (connection,) = running.shared.connections
             request = Request()
             request.path, request.ended = "/exit", True
             connection.exchange = exchange = Exchange(connection, request)
-            running.server._shared.counts.active += 1
+            running.shared.counts.active += 1
             with pytest.raises(SystemExit):
-                await run_application(running.server._shared, exchange)
+                await run_application(running.shared, exchange)
             assert (await client.read_answer()).status == 500
 
     run(main())
@@ -207,7 +207,7 @@ def test_a_group_of_departures_is_no_failure_of_the_application(run: Any, caplog
             client.send(HELLO.replace(b"/hello", b"/app"))
             await running.until(lambda: running.server.statistics().requests_active)
             client.reset()
-            await running.until(lambda: not running.server._shared.running)
+            await running.until_applications_end()
 
     run(main())
     assert not caplog.records

@@ -15,8 +15,8 @@ from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFact
 
 from hybrid.config import HttpConfig
 from tests.http.conftest import Client, Routes, Running, serving, within
-from tests.http.exchange.test_websocket import HANDSHAKE, Echo, frame
-from tests.http.test_limits import bounded
+from tests.http.floods import bounded
+from tests.http.raw_websocket import HANDSHAKE, Echo, frame
 
 SETTINGS = HttpConfig()
 FORGETFUL = replace(SETTINGS, websocket_context_takeover=False)

@@ -11,8 +11,8 @@ import pytest
 from hybrid.config import HttpConfig
 from hybrid.http.exchange import websocket
 from tests.http.conftest import Routes, serving, within
-from tests.http.exchange.test_websocket import HANDSHAKE, Echo, frame
-from tests.http.test_limits import bounded, flood
+from tests.http.floods import bounded, flood
+from tests.http.raw_websocket import HANDSHAKE, Echo, frame
 
 
 def test_behind_a_handshake_that_was_not_accepted_nothing_is_kept(run: Any) -> None:

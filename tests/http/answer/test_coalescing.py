@@ -202,7 +202,7 @@ def test_what_is_due_goes_before_the_next_handler_runs(
 
     async def main() -> None:
         async with serving(app) as running:
-            shared = running.server._shared
+            shared = running.shared
             shared.coalescer._until_probe = 0
             flow = Flow(shared)
             flow.transport = Wire(log)

@@ -94,7 +94,7 @@ def test_a_client_that_does_not_take_its_file_costs_nothing(
             elif how == "closes":
                 client.half_close()
             await running.until(lambda: running.server.statistics().connections == 0)
-            await running.until(lambda: not running.server._shared.running)
+            await running.until_applications_end()
         await running.until(lambda: len(os.listdir("/proc/self/fd")) <= before)
 
     run(main())
