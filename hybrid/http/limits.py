@@ -9,9 +9,10 @@ Sizes are limited where they are read (`request.reader`), counts where they grow
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Iterable
+from typing import Protocol
 
 from hybrid.config import HttpConfig
-from hybrid.http.shared import Shared
 
 _LONGEST = 1.0  # s between two ticks
 _SHORTEST = 0.01
@@ -28,16 +29,38 @@ def tick_length(settings: HttpConfig) -> float:
     return max(_SHORTEST, min(_LONGEST, shortest / 8))
 
 
-class Watch:
-    """The tick: acts on deadlines that have passed, and writes out the access log."""
+class Timed(Protocol):
+    """A connection, as `Watch` sees it."""
 
-    def __init__(self, shared: Shared) -> None:
-        self._shared = shared
-        self._every = tick_length(shared.settings)
+    deadline: float  # by the loop's clock
+
+    def act_on_deadline(self) -> None:
+        """End, or set a new deadline: the present one has passed."""
+        ...
+
+
+class Watch:
+    """The tick: acts on deadlines that have passed. It rests while there is no connection."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        settings: HttpConfig,
+        connections: Iterable[Timed],
+        goes_on: Callable[[], bool],
+    ) -> None:
+        """Act on the deadlines of `connections`; `goes_on`, called at each tick, may end it."""
+        self._loop, self._connections, self._goes_on = loop, connections, goes_on
+        self._every = tick_length(settings)
         self._timer: asyncio.TimerHandle | None = None
+        self.now = loop.time()  # when the next tick is: deadlines count from there
 
     def start(self) -> None:
-        """Begin to tick; does nothing while it ticks already."""
+        """Begin to tick; does nothing while it ticks already.
+
+        Call it before the deadline of a first connection is set: while nothing ticks,
+        `now` stands still.
+        """
         if self._timer is None:
             self._set_timer()
 
@@ -53,16 +76,14 @@ class Watch:
         Deadlines count from the *end* of the tick in which they are set: one
         reading of the clock per tick instead of two per request.
         """
-        shared = self._shared
-        now = shared.loop.time()
-        shared.now = now + self._every
-        self._timer = shared.loop.call_later(self._every, self._tick)
+        now = self._loop.time()
+        self.now = now + self._every
+        self._timer = self._loop.call_later(self._every, self._tick)
         return now
 
     def _tick(self) -> None:
-        shared = self._shared
         now = self._set_timer()
-        for connection in [c for c in shared.connections if c.deadline <= now]:
+        for connection in [c for c in self._connections if c.deadline <= now]:
             connection.act_on_deadline()
-        if shared.log is not None:
-            shared.log.flush()
+        if not self._goes_on():
+            self.stop()

@@ -17,10 +17,10 @@ from ssl import SSLContext
 from typing import Any
 
 from hybrid.config import HttpConfig, LogConfig
+from hybrid.core.activity import Activity
 from hybrid.http.accepting import Acceptor
 from hybrid.http.access_log import AccessLog
 from hybrid.http.draining import announce, drain
-from hybrid.http.limits import Watch
 from hybrid.http.shared import ASGIApp, Shared
 
 
@@ -51,6 +51,7 @@ class HttpServer:
         ssl: SSLContext | None = None,
         log: LogConfig,
         leave: Callable[[str], None] | None = None,
+        activity: Activity | None = None,
     ) -> None:
         """Create the parts; nothing is accepted yet.
 
@@ -64,6 +65,7 @@ class HttpServer:
             leave: called with a reason when the application asks for the end of its process
                 (SystemExit, KeyboardInterrupt): its client has a 500 then, and the others are
                 served until this server is drained. None: the exception ends the loop.
+            activity: is told when requests and connections come, and when connections end.
         """
         worker = next((v.decode() for n, v in headers if n.lower() == b"x-worker"), "-")
         self._shared = Shared(
@@ -73,13 +75,12 @@ class HttpServer:
             headers,
             log=AccessLog(log.format, worker) if log.access else None,
             leave=leave,
+            activity=activity,
         )
         self._acceptor = Acceptor(self._shared, ssl)
-        self._watch = Watch(self._shared)
 
     def start_accepting(self, listeners: Sequence[socket.socket]) -> None:
         """Take connections from these listeners; never calls ``listen()``."""
-        self._watch.start()
         self._acceptor.start(listeners)
 
     def stop_accepting(self) -> None:
@@ -89,7 +90,6 @@ class HttpServer:
 
     def accept_remaining(self, listeners: Sequence[socket.socket]) -> int:
         """Accept everything that waits in the backlog; return how many connections it was."""
-        self._watch.start()
         return self._acceptor.empty(listeners)
 
     def adopt(self, sock: socket.socket, received: bytes = b"") -> None:
@@ -99,7 +99,6 @@ class HttpServer:
             sock: connected, of any family, blocking or not. The server owns it now.
             received: the bytes that were already read from it (never with TLS).
         """
-        self._watch.start()
         self._acceptor.adopt(sock, received)
 
     def shed_keepalive(self, count: int) -> None:
@@ -123,9 +122,8 @@ class HttpServer:
         although something was owed to them.
         """
         self._acceptor.stop()
-        self._watch.start()
         cut = await drain(self._shared, self._acceptor, grace)
-        self._watch.stop()
+        self._shared.watch.stop()
         if self._shared.log is not None:
             self._shared.log.flush()
         return cut

@@ -12,10 +12,12 @@ from contextvars import copy_context
 from typing import Any, Protocol
 
 from hybrid.config import HttpConfig
+from hybrid.core.activity import Activity
 from hybrid.core.histogram import Histogram
 from hybrid.http.access_log import AccessLog
 from hybrid.http.answer.coalescing import WriteCoalescer
 from hybrid.http.answer.heads import Heads
+from hybrid.http.limits import Watch
 from hybrid.http.request.forwarded import TrustedPeers
 
 Message = MutableMapping[str, Any]
@@ -87,6 +89,7 @@ class Shared:
         *,
         log: AccessLog | None = None,
         leave: Callable[[str], None] | None = None,
+        activity: Activity | None = None,
     ) -> None:
         self.app = app
         self.settings = settings
@@ -95,6 +98,7 @@ class Shared:
         self.trusted = TrustedPeers(settings.forwarded_allow_ips if settings.proxy_headers else ())
         self.log = log
         self.leave = leave  # asks for the end of this process, with the reason
+        self.activity = activity or Activity()
         self.loop = asyncio.get_running_loop()
         self.context = copy_context()  # every request starts with a copy of it
         self.counts = Counts()
@@ -105,13 +109,19 @@ class Shared:
         self.connections: set[OpenConnection] = set()
         self.running: set[RunningExchange] = set()
         self._an_end: asyncio.Event | None = None
-        self.now = self.loop.time()  # when `Watch` ticks next: deadlines count from there
+        self.watch = Watch(self.loop, settings, self.connections, self._goes_on)
         # Unique by the prefix: every worker draws its own after the fork.
         self._ids = os.urandom(6).hex()
         self._numbers = itertools.count(1)
 
+    def _goes_on(self) -> bool:
+        if self.log is not None:
+            self.log.flush()
+        return bool(self.connections or self.running)
+
     def ended(self) -> None:
         """Wake `wait_for_an_end`: a connection or an application has ended."""
+        self.activity.begin()
         if self._an_end is not None:
             self._an_end.set()
 

@@ -20,6 +20,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from hybrid.config import CpuConfig
+from hybrid.core.activity import Activity
 from hybrid.core.departure import Departure, JobTimes
 from hybrid.core.jobs.admission import admit
 from hybrid.core.jobs.ticket import Outcome, Priority
@@ -63,6 +64,7 @@ class Pool:
         resources: WorkerResources | None = None,
         observer: PoolObserver | None = None,
         start_timeout: float = 0.0,
+        activity: Activity | None = None,
     ) -> None:
         """Open a pool without any process.
 
@@ -75,12 +77,14 @@ class Pool:
             observer: is told what happens; None: the log is.
             start_timeout: seconds that a pool process may take to get ready, those of `warm`
                 apart, before it is killed and replaced; 0: any time.
+            activity: is told when calls and processes come or go.
         """
         self.loop = loop
         self.slots = max(1, settings.slots)  # 0: everything inline, one at a time anyway
         self._settings = settings
         self._observer: PoolObserver = observer or LoggingObserver()
         self._is_closed = False
+        self._activity = activity or Activity()
         self._dispatcher = Dispatcher(
             self.slots, settings.queue, loop, permits, self._observer, settings.kill_grace
         )
@@ -102,6 +106,7 @@ class Pool:
                 self._arrays.blocks,
                 self._observer,
                 start_timeout,
+                self._activity,
             )
 
     # -- for the submitter -------------------------------------------------------
@@ -168,6 +173,8 @@ class Pool:
             on_progress=on_progress,
         )
         self._dispatcher.enter(call)
+        if self._activity.is_resting:
+            self._activity.begin()
         if deadline < math.inf:  # now, while its member wakes up
             self._alarm.watch(call, self._dispatcher.open_calls)
         return call

@@ -28,6 +28,7 @@ from typing import Any
 
 from hybrid.api.view import set_view
 from hybrid.config import AppConfig
+from hybrid.core.activity import Activity
 from hybrid.core.connections.handoff_queue import Policy
 from hybrid.core.messages import link_messages as m
 from hybrid.core.workers.lifecycle import Leaving, WorkerState
@@ -146,6 +147,7 @@ class Worker:
         self._server: HttpServer | None = None
         self._adoption: Adoption | None = None
         self._has_served = False
+        self._activity = Activity()
 
     async def serve(self, app: AppConfig | ASGIApp) -> int:
         """Boot, serve, drain; return the exit code.
@@ -199,15 +201,15 @@ class Worker:
 
         def tick() -> None:
             self._publish()
-            requests = int(row.get("requests"))
+            requests, now = int(row.get("requests")), time.monotonic()
             recycler.look(requests)
-            leisure.look(requests, row.get("tick_at"))
+            leisure.look(requests, now)
             if config.http.keepalive_balance:
-                balancer.look(int(row.get("connections")), row.get("tick_at"))
+                balancer.look(int(row.get("connections")), now)
 
-        pulse = Heartbeat(self._loop, self._row, tick)
-        pulse.start()
         watchdog = Watchdog(self.context.slot, config.log.block_warning, lambda: pulse.due)
+        pulse = Heartbeat(self._loop, self._row, tick, self._activity, watchdog.look_again)
+        pulse.start()
         watchdog.start()
         return pulse, watchdog
 
@@ -226,6 +228,7 @@ class Worker:
             resources=context.resources,
             observer=WorkerObserver(self.link.send),
             start_timeout=config.restart.boot_timeout,
+            activity=self._activity,
         )
         set_current_pool(self._pool)
         await self._pool.warm()
@@ -241,6 +244,7 @@ class Worker:
             ssl=self._ssl(),
             log=config.log,
             leave=lambda reason: self.link.send(m.Leave(Leaving.RECYCLE, reason)),
+            activity=self._activity,
         )
         self._accept(self._server)
         return lifespan

@@ -20,25 +20,25 @@ class HangStep(Enum):
 
 
 class HangWatch:
-    """Judges by the last tick of each loop; told the time, like all of core."""
+    """Judges by how late the next tick of each loop is; told the time, like all of core."""
 
     def __init__(self, timeout: float) -> None:
-        """Allow `timeout` seconds without a tick; 0: any number."""
+        """Let a tick be `timeout` seconds late; 0: any number."""
         self.timeout = timeout
         self._dumped: dict[int, float] = {}  # worker -> when it was asked for its stacks
         self.killed: set[int] = set()  # workers that have been found hung, for the announcement
 
-    def look(self, ticks: Mapping[int, float], now: float) -> list[tuple[int, HangStep]]:
+    def look(self, due: Mapping[int, float], now: float) -> list[tuple[int, HangStep]]:
         """Return the steps that are due.
 
         Args:
-            ticks: by worker, the monotonic time of its loop's last tick; 0.0
-                for one that still starts, which is never judged.
+            due: by worker, the monotonic time at which its loop means to tick next;
+                0.0 for one that still starts, which is never judged.
             now: monotonic seconds.
         """
         if not self.timeout:
             return []
-        hung = {w for w, tick in ticks.items() if tick and now - tick > self.timeout}
+        hung = {w for w, at in due.items() if at and now - at > self.timeout}
         self._dumped = {w: at for w, at in self._dumped.items() if w in hung}
         steps = []
         for worker in sorted(hung):

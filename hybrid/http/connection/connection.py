@@ -123,6 +123,8 @@ class Connection(Flow):
             shared.coalescer.flush()
         counts, limit = shared.counts, shared.settings.limit_concurrency
         counts.active += 1
+        if shared.activity.is_resting:
+            shared.activity.begin()
         if limit and counts.active > limit:
             exchange.answer_instead(503, f"{limit} requests at once are the limit here")
         elif not request.websocket or not exchange.is_refused():
@@ -169,7 +171,7 @@ class Connection(Flow):
             if state is _SERVING:
                 self.state = _AFTER_ANSWER
                 patience = settings.linger if shared.draining else settings.keep_alive
-                self.deadline = shared.now + patience
+                self.deadline = shared.watch.now + patience
         elif current.method:  # the end of a body that the application did not want
             current.take_body()
             self.set_deadline(settings.body_timeout)
@@ -251,6 +253,8 @@ class Connection(Flow):
         if settings.proxy_headers:
             self.is_trusted = shared.trusted.trusts(self.client[0] if self.client else None)
         shared.connections.add(self)
+        shared.watch.start()
+        shared.activity.begin()
         self.set_deadline(settings.linger if shared.draining else settings.keep_alive)
         if self._early:
             early, self._early = self._early, b""
@@ -346,7 +350,7 @@ class Connection(Flow):
             accepted_at = self.deadline - settings.keep_alive
             self.deadline = min(self.deadline, accepted_at + settings.linger)
         elif self.state is _IDLE:
-            self.deadline = min(self.deadline, self.shared.now + settings.linger)
+            self.deadline = min(self.deadline, self.shared.watch.now + settings.linger)
         elif self.exchange is not None:
             self.exchange.drain()
 

@@ -102,7 +102,7 @@ class Flow(asyncio.Protocol):
 
     def set_deadline(self, seconds: float) -> None:
         """Have `act_on_deadline` called after `seconds`, unless the deadline is moved before."""
-        self.deadline = self.shared.now + seconds
+        self.deadline = self.shared.watch.now + seconds
 
     def close(self) -> None:
         """Close when everything is written."""

@@ -26,6 +26,7 @@ from functools import partial
 from typing import Any
 
 from hybrid.config import CpuConfig
+from hybrid.core.activity import Activity
 from hybrid.core.jobs.ticket import Outcome
 from hybrid.core.jobs.token_bucket import ReplacementRate
 from hybrid.errors import JobError, PoolBroken
@@ -60,7 +61,9 @@ class ProcessLane:
         blocks: Blocks | None,
         observer: PoolObserver,
         start_timeout: float = 0.0,
+        activity: Activity | None = None,
     ) -> None:
+        self._activity = activity or Activity()  # is told when a process comes or goes
         self._start_timeout = start_timeout  # s; 0: a process may take any time to get ready
         self._owner, self._loop, self._settings = owner, loop, settings
         self._hatchery, self._blocks, self._observer = hatchery, blocks, observer
@@ -265,6 +268,7 @@ class ProcessLane:
                 "third-party modules cost"
             )
         self._idle.append(link)
+        self._activity.begin()
         if self._leaving is not None:
             self._let_go()
         self._check_warm()
@@ -367,6 +371,7 @@ class ProcessLane:
 
     def _drop(self, link: ProcessLink) -> None:
         self._links.remove(link)
+        self._activity.begin()
         if link in self._idle:
             self._idle.remove(link)
         if self._leaving is link:

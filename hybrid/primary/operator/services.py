@@ -117,13 +117,13 @@ class Services:
 
     def _look_for_hung(self, now: float) -> None:
         workers = self._processes.workers
-        ticks = {w: self._board.row(handle.row).get("tick_at") for w, handle in workers.items()}
-        for worker, step in self._hangs.look(ticks, now):
+        due = {w: self._board.row(handle.row).get("tick_due") for w, handle in workers.items()}
+        for worker, step in self._hangs.look(due, now):
             handle = workers[worker]
             stood = f"worker slot={handle.slot}: the event loop has stood still"
             if step is HangStep.DUMP:
                 text = "%s for %.0f s; its stacks follow, then it is replaced (--hang-timeout)"
-                logger.error(text, stood, now - ticks[worker])
+                logger.error(text, stood, now - due[worker])
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(handle.pid, signal.SIGUSR2)  # faulthandler's, in every worker
             else:

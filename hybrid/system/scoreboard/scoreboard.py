@@ -39,7 +39,6 @@ INTEGERS = (
     "accepted",  # connections ever
     "responses_4xx",
     "responses_5xx",
-    "loop_ticks",
     "pool_slots",
     "pool_busy",
     "pool_queued",
@@ -54,7 +53,7 @@ INTEGERS = (
 FLOATS = (  # seconds; the *_at are monotonic
     "started_at",
     "ready_at",
-    "tick_at",  # the last time the event loop ran
+    "tick_due",  # when the event loop is meant to run next; 0: the worker still starts
     "lag_last",
     "lag_max",
     "lag_total",
@@ -64,8 +63,7 @@ FLOATS = (  # seconds; the *_at are monotonic
     "permit_missed_at",  # when a job last gave up waiting for a permit
 )
 COUNTERS = frozenset(
-    {"requests", "accepted", "responses_4xx", "responses_5xx", "loop_ticks", "lag_total"}
-    | {"pool_processes_killed"}
+    {"requests", "accepted", "responses_4xx", "responses_5xx", "lag_total", "pool_processes_killed"}
     | {name for name in INTEGERS if name.startswith(("jobs_", "exits_"))}
     | {"queue_wait_total", "run_total", "latency_total"}
 )

@@ -49,7 +49,7 @@ def _worker(row: Row, now: float) -> dict[str, Any]:
         "pid": int(values["pid"]),
         "state": STATES[int(values["state"])].value,
         "age_s": round(now - values["started_at"], 3),
-        "tick_age_s": round(now - values["tick_at"], 3) if values["tick_at"] else None,
+        "tick_late_s": round(max(0.0, now - values["tick_due"]), 3) if values["tick_due"] else None,
         "loop_lag_ms": round(values["lag_last"] * 1e3, 3),
         "loop_lag_p99_ms": _ms(quantile(row.counts("lag"), 0.99)),
         "loop_lag_max_ms": round(values["lag_max"] * 1e3, 3),

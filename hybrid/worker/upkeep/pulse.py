@@ -1,4 +1,4 @@
-"""What a worker does ten times a second: its figures, its limits, its spare memory.
+"""What a worker with work does ten times a second: its figures, its limits, its memory.
 
 One timer measures the loop's lag and puts the worker's figures on its row of
 the scoreboard; on the same tick the worker compares itself with its limits,
@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 
 from hybrid.config import RestartConfig
+from hybrid.core.activity import Activity
 from hybrid.core.connections.rebalancing import Balance
 from hybrid.core.histogram import Histogram
 from hybrid.core.workers.lifecycle import WorkerState
@@ -151,7 +152,13 @@ def publish(row: Row, server: HttpServer | None, pool: Pool | None) -> None:
             row.set(f"jobs_{outcome.value}", count)
 
 
+# -- The timer behind all that ---------------------------------------------------------
+
 PERIOD = 0.1  # s between ticks; a reader of the scoreboard sees figures at most so old
+REST_PERIOD = 2.0  # s between ticks of a worker that has nothing to do
+_CALM = 10  # ticks without work until the worker rests
+_IN_FLIGHT = ("requests_active", "pool_busy", "pool_queued")  # 0: nothing
+_MOVING = ("requests", "accepted", "connections", "pool_processes", "run_total")
 
 
 class Heartbeat:
@@ -162,15 +169,36 @@ class Heartbeat:
     would count once, though every request in that second was late.
 
     Nobody is killed for a late tick: a loop that computes is not dead.
+
+    A worker without work rests: it ticks every two seconds, and with the first request,
+    connection or job it ticks as before. Its figures do not age meanwhile, because none of
+    them changes.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, row: Row, publish: Callable[[], None]):
-        self._loop = loop
-        self._row = row
-        self._publish = publish
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        row: Row,
+        publish: Callable[[], None],
+        activity: Activity,
+        on_wake: Callable[[], None],
+    ):
+        """Tick from `start` on.
+
+        Args:
+            loop: of the worker.
+            row: of the worker; its figures say whether there is work.
+            publish: stores the figures, called at every tick.
+            activity: says when work comes.
+            on_wake: is called when `due` has moved to an earlier time.
+        """
+        self._loop, self._row, self._publish = loop, row, publish
+        self._activity, self._on_wake = activity, on_wake
         self._lags = Histogram(row.counts("lag"))
         self.due = 0.0  # monotonic s at which the next tick is meant
         self._handle: asyncio.TimerHandle | None = None
+        self._seen: list[float] = []  # the moving figures at the latest tick
+        self._calm = 0  # ticks without work
 
     def start(self) -> None:
         """Begin to tick."""
@@ -187,14 +215,38 @@ class Heartbeat:
         now = time.monotonic()
         lag = max(0.0, now - self.due)
         row = self._row
-        row.set("tick_at", now)
         row.set("lag_last", lag)
         row.add("lag_total", lag)
         self._lags.add(lag)
-        row.add("loop_ticks")
         if lag > row.get("lag_max"):
             row.set("lag_max", lag)
         self._publish()
+        if self._has_work():
+            self._calm = 0
+        else:
+            self._calm += 1
         now = time.monotonic()
-        self.due = max(self.due + PERIOD, now)  # after a long block: do not tick in a burst
-        self._handle = self._loop.call_later(self.due - now, self._tick)
+        if self._calm < _CALM:
+            self._set(max(self.due + PERIOD, now), now)  # after a long block: no burst of ticks
+            return
+        self._set(now + REST_PERIOD, now)
+        if not self._activity.is_resting:
+            self._activity.rest(self._wake)
+
+    def _has_work(self) -> bool:
+        row, seen = self._row, self._seen
+        self._seen = [row.get(name) for name in _MOVING]
+        return self._seen != seen or any(row.get(name) for name in _IN_FLIGHT)
+
+    def _wake(self) -> None:
+        """Tick soon: work has come. Before it can block the loop, the watchdog knows that."""
+        self.stop()
+        self._calm = 0
+        now = time.monotonic()
+        self._set(now + PERIOD, now)
+        self._on_wake()
+
+    def _set(self, due: float, now: float) -> None:
+        self.due = due
+        self._row.set("tick_due", due)
+        self._handle = self._loop.call_later(due - now, self._tick)

@@ -6,7 +6,7 @@
      (blocked by somebody's code)   |   t is still the same: the loop is late;
                                     |   reads where its thread stands, logs it
 
-Rule 1: nothing is killed and nothing interrupted; it costs five to ten wake-ups a second.
+Rule 1: nothing is killed and nothing interrupted; it wakes once per tick of the loop.
 Rule 2: it never guesses. A C function that holds the GIL stops this thread as
         well; it looks at the first moment it can, which is the function's return,
         and says that it came late. If the process had no CPU in the meantime
@@ -54,7 +54,8 @@ class Watchdog:
         self._slot, self._limit, self._due = slot, limit, due
         self._watched = threading.get_ident()
         self._named: dict[str, float] = {}  # place -> when it was named last
-        self._over = threading.Event()
+        self._is_over = False
+        self._news = threading.Event()  # the end, or a tick that is meant earlier than before
         self._schedstat = _open_schedstat()
         self._thread = threading.Thread(target=self._run, name="hybrid-watchdog", daemon=True)
 
@@ -65,15 +66,25 @@ class Watchdog:
 
     def stop(self) -> None:
         """End; returns at once."""
-        self._over.set()
+        self._is_over = True
+        self._news.set()
+
+    def look_again(self) -> None:
+        """Take note that the next tick is meant earlier than it was; some µs."""
+        self._news.set()
 
     def _run(self) -> None:
         told = 0.0  # the tick that has been told of
         pause = self._limit
         while True:
             before = time.monotonic(), time.process_time(), self._queued()
-            if self._over.wait(pause):
+            is_news = self._news.wait(pause)
+            if self._is_over:
                 return
+            if is_news:
+                self._news.clear()
+                pause = max(_SHORTEST, self._due() + self._limit - time.monotonic())
+                continue
             now, due = time.monotonic(), self._due()
             if due and now - due >= self._limit and due != told:
                 told = due
