@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.installed
 RESULTS := benchmarks/results
 REAL_PROGRAMS := chromium curl openssl
 
-.PHONY: help serve test check fmt soak bench bench-pool fairness scheduling record picture peers bench-http notebooks flags lock clean suite-cluster suite-parts suite-bench real-programs
+.PHONY: help serve test check fmt soak bench bench-pool fairness scheduling record picture peers idle bench-http notebooks flags lock clean suite-cluster suite-parts suite-bench real-programs
 
 help:  ## list the verbs
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -65,6 +65,9 @@ picture: $(STAMP)  ## the recorded matrix as picture and verdict, for the README
 
 peers: $(STAMP)  ## the same load on hybrid, on Node with piscina, and on uvicorn with a process pool
 	@exec $(BIN)/python -m benchmarks.peers
+
+idle: $(STAMP)  ## CPU, wake-ups and memory of a cluster that has nothing to do
+	@exec $(BIN)/python -m benchmarks.idle
 
 bench-http: $(STAMP)  ## HTTP connections beside Node's and other Python servers' (BENCH_ARGS="--python …"); needs wrk and node
 	@exec $(BIN)/python -m benchmarks.http $(BENCH_ARGS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import cast
@@ -146,3 +147,17 @@ def test_an_idle_pool_thread_is_not_accused() -> None:
 def _stands_in(thread: PoolThread, function: str) -> bool:
     frame = sys._current_frames().get(thread.thread.ident or 0)
     return frame is not None and frame.f_code.co_name == function
+
+
+def test_a_tick_that_is_brought_forward_is_watched(caplog: pytest.LogCaptureFixture) -> None:
+    """A worker that rested is blocked by the first request that it gets."""
+    due = time.monotonic() + 3600.0
+    watchdog = Watchdog(1, 0.05, lambda: due)
+    watchdog.start()
+    try:
+        due = time.monotonic()
+        watchdog.look_again()  # and this thread, the one that is watched, runs no loop
+        wait_until(lambda: "the event loop is blocked" in caplog.text, what="it is named")
+    finally:
+        watchdog.stop()
+        watchdog._thread.join()

@@ -182,7 +182,8 @@ class Heartbeat:
         publish: Callable[[], None],
         activity: Activity,
         on_wake: Callable[[], None],
-    ):
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """Tick from `start` on.
 
         Args:
@@ -191,9 +192,11 @@ class Heartbeat:
             publish: stores the figures, called at every tick.
             activity: says when work comes.
             on_wake: is called when `due` has moved to an earlier time.
+            clock: returns seconds. Not the loop's: uvloop's is that of the turn's beginning,
+                in whole milliseconds.
         """
         self._loop, self._row, self._publish = loop, row, publish
-        self._activity, self._on_wake = activity, on_wake
+        self._activity, self._on_wake, self._clock = activity, on_wake, clock
         self._lags = Histogram(row.counts("lag"))
         self.due = 0.0  # monotonic s at which the next tick is meant
         self._handle: asyncio.TimerHandle | None = None
@@ -202,7 +205,7 @@ class Heartbeat:
 
     def start(self) -> None:
         """Begin to tick."""
-        self.due = time.monotonic()
+        self.due = self._clock()
         self._tick()
 
     def stop(self) -> None:
@@ -211,8 +214,7 @@ class Heartbeat:
             self._handle.cancel()
 
     def _tick(self) -> None:
-        # Not loop.time(): uvloop's is that of the turn's beginning, in whole milliseconds.
-        now = time.monotonic()
+        now = self._clock()
         lag = max(0.0, now - self.due)
         row = self._row
         row.set("lag_last", lag)
@@ -225,7 +227,7 @@ class Heartbeat:
             self._calm = 0
         else:
             self._calm += 1
-        now = time.monotonic()
+        now = self._clock()
         if self._calm < _CALM:
             self._set(max(self.due + PERIOD, now), now)  # after a long block: no burst of ticks
             return
@@ -242,7 +244,7 @@ class Heartbeat:
         """Tick soon: work has come. Before it can block the loop, the watchdog knows that."""
         self.stop()
         self._calm = 0
-        now = time.monotonic()
+        now = self._clock()
         self._set(now + PERIOD, now)
         self._on_wake()
 
