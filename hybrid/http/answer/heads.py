@@ -79,7 +79,7 @@ class Heads:
         self._second = -1.0
 
     def common(self) -> bytes:
-        """Return the lines that every answer has, rendered once per second: Date and our own."""
+        """Return Date and the server's own lines, rendered once per second."""
         now = time()
         if not 0.0 <= now - self._second < 1.0:
             self._second = now // 1.0

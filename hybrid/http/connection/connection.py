@@ -71,7 +71,7 @@ class Connection(Flow):
     def __init__(self, shared: Shared, on_closed: Callable[[], None], early: bytes = b"") -> None:
         super().__init__(shared)
         self._on_closed = on_closed  # called once, when the transport is closed
-        self._early = early  # read before the socket was handed to us
+        self._early = early  # read before the socket was passed to this process
         self.state = ConnectionState.NEW
         self.scheme = "http"
         self.client: tuple[str, int] | None = None
@@ -86,7 +86,12 @@ class Connection(Flow):
     # -- requests, one after the other ---------------------------------------------
 
     def serve(self) -> None:
-        """Answer what is in the queue, in a loop while answers are complete at once."""
+        """Answer what is in the queue, in a loop while answers are complete at once.
+
+        `_begin` may run an application to its end, which writes to the transport,
+        which may call `resume_writing` and so this method again. The call inside
+        returns at once: the loop outside begins the next request.
+        """
         if self._serving:
             return
         self._serving = True
@@ -127,7 +132,7 @@ class Connection(Flow):
             shared.activity.begin()
         if limit and counts.active > limit:
             exchange.answer_instead(503, f"{limit} requests at once are the limit here")
-        elif not request.websocket or not exchange.is_refused():
+        elif not request.websocket or not exchange.refuse_bad_handshake():
             shared.running.add(exchange)
             exchange.task = start_task(shared, run_application(shared, exchange))
 
@@ -257,6 +262,9 @@ class Connection(Flow):
         shared.activity.begin()
         self.set_deadline(settings.linger if shared.draining else settings.keep_alive)
         if self._early:
+            # The process that moved the connection here has read these bytes: they are not in the
+            # kernel any more, so the transport will not deliver them. The client has sent its
+            # request and waits; the loop would wait for bytes that never come.
             early, self._early = self._early, b""
             self.data_received(early)
 

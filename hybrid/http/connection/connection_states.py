@@ -43,7 +43,7 @@ class Event(IntEnum):
     NEXT = 3  # the same, and a part of the next head has come
     FAREWELL = 4  # an answer is complete that ends the connection
     SWITCHED = 5  # 101 is written
-    LOST = 6  # the transport is closed, by the client, by us or by an error
+    LOST = 6  # the transport is closed, by the client, the server or an error
 
 
 TRANSITIONS: dict[ConnectionState, dict[Event, ConnectionState]] = {

@@ -315,8 +315,8 @@ class Exchange:
 
     # -- called by the connection ----------------------------------------------------
 
-    def is_refused(self) -> bool:
-        """Return whether the request was answered without the application."""
+    def refuse_bad_handshake(self) -> bool:
+        """Return False: an HTTP request has no handshake."""
         return False
 
     def time_out(self) -> None:

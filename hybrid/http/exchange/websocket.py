@@ -63,24 +63,12 @@ def negotiate(wire: ServerProtocol, request: Request) -> list[Header]:
 
 _PIECE = 16 * 1024  # bytes that are parsed before the room in the inbox is checked again
 _COMPRESSED_PIECE = 1024  # the same, where each byte may become a thousand
-_CLOSING = 5.0  # s the client has to answer our close frame
+_CLOSING = 5.0  # s the client has to answer the close frame
 _DENIAL = "websocket.http.response."
 
 
 class WebSocketExchange(Exchange):
     """A WebSocket, from the handshake to the last frame."""
-
-    __slots__ = (
-        "_code",
-        "_handshake",
-        "_inbox",
-        "_opened",
-        "_pinged",
-        "_taken",
-        "_unparsed",
-        "_wire",
-        "_written",
-    )
 
     def __init__(self, connection: ClientConnection, request: Request) -> None:
         super().__init__(connection, request)
@@ -97,8 +85,8 @@ class WebSocketExchange(Exchange):
 
     # -- called by the connection ----------------------------------------------------
 
-    def is_refused(self) -> bool:
-        """Check the handshake; answer a bad one without the application."""
+    def refuse_bad_handshake(self) -> bool:
+        """Answer a handshake that is not valid; return whether it was one."""
         try:
             self._handshake = negotiate(self._wire, self.request)
         except Refused as refusal:
@@ -119,7 +107,7 @@ class WebSocketExchange(Exchange):
     def _parse(self) -> None:
         """Parse in small steps, while there is room for the messages.
 
-        Parsing a whole read at once would let the client choose our memory: bytes
+        Parsing a whole read at once would let the client choose the memory used: bytes
         become a hundred times as many as messages without payload, each a dict,
         and a thousand times as many when they are compressed.
         """

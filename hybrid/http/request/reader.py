@@ -162,7 +162,7 @@ class RequestReader(RequestAssembler):
         like any other, with its body. But llhttp treats that body as the other
         protocol's bytes, and the next parser would read it as a request: a client
         could smuggle one past a proxy. A body with a length is counted without
-        the parser. For one in chunks, a new parser first reads a head of our own
+        the parser. For one in chunks, a new parser first reads a made-up head
         that announces chunks.
         """
         request = self.ready[-1]
@@ -179,7 +179,7 @@ class RequestReader(RequestAssembler):
 
 
 def _refusal(ex: httptools.HttpParserError) -> Refused:
-    """Return why the parser stopped: our own reason, or llhttp's."""
+    """Return why the parser stopped: a `Refused` of a callback, or llhttp's reason."""
     inner = ex.__context__
     if isinstance(inner, Refused):
         return inner
