@@ -30,8 +30,9 @@ from hybrid.core.messages import link_messages as m
 from hybrid.core.workers import events as e
 from hybrid.core.workers.cluster_events import EventKind
 from hybrid.core.workers.hang_watch import HangWatch
-from hybrid.core.workers.lifecycle import Work, WorkerState
+from hybrid.core.workers.lifecycle import WorkerState
 from hybrid.core.workers.restart import RestartPolicy
+from hybrid.core.workers.roster import Work
 from hybrid.core.workers.supervision import Supervisor
 from hybrid.errors import LinkError
 from hybrid.primary.connections.distributor import make_distributor
@@ -291,7 +292,7 @@ class PrimaryLoop:
             return
         if not order.again:
             self.herald.announce(EventKind.DRAIN, handle, reason=order.reason)
-        if handle.slot not in self.supervisor.wanted:
+        if handle.slot not in self.supervisor.roster.wanted:
             self._listening.retire(handle.slot)
         if order.final:
             self._distributor.last_resort(handle.id)

@@ -16,7 +16,7 @@ from hybrid.core.messages import link_messages as m
 from hybrid.core.messages.mail import MailKind
 from hybrid.core.workers import events as e
 from hybrid.core.workers.cluster_events import EventKind
-from hybrid.core.workers.lifecycle import APPLICATION
+from hybrid.core.workers.roster import APPLICATION
 from hybrid.primary.loop import PrimaryLoop
 from hybrid.primary.operator.configuration import Configuration, SettingsReload
 from hybrid.primary.operator.control_socket import ControlPort, cluster_status

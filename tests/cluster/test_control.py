@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from hybrid.core.messages import control_messages as c
-from hybrid.core.workers.supervision import SAME_STOP
+from hybrid.core.workers.ending import SAME_STOP
 from hybrid.system.sockets.channel import Channel
 from tests.cluster.conftest import Server, wait_until
 

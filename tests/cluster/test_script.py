@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from hybrid.cluster import cpu_budget
-from hybrid.core.workers.supervision import SAME_STOP
+from hybrid.core.workers.ending import SAME_STOP
 from tests.cluster.conftest import free_port, wait_until
 from tests.cluster.scripting import Run, Script, run  # noqa: F401
 

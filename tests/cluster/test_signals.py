@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from hybrid.core.workers.supervision import SAME_STOP
+from hybrid.core.workers.ending import SAME_STOP
 from tests.cluster.conftest import Server, wait_until
 
 Serve = Callable[..., Server]

@@ -15,7 +15,8 @@ from typing import Any, Protocol
 import orjson
 
 from hybrid.core.messages.fields import field_types, wrong_field
-from hybrid.core.workers.lifecycle import WorkerRecord, WorkerState
+from hybrid.core.workers.lifecycle import WorkerState
+from hybrid.core.workers.roster import WorkerRecord
 from hybrid.core.workers.supervision import Supervisor
 from hybrid.errors import LinkError
 
@@ -158,7 +159,7 @@ class ScaleWish:
         if ready == set(range(1, self.target + 1)) == {w.slot for w in supervisor.workers.values()}:
             return RequestOutcome(True, f"{self.target} workers are ready")
         for number in sorted(set(range(1, self.target + 1)) - ready):
-            slot = supervisor.slots.get(number)
+            slot = supervisor.restarts.slots.get(number)
             if slot is not None and slot.failures:
                 return RequestOutcome(False, f"slot {number} cannot be filled: {slot.failure}")
         return _too_slow(supervisor, range(1, self.target + 1)) or _interrupted(supervisor)
@@ -189,7 +190,7 @@ class DrainWish:
             worker.slot == self.slot for worker in _ready(supervisor)
         ):
             return RequestOutcome(True, f"slot {self.slot} has a new worker")
-        slot = supervisor.slots[self.slot]
+        slot = supervisor.restarts.slots[self.slot]
         if slot.failures > self.failures:
             return RequestOutcome(False, f"slot {self.slot} has no new worker: {slot.failure}")
         return _too_slow(supervisor, (self.slot,)) or _interrupted(supervisor)

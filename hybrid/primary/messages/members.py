@@ -103,7 +103,7 @@ class Members:
         return [
             Addressee(worker.id, worker.slot, worker.id == leader)
             for worker in self._supervisor.workers.values()
-            if worker.is_at_work(self._supervisor.work)
+            if worker.is_at_work(self._supervisor.roster.work)
             and worker.id in handles
             and handles[worker.id].is_online
         ]

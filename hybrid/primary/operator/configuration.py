@@ -104,11 +104,11 @@ class SettingsReload:
 
     def _adopt(self, config: Config) -> None:
         restart = config.restart
-        self.processes.adopt(config)
+        self.processes.use_settings(config)
         self.facts.update(cpu_pool=config.cpu.slots, cpu_lane=config.cpu.lane)
         self.set_logging(config.log)
         self.hangs.timeout = restart.hang_timeout
-        self.supervisor.adopt(
+        self.supervisor.use_settings(
             grace=restart.graceful_timeout,
             policy=RestartPolicy(restart.intensity, restart.period),
             max_surge=restart.max_surge,

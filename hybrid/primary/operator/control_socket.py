@@ -64,7 +64,7 @@ def cluster_status(
             row["latency_counts"] = scoreboard.row(handle.row).counts("latency").tolist()
             row["leaving"] = worker.reason or None
             row["accepting"] = worker.accepting and row["state"] == "ready"
-            row["restarts"] = supervisor.slots[worker.slot].restarts
+            row["restarts"] = supervisor.restarts.slots[worker.slot].restarts
             row["pool"]["pids"] = sorted(handle.members)
     return status
 
@@ -240,7 +240,7 @@ class ControlServer:
         supervisor = self._desk.supervisor
         for worker in supervisor.workers.values():
             if worker.slot == number and worker.state is WorkerState.READY:
-                failures = supervisor.slots[number].failures
+                failures = supervisor.restarts.slots[number].failures
                 why = "asked by `hybrid drain`"
                 self._desk.ask(e.WorkerWantsToLeave(worker.id, Leaving.DRAIN, why))
                 self._wait_for(client, c.DrainWish(worker.id, number, failures))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import signal
 from typing import Any, Protocol
 
-from hybrid.core.workers.lifecycle import Leaving, WorkerRecord, WorkerState
+from hybrid.core.workers.lifecycle import Leaving, WorkerState
+from hybrid.core.workers.roster import WorkerRecord
 from hybrid.primary.script.script_mail import Then
 from hybrid.worker.program import Program
 

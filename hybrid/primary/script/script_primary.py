@@ -37,7 +37,8 @@ from hybrid.config import Config
 from hybrid.core.messages import link_messages as m
 from hybrid.core.workers import events as e
 from hybrid.core.workers.cluster_events import ClusterEvent, EventKind
-from hybrid.core.workers.lifecycle import FUNCTION, Leaving
+from hybrid.core.workers.lifecycle import Leaving
+from hybrid.core.workers.roster import FUNCTION
 from hybrid.errors import ConfigError, MailboxFull, NoSuchWorker, NotInCluster
 from hybrid.primary.loop import PrimaryLoop
 from hybrid.primary.script.callbacks import Callback, Callbacks
@@ -138,12 +139,12 @@ class Primary:
             worker.give_up()
             return worker
         self.workers[worker.id] = self._slots[slot] = worker
-        known = self._loop.supervisor.slots.get(slot)
+        known = self._loop.supervisor.restarts.slots.get(slot)
         waits = known is not None and time.monotonic() < known.start_at
         self._loop.feed(e.SlotWanted(slot))
         if worker.pid is None and not waits:
             self._drop(worker)
-            raise OSError(self._loop.supervisor.slots[slot].failure)
+            raise OSError(self._loop.supervisor.restarts.slots[slot].failure)
         return worker
 
     def broadcast(self, body: Any) -> list[int]:
@@ -205,7 +206,7 @@ class Primary:
         args: tuple[Any, ...] = ()
         match told.kind:
             case EventKind.FORK:
-                (worker.record,) = self._loop.supervisor.in_slot(told.slot)
+                (worker.record,) = self._loop.supervisor.roster.in_slot(told.slot)
                 worker.pid = told.pid
             case EventKind.ONLINE:
                 worker.is_online = True

@@ -65,7 +65,7 @@ class EventLog:
         reason = exit_reason(
             record.asked,
             code,
-            may_return=self._supervisor.work.may_return,
+            may_return=self._supervisor.roster.work.may_return,
             hung=handle.id in self._hung,
             out_of_memory=number == signal.SIGKILL and self._oom_kills.happened(),
         ).value

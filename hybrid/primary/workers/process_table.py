@@ -87,9 +87,9 @@ class ProcessTable:
         self._ids: dict[int, int] = {}  # worker pid -> worker id
         self._owners: dict[int, int] = {}  # pool process pid -> worker id
         self._services: set[int] = set()  # pids of what belongs to no worker
-        self.adopt(config)
+        self.use_settings(config)
 
-    def adopt(self, config: Config) -> None:
+    def use_settings(self, config: Config) -> None:
         """Fork with this configuration from now on, as far as descriptors go."""
         self._config = fit_connections(config, self._opened.worker_fds)
 

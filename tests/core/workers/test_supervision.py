@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from hybrid.core.workers import events as e
-from hybrid.core.workers.lifecycle import APPLICATION, FUNCTION, Leaving, WorkerState
+from hybrid.core.workers.lifecycle import Leaving, WorkerState
 from hybrid.core.workers.phase import TRANSITIONS, Change, Phase, advance_phase
 from hybrid.core.workers.restart import RestartPolicy
+from hybrid.core.workers.roster import APPLICATION, FUNCTION
 from hybrid.core.workers.supervision import Supervisor
 from hybrid.errors import IllegalTransition
 
