@@ -19,6 +19,8 @@ from benchmarks.pool.local_pool import NOTHING, PLUS_ONE, LocalPool, nothing, pl
 from hybrid.core.jobs.admission import AdmissionQueue
 from hybrid.core.jobs.ticket import Ticket
 from hybrid.pool.job import LaneName
+from hybrid.system.memory.permits import Permits, PermitTable
+from hybrid.system.scoreboard.scoreboard import Scoreboard
 
 BATCH = 50  # jobs per sample, so that starting the loop counts for nothing
 
@@ -102,6 +104,21 @@ def test_queue(benchmark: Any, waiting: int) -> None:
         queue.leave(head)
 
     benchmark(turn)
+
+
+@pytest.mark.benchmark(group="a permit, taken and given back")
+def test_permit(benchmark: Any) -> None:
+    table = PermitTable(2, 4)
+    permits = Permits(table, Scoreboard(4), 0)
+
+    def turn() -> None:
+        permit = permits.take(1.0)
+        assert permit is not None
+        permits.keep(permit)
+        permits.release()
+
+    benchmark(turn)
+    table.close()
 
 
 def test_the_benchmarks_measure_what_they_say(local: LocalPool) -> None:

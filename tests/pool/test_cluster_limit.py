@@ -76,7 +76,8 @@ class Cluster:
                 os.write(writer, b"!")
                 while held:
                     signal.sigwait([signal.SIGUSR1])
-                    mine.give_back(held.pop())
+                    mine.keep(held.pop())
+                    mine.release()
                 signal.pause()
             finally:
                 os._exit(0)
@@ -285,7 +286,8 @@ def test_nobody_is_replaced_while_a_permit_is_free(harness, late_cluster):
     assert not permits.is_missed(before=2.0, after=2.0)
     late_cluster.other_worker(1)
     assert permits.is_missed(before=2.0, after=2.0)
-    permits.give_back(held)
+    permits.keep(held)
+    permits.release()
 
 
 def test_a_worker_that_drains_gives_the_permits_of_abandoned_work_back(harness, starving):

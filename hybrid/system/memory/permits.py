@@ -148,11 +148,6 @@ class Permits:
         if self._scoreboard.wait_of(row) == wait:
             self._silent[row] = wait
 
-    def give_back(self, permit: int) -> None:
-        """Give a permit back and ring whoever has waited longest."""
-        self._unlock(permit)
-        self.ring_next()
-
     def keep(self, permit: int) -> bool:
         """Keep a permit (rule 4), or give it back if another worker waits.
 
