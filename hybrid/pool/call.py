@@ -8,7 +8,8 @@ from typing import Any
 
 from hybrid.core.departure import JobTimes
 from hybrid.core.jobs.ticket import JobState, Ticket
-from hybrid.pool.job import Job, LaneName
+from hybrid.pool.job import Job
+from hybrid.pool.line import Line
 from hybrid.pool.reporting import logger
 
 Progress = Callable[[float, str], None]  # fraction 0 … 1, note
@@ -25,6 +26,7 @@ class Call(Ticket):
         "job",
         "kwargs",
         "lane",
+        "needs_permit",
         "on_progress",
         "permit",
         "slot",
@@ -36,16 +38,16 @@ class Call(Ticket):
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         *,
-        lane: LaneName,
-        line: int,
+        line: Line,
         now: float,
         deadline: float,
         future: asyncio.Future[Any],
         on_progress: Progress | None,
     ) -> None:
-        super().__init__(line, now, now + deadline)
+        super().__init__(line.index, now, now + deadline)
         self.job, self.args, self.kwargs = job, args, kwargs
-        self.lane = lane
+        self.lane = line.lane
+        self.needs_permit = line.needs_permit
         self.deadline = deadline  # seconds given; math.inf: none
         self.future: asyncio.Future[Any] | None = future  # None: answered
         self.on_progress = on_progress

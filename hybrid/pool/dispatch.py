@@ -16,7 +16,7 @@ Rule 4: a call is answered exactly once, by `_answer`; afterwards whatever
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from time import monotonic
 from typing import Any
 
@@ -28,20 +28,27 @@ from hybrid.pool.call import Call
 from hybrid.pool.gate import PermitGate
 from hybrid.pool.job import LANES, LaneName
 from hybrid.pool.lane import Lane, MemberGone
+from hybrid.pool.line import KINDS, kinds_of
 from hybrid.pool.reporting import Counters, PoolObserver
 from hybrid.system.memory.permits import Permits
 
-# A kind of call is what decides whether it can start: its lane, and whether it
-# takes a permit (odd kinds do). AdmissionQueue has two lines per kind.
-KINDS = 2 * len(LANES)
-FIRST_KIND: dict[LaneName, int] = {name: 2 * index for index, name in enumerate(LANES)}
-_ALL = tuple(range(KINDS))
-_ALL_BUT_PROCESS = _ALL[: FIRST_KIND["process"]]  # the one lane that may have no member
+_WITHOUT_PROCESSES: tuple[LaneName, ...] = ("inline", "thread")  # these lanes are always ready
 
-
-def line_of(lane: LaneName, needs_permit: bool, low: bool) -> int:
-    """Return the AdmissionQueue line of a call."""
-    return 2 * (FIRST_KIND[lane] + needs_permit) + low
+# What can start, by whether a pool process is idle and whether a permit is free. Tables,
+# because every end of a call asks.
+_STARTABLE = {
+    (has_process, has_permit): kinds_of(
+        LANES if has_process else _WITHOUT_PROCESSES, (False, True) if has_permit else (False,)
+    )
+    for has_process in (False, True)
+    for has_permit in (False, True)
+}
+_KINDS_OF_LANE = {lane: kinds_of((lane,)) for lane in LANES}
+# What lacks nothing but a permit, by whether a pool process is idle.
+_LACKING_A_PERMIT = {
+    False: kinds_of(_WITHOUT_PROCESSES, needs_permit=(True,)),
+    True: kinds_of(needs_permit=(True,)),
+}
 
 
 class Dispatcher:
@@ -73,7 +80,7 @@ class Dispatcher:
         self.abandoned = 0  # of them, ABANDONED
         self.rate = ServiceRate(slots)
         self.counters = Counters()
-        self.idle_callback: Callable[[], None] | None = None  # called when nobody waits any more
+        self._idle_event: asyncio.Event | None = None  # of `wait_until_idle`
         self._slot_missed_at = 0.0  # when a job last gave up waiting for a slot
         self._abandoned_work = AbandonedWork(self, loop, grace, observer)
         self._gate = PermitGate(permits, loop, self.dispatch)
@@ -84,14 +91,15 @@ class Dispatcher:
         return len(self.running) + self.queue.length
 
     @property
-    def oldest(self) -> float:
-        """When the oldest waiting call was submitted; 0.0: none waits."""
-        return self.queue.oldest(_ALL)
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether nobody waits for an answer; abandoned work may still run."""
+    def _is_idle(self) -> bool:
+        """Whether every call is answered; abandoned work may still run."""
         return len(self.running) == self.abandoned and not self.queue.length
+
+    async def wait_until_idle(self) -> None:
+        """Return when every call is answered; abandoned work may still run."""
+        self._idle_event = asyncio.Event()
+        self._check_idle()
+        await self._idle_event.wait()
 
     def enter(self, call: Call) -> None:
         """Start `call` at once, or give it its place in line."""
@@ -128,29 +136,29 @@ class Dispatcher:
         if not queue.length:
             self._gate.waits_since(0.0)
             return
-        kinds = self._startable()
+        has_process, has_permit = self._has_idle_process(), True
         while queue.length and len(self.running) < self.slots:
-            call = queue.next(kinds)
+            call = queue.next(_STARTABLE[has_process, has_permit])
             if call is None:
                 break
-            if not self._take_permit(call):  # nobody who needs one can start now
-                kinds = [kind for kind in kinds if not kind & 1]
+            if not self._take_permit(call):  # so no other call can have one
+                has_permit = False
                 continue
             self._start(call, in_line=True)
-            if not self.lanes[call.lane].ready():
-                kinds = [kind for kind in kinds if kind in _ALL_BUT_PROCESS]
+            if not self.lanes[call.lane].ready():  # the process lane; the others always are
+                has_process = False
         if queue.length:
             self._wait()
         else:
             self._gate.waits_since(0.0)
 
-    def _startable(self) -> Sequence[int]:
+    def _has_idle_process(self) -> bool:
         lane = self.lanes.get("process")
-        return _ALL if lane is not None and lane.ready() else _ALL_BUT_PROCESS
+        return lane is not None and lane.ready()
 
     def _take_permit(self, call: Call) -> bool:
         """Take the permit that `call` needs; return whether it has what it needs."""
-        if not call.line >> 1 & 1:
+        if not call.needs_permit:
             return True
         permit = self._gate.take(call.submitted_at)
         if permit is None:
@@ -182,13 +190,17 @@ class Dispatcher:
         return True
 
     def _wait(self) -> None:
-        """Some calls have to wait: for a slot, a permit, or a member that is to come."""
+        """Some calls have to wait: for a slot, a permit, or a member that is to come.
+
+        The other workers leave their permits to the oldest call that is published here. A
+        call that lacks a slot or a process as well could not use one: publishing it would
+        let permits lie idle, and ring this worker for nothing.
+        """
         free = self.slots - len(self.running)
         waiting = self.waiting("process")
         if waiting and free:
             self.lanes["process"].want(min(waiting, free))
-        # Who waits for a slot or a member as well must not be rung for a permit.
-        kinds = [kind for kind in self._startable() if kind & 1] if free else ()
+        kinds = _LACKING_A_PERMIT[self._has_idle_process()] if free else ()
         self._gate.waits_since(self.queue.oldest(kinds))
 
     # -- from the lanes ----------------------------------------------------------
@@ -236,8 +248,7 @@ class Dispatcher:
 
     def waiting(self, lane: LaneName) -> int:
         """Return how many calls of that lane wait."""
-        kind = FIRST_KIND[lane]
-        return self.queue.waiting(kind) + self.queue.waiting(kind + 1)
+        return sum(self.queue.waiting(kind) for kind in _KINDS_OF_LANE[lane])
 
     def fail_waiting(self, lane: LaneName, error: PoolBroken) -> None:
         """The lane gets no members: answer its waiting calls."""
@@ -286,12 +297,13 @@ class Dispatcher:
         """Note that `call` has waited in vain, and for what."""
         if len(self.running) >= self.slots:
             self._slot_missed_at = monotonic()
-        elif call.line >> 1 & 1 and call.line >> 1 in self._startable():
+        elif call.needs_permit and self.lanes[call.lane].ready():
             self._gate.note_missed_permit()
 
     def misses_slot(self, before: float, after: float) -> bool:
         """Return whether a job waits for a slot since `before`, or gave up later than `after`."""
-        is_waiting = len(self.running) >= self.slots and 0 < self.oldest <= before
+        oldest = self.queue.oldest(range(KINDS))
+        is_waiting = len(self.running) >= self.slots and 0 < oldest <= before
         return is_waiting or self._slot_missed_at > after
 
     def misses_permit(self, before: float, after: float) -> bool:
@@ -323,5 +335,5 @@ class Dispatcher:
             self._gate.give_back(permit)
 
     def _check_idle(self) -> None:
-        if self.idle_callback is not None and self.is_idle:
-            self.idle_callback()
+        if self._idle_event is not None and self._is_idle:
+            self._idle_event.set()

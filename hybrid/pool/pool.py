@@ -29,7 +29,7 @@ from hybrid.pool.alarm import Alarm
 from hybrid.pool.arena.arrays import ArenaArrays
 from hybrid.pool.arena.worker_resources import WorkerResources
 from hybrid.pool.call import Call, Progress
-from hybrid.pool.dispatch import Dispatcher, line_of
+from hybrid.pool.dispatch import Dispatcher
 from hybrid.pool.job import (
     LANES,
     Job,
@@ -39,6 +39,7 @@ from hybrid.pool.job import (
     find_function,
 )
 from hybrid.pool.lane import InlineLane
+from hybrid.pool.line import LINES
 from hybrid.pool.process.process_lane import ProcessLane
 from hybrid.pool.process.spawning import Spawner
 from hybrid.pool.reporting import LoggingObserver, PoolObserver, PoolStatistics
@@ -91,12 +92,12 @@ class Pool:
         self._alarm = Alarm(loop, partial(self._dispatcher.withdraw, outcome=Outcome.TIMEOUT))
         self._arrays = ArenaArrays(resources if settings.slots else None, loop)
         self._preparation = Preparation(self._prepare)
-        self._threads = ThreadLane(self._dispatcher, loop, self._preparation, self._observer.warned)
+        threads = ThreadLane(self._dispatcher, loop, self._preparation, self._observer.warned)
         self._processes: ProcessLane | None = None
         lanes = self._dispatcher.lanes
         lanes["inline"] = InlineLane(self._dispatcher, loop, self._preparation)
         if settings.slots:
-            lanes["thread"] = self._threads
+            lanes["thread"] = threads
         if settings.slots and hatchery is not None:
             lanes["process"] = self._processes = ProcessLane(
                 self._dispatcher,
@@ -165,8 +166,7 @@ class Pool:
             job,
             args,
             kwargs,
-            lane=lane,
-            line=line_of(lane, not job.waits, low),
+            line=LINES[lane, not job.waits, low],
             now=monotonic(),
             deadline=deadline,
             future=future,
@@ -263,7 +263,6 @@ class Pool:
     def statistics(self) -> PoolStatistics:
         """Return a snapshot."""
         dispatcher, counters = self._dispatcher, self._dispatcher.counters
-        oldest = dispatcher.oldest
         return PoolStatistics(
             slots=self.slots,
             busy=len(dispatcher.running),
@@ -271,10 +270,6 @@ class Pool:
             abandoned=dispatcher.abandoned,
             abandoned_permits=dispatcher.abandoned_permits,
             processes=self._processes.ready_processes if self._processes is not None else 0,
-            threads=self._threads.size,
-            oldest_wait=monotonic() - oldest if oldest else 0.0,
-            waiting_since=oldest,
-            service_rate=dispatcher.rate.per_second,
             outcomes=MappingProxyType(dict(counters.outcomes)),
             killed=counters.killed,
             queue_wait_total=counters.queue_wait_total,
@@ -296,11 +291,9 @@ class Pool:
         """
         self._is_closed = True
         dispatcher = self._dispatcher
-        if grace > 0 and not dispatcher.is_idle:
-            over = asyncio.Event()
-            dispatcher.idle_callback = over.set
+        if grace > 0:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(over.wait(), grace)
+                await asyncio.wait_for(dispatcher.wait_until_idle(), grace)
         for call in [*dispatcher.queue, *dispatcher.running]:
             dispatcher.withdraw(call, Outcome.CANCELLED)
         for lane in dispatcher.lanes.values():

@@ -22,10 +22,6 @@ class PoolStatistics:
     abandoned: int  # jobs that were answered without result and still hold a slot
     abandoned_permits: int  # permits of the cluster that those hold
     processes: int  # pool processes that are ready
-    threads: int  # pool threads
-    oldest_wait: float  # s the oldest job in line has waited
-    waiting_since: float  # monotonic s since when it waits; 0.0: the line is empty
-    service_rate: float  # jobs per second when saturated; 0.0: unknown
     outcomes: Mapping[Outcome, int]  # how jobs were answered
     killed: int  # pool processes killed because of their job, which counts as timeout or cancelled
     queue_wait_total: float  # s in line, over all jobs that ran

@@ -34,6 +34,7 @@ from hybrid.pool.arena.blocks import Blocks
 from hybrid.pool.call import Call
 from hybrid.pool.job import Job, declared_initializers, declared_jobs
 from hybrid.pool.lane import LaneOwner, MemberGone
+from hybrid.pool.line import LINES
 from hybrid.pool.process.answers import read_answer
 from hybrid.pool.process.broadcasts import Broadcasts
 from hybrid.pool.process.pickling import PickledFrame
@@ -46,6 +47,7 @@ _REFILL = 2.0  # replacements per second, in the long run
 _QUARANTINE = 256 * 1024 * 1024  # bytes kept by a process's jobs before it is replaced
 _SLOW_IMPORT = 2.0  # s; what nobody wants to pay in every process, and does not know
 _STACKS = 0.2  # s for a process to write its stacks before it is killed
+_BROADCASTS = LINES["process", False, False]  # they are never in line: `Broadcasts` keeps them
 _JITTER = 0.2  # share added to their limits, so that processes leave at different times
 
 
@@ -312,7 +314,7 @@ class ProcessLane:
             answer: asyncio.Future[Any] = self._loop.create_future()
             now = time.monotonic()
             call = Call(
-                job, args, {}, lane="process", line=0, now=now, deadline=math.inf,
+                job, args, {}, line=_BROADCASTS, now=now, deadline=math.inf,
                 future=answer, on_progress=None,
             )  # fmt: skip
             self._errands.add(link, call, answer)

@@ -98,11 +98,6 @@ class ThreadLane:
         self._idle: list[PoolThread] = []
         self._over: deque[tuple[PoolThread, Outcome, Any]] = deque()
 
-    @property
-    def size(self) -> int:
-        """Threads that were started."""
-        return len(self._threads)
-
     def running_jobs(self) -> set[str]:
         """Return the addresses of the jobs that run now, abandoned ones included."""
         return {thread.call.job.address for thread in self._threads if thread.call is not None}
