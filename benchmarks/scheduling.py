@@ -31,7 +31,7 @@ from hybrid.bench.server.fingerprint import fingerprint, one_line
 from hybrid.bench.server.served import Server
 from hybrid.cli.client import Client
 from hybrid.core.messages import control_messages as c
-from hybrid.system.process.time_slice import be_prompt
+from hybrid.system.process.time_slice import ask_to_be_prompt
 
 POLICIES = ("shared", "reuseport", "round-robin", "least-loaded")
 WORKERS, KEPT, FRESH = 4, 64, 2000
@@ -307,7 +307,7 @@ def main() -> None:
     if options.readme:
         README.write_text(write_readme(README.read_text(), json.loads(options.json.read_text())))
         return
-    be_prompt()
+    ask_to_be_prompt()
     here = fingerprint()
     found = json.loads(options.json.read_text())["cases"] if options.json.exists() else {}
     found |= run(options.cases or CASES, options.rounds)

@@ -32,7 +32,7 @@ from benchmarks.pool.fair_client import ANYWHERE, Load
 from hybrid.bench.server.fingerprint import fingerprint, one_line
 from hybrid.bench.server.served import Server
 from hybrid.bench.theory.simulate import waits, waits_dispatched
-from hybrid.system.process.time_slice import be_prompt
+from hybrid.system.process.time_slice import ask_to_be_prompt
 
 WORKERS, SLOTS, LIMIT = 4, 8, 8
 SERVICE, LOAD = 0.050, 0.8  # s; share of LIMIT
@@ -180,7 +180,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path, default=RESULTS)
     options = parser.parse_args()
-    be_prompt()
+    ask_to_be_prompt()
     here, chosen = fingerprint(), options.scenarios or list(SCENARIOS)
     rows = _kept(options.json, chosen)
     print(f"{'scenario':12}{'jobs':>7}{'p99':>9}{'single':>9}{'ratio':>7}{'private':>9}{'lost':>6}")

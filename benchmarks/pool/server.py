@@ -32,7 +32,7 @@ from hybrid.bench.load.plan import LoadPlan, Stream
 from hybrid.bench.server.fingerprint import fingerprint, one_line
 from hybrid.bench.server.procfs import busy_seconds, session_members
 from hybrid.bench.server.served import Server, leashed
-from hybrid.system.process.time_slice import be_prompt
+from hybrid.system.process.time_slice import ask_to_be_prompt
 
 RESULTS = Path(__file__).parents[1] / "results" / "pool_server.json"
 _READY = re.compile(r"pool process ready pid=(\d+) after=([\d.]+) imports=([\d.]+)")
@@ -300,7 +300,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=15.0, help="per cell")
     parser.add_argument("--json", type=Path, default=RESULTS)
     options = parser.parse_args()
-    be_prompt()
+    ask_to_be_prompt()
     here = fingerprint()
     found: dict[str, list[Row]] = {}
     if options.json.exists():  # cases can be measured one by one

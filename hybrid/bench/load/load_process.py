@@ -24,7 +24,7 @@ from hybrid.bench.load.engine import Engine
 from hybrid.bench.load.plan import LoadPlan, RunClock
 from hybrid.bench.load.records import Records, summarise
 from hybrid.bench.load.wire import encode
-from hybrid.system.process.time_slice import be_prompt
+from hybrid.system.process.time_slice import ask_to_be_prompt
 
 CLOSED_CEILING = 150_000  # requests/s no Python generator exceeds; sizes the closed loop's columns
 
@@ -82,7 +82,7 @@ def answer(line: str) -> dict[str, Any]:
 
 def main() -> int:
     """Serve plans until the end of input."""
-    be_prompt()
+    ask_to_be_prompt()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends a run, never the process
     for line in sys.stdin:
         print(json.dumps(answer(line)), flush=True)

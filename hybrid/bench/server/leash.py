@@ -1,4 +1,4 @@
-"""Run a program that cannot outlive the one who started it.
+"""Run a program that cannot outlive the process that started it.
 
     python -m hybrid.bench.server.leash PARENT_PID program argument ...
 
@@ -9,21 +9,20 @@ in a process with threads, such as a notebook kernel).
 
 from __future__ import annotations
 
-import ctypes
+import contextlib
 import os
-import signal
 import sys
 
-PR_SET_PDEATHSIG = 1  # prctl(2)
+from hybrid.system.process.libc import die_with_parent
 
 
 def main() -> None:
     """Tie this process to its parent, then exec the rest of the command line."""
     parent, command = int(sys.argv[1]), sys.argv[2:]
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        if os.getppid() != parent:  # it died before the signal was armed
-            sys.exit(1)
+    with contextlib.suppress(OSError):  # not Linux: the caller's own clean-up has to do
+        die_with_parent()
+    if os.getppid() != parent:  # it died before the kernel was asked
+        sys.exit(1)
     os.execvp(command[0], command)
 
 

@@ -21,7 +21,6 @@ Rule 3: a descriptor reaches the child only if its caller named it. An
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import resource
 import signal
@@ -31,16 +30,14 @@ import traceback
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
+from hybrid.system.process.libc import die_with_parent
 from hybrid.system.process.streams import flush_standard_streams
 
-_PR_SET_PDEATHSIG = 1  # prctl(2)
 _HIGHEST = 65_535  # descriptor that is looked for where neither a list nor a limit says
 EXIT_ORPHANED = 71  # the primary died while the child was being born
 EXIT_UNCAUGHT = 70  # EX_SOFTWARE of sysexits(3): an exception nobody caught
 
 Disposition = signal.Handlers | Callable[[int, object], object]
-
-_libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,12 +115,12 @@ def _live(
 def _die_with(primary: int) -> None:
     """Ask the kernel for SIGKILL at the primary's death.
 
-    Without prctl (not Linux) a child notices the EOF of its link instead; that
-    costs as long as its longest job, because a busy process reads nothing.
+    Where that is impossible (not Linux) a child notices the EOF of its link instead;
+    that takes as long as its longest job, because a busy process reads nothing.
     """
-    if _libc is not None:
-        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != primary:  # it died before prctl could take effect
+    with contextlib.suppress(OSError):
+        die_with_parent()
+    if os.getppid() != primary:  # it died before it could be asked for
         os._exit(EXIT_ORPHANED)
 
 

@@ -8,19 +8,12 @@ and given back again: it was half of the price of such a request.
 
 from __future__ import annotations
 
-import ctypes
-from functools import cache
-from typing import Any
+from hybrid.system.process.libc import set_malloc_option, trim_heap
 
 # mallopt(3). Both figures are where glibc would arrive by itself, after one block of 32 MiB.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _KEPT = 64 * 2**20  # bytes at the heap's end that are kept
 _SMALL = 32 * 2**20  # bytes up to which a block comes from the heap; the most that glibc allows
-
-
-@cache
-def _libc() -> Any:
-    return ctypes.CDLL(None)
 
 
 def keep_freed() -> bool:
@@ -30,10 +23,11 @@ def keep_freed() -> bool:
         Whether the C library can do that; others than glibc have ways of their own.
     """
     try:
-        mallopt = _libc().mallopt
-    except (AttributeError, OSError):
+        set_malloc_option(_M_MMAP_THRESHOLD, _SMALL)
+        set_malloc_option(_M_TRIM_THRESHOLD, _KEPT)
+    except OSError:
         return False
-    return bool(mallopt(_M_MMAP_THRESHOLD, _SMALL) and mallopt(_M_TRIM_THRESHOLD, _KEPT))
+    return True
 
 
 def give_back() -> bool:
@@ -43,6 +37,6 @@ def give_back() -> bool:
         Whether there was something to give.
     """
     try:
-        return bool(_libc().malloc_trim(0))
-    except (AttributeError, OSError):
+        return trim_heap()
+    except OSError:
         return False
