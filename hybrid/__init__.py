@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from hybrid.api.resources import Status as Status
     from hybrid.api.view import current_view as current_view
     from hybrid.core.departure import JobTimes as JobTimes
+    from hybrid.errors import DeadlineTooShort as DeadlineTooShort
     from hybrid.errors import HybridError as HybridError
     from hybrid.errors import JobCancelled as JobCancelled
     from hybrid.errors import JobError as JobError
@@ -66,6 +67,7 @@ _NAMES = {
         "PoolBroken",
         "PoolClosed",
         "QueueFull",
+        "DeadlineTooShort",
         "RequestFailed",
         "ResultNotPicklable",
     ),

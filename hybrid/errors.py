@@ -15,7 +15,8 @@
     │   └── NotInCluster       ... this process is no worker
     └── JobError               this job has no result, because ...
         ├── JobRefused         ... it was declared or called in a way no lane can run
-        ├── QueueFull          ... the pool refused it (HTTP 503 + Retry-After)
+        ├── QueueFull          ... the pool refused it at once (HTTP 503 + Retry-After)
+        │   └── DeadlineTooShort ... because too many jobs are before it
         ├── JobTimeout         ... its deadline passed (HTTP 504)
         ├── JobCancelled       ... its client went away, or somebody cancelled it
         ├── PoolBroken         ... its pool process died under it (HTTP 500)
@@ -108,18 +109,28 @@ class JobRefused(JobError):
 
 
 class QueueFull(JobError):
-    """The pool refused the job: its queue is full, or its deadline cannot be met.
+    """The pool refused the job: no place in its queue is free. Nothing has run.
 
-    Nothing has run. `retry_after` is in seconds, from the measured service rate.
+    Attributes:
+        depth: jobs that wait for a slot.
+        limit: places in the queue; 0: no limit.
+        retry_after: seconds until it makes sense to try again, from the measured service rate.
     """
 
     def __init__(self, depth: int, limit: int, retry_after: float) -> None:
-        if depth >= limit > 0:
-            why, remedy = f"job queue is full ({depth} of {limit} places taken)", "--cpu-queue"
-        else:
-            why, remedy = f"the deadline cannot be met: {depth} jobs wait", "the deadline"
+        why, remedy = self._explain(depth, limit)
         super().__init__(f"{why}; retry in {retry_after:.1f} s, or raise {remedy}")
         self.depth, self.limit, self.retry_after = depth, limit, retry_after
+
+    def _explain(self, depth: int, limit: int) -> tuple[str, str]:
+        return f"job queue is full ({depth} of {limit} places taken)", "--cpu-queue"
+
+
+class DeadlineTooShort(QueueFull):
+    """The pool refused the job: the jobs before it take longer than its deadline allows."""
+
+    def _explain(self, depth: int, limit: int) -> tuple[str, str]:
+        return f"the deadline cannot be met: {depth} jobs wait", "the deadline"
 
 
 class JobTimeout(JobError):

@@ -11,6 +11,7 @@ import falcon
 import falcon.asgi
 
 from hybrid.errors import (
+    DeadlineTooShort,
     JobCancelled,
     JobError,
     JobOutOfMemory,
@@ -24,6 +25,7 @@ logger = logging.getLogger("hybrid.error")
 
 _STATUS: dict[type[JobError], tuple[int, str]] = {
     QueueFull: (503, "Pool is full"),
+    DeadlineTooShort: (503, "Pool is full"),
     PoolClosed: (503, "Worker is leaving"),
     JobTimeout: (504, "Job missed its deadline"),
     JobOutOfMemory: (507, "Job ran out of memory"),

@@ -3,7 +3,7 @@
      run() --> admitted? --> Dispatcher --> lanes                     (dispatch.py)
                    | no
                    v
-               QueueFull, PoolClosed, JobRefused
+               QueueFull, DeadlineTooShort, PoolClosed, JobRefused
 
 Admission is here: whether a call may enter, on which lane, until when. What
 happens to it then is the dispatcher's business; how it runs, the lane's.

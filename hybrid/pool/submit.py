@@ -47,7 +47,8 @@ async def submit(
         kwargs: keyword arguments of `fn`.
 
     Raises:
-        QueueFull: refused at once; nothing has run.
+        QueueFull: refused at once, because no place is free; nothing has run.
+        DeadlineTooShort: the same, because the deadline would pass in the queue.
         JobTimeout: the deadline passed.
         JobCancelled: the client of the current request is gone.
         JobRefused: this lane cannot run it, or this is the inside of a job.

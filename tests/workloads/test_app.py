@@ -16,7 +16,7 @@ from PIL import Image
 
 from hybrid.api.npy import array_from_bytes, array_to_bytes
 from hybrid.api.view import SingleProcess, set_view
-from hybrid.errors import JobTimeout, PoolBroken, QueueFull
+from hybrid.errors import DeadlineTooShort, JobTimeout, PoolBroken, QueueFull
 from tests.workloads.test_wav import wav
 from workloads.app import create_app
 from workloads.kernels.nearest import vectors
@@ -412,7 +412,8 @@ def test_the_request_id_of_the_client_is_in_the_problem(client):
 @pytest.mark.parametrize(
     ("error", "status", "says"),
     [
-        (QueueFull(64, 64, 2.4), 503, "retry"),
+        (QueueFull(64, 64, 2.4), 503, "64 of 64 places"),
+        (DeadlineTooShort(9, 0, 2.4), 503, "9 jobs wait"),
         (JobTimeout("svd", 2.0, "running"), 504, "svd"),
         (PoolBroken("the pool process of svd died"), 500, "svd"),
         (RuntimeError("the secret password"), 500, ""),

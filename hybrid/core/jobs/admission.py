@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from typing import Generic, TypeVar
 
 from hybrid.core.jobs.ticket import Ticket
-from hybrid.errors import QueueFull
+from hybrid.errors import DeadlineTooShort, QueueFull
 
 T = TypeVar("T", bound=Ticket)
 
@@ -156,8 +156,9 @@ def admit(waiting: int, ahead: int, limit: int, rate: ServiceRate, patience: flo
         patience: seconds until the newcomer's deadline; ``inf``: none.
 
     Raises:
-        QueueFull: no place is free, or the deadline would pass before the end.
-            Its `retry_after` is when a place (or enough speed) can be expected.
+        QueueFull: no place is free; `retry_after` is when one can be expected.
+        DeadlineTooShort: the deadline would pass before the end of the job;
+            `retry_after` is when the queue will have become short enough.
     """
     if limit and waiting >= limit:
         raise QueueFull(waiting, limit, max(rate.wait(0), SHORTEST_RETRY))
@@ -165,4 +166,4 @@ def admit(waiting: int, ahead: int, limit: int, rate: ServiceRate, patience: flo
         return
     expected = rate.wait(ahead)
     if expected > patience:
-        raise QueueFull(waiting, limit, max(expected - patience, SHORTEST_RETRY))
+        raise DeadlineTooShort(waiting, limit, max(expected - patience, SHORTEST_RETRY))

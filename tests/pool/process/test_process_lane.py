@@ -13,12 +13,12 @@ import pytest
 from hybrid.core.departure import Departure
 from hybrid.core.jobs.ticket import Outcome
 from hybrid.errors import (
+    DeadlineTooShort,
     JobCancelled,
     JobOutOfMemory,
     JobRefused,
     JobTimeout,
     PoolBroken,
-    QueueFull,
     ResultNotPicklable,
 )
 from hybrid.pool.job import Job, as_job
@@ -388,7 +388,7 @@ def test_a_deadline_that_the_queue_cannot_meet_is_refused_with_a_time(harness):
         await asyncio.gather(*behind)  # the pool knows its rate now
         behind = [submit(pool, jobs.sleep, 0.02) for _ in range(40)]
         await asyncio.sleep(0)
-        with pytest.raises(QueueFull) as refused:
+        with pytest.raises(DeadlineTooShort) as refused:
             await submit(pool, jobs.sleep, 0.02, deadline=0.2)
         assert 0.1 <= refused.value.retry_after < 10.0
         patient = submit(pool, jobs.sleep, 0.02, deadline=60.0)
