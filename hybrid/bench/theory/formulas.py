@@ -17,18 +17,6 @@ def utilisation(rate: float, service: float, servers: int = 1) -> float:
     return rate * service / servers
 
 
-def wait_one_server(rate: float, service: float, scv: float = 0.0) -> float:
-    """Return the mean wait of M/G/1, in seconds (Pollaczek-Khinchine).
-
-    Args:
-        rate: arrivals/s.
-        service: mean service time in seconds.
-        scv: squared coefficient of variation of the service time.
-    """
-    load = utilisation(rate, service)
-    return math.inf if load >= 1.0 else load / (1.0 - load) * (1.0 + scv) / 2.0 * service
-
-
 def wait_behind_jobs(classes: Sequence[tuple[float, float]]) -> float:
     """Return the mean wait at one loop that serves several kinds of request itself.
 
@@ -58,7 +46,10 @@ def erlang_c(offered: float, servers: int) -> float:
 
 
 def wait_servers(rate: float, service: float, servers: int, scv: float = 1.0) -> float:
-    """Return the mean wait of M/G/c, in seconds (Lee-Longton; exact for scv = 1)."""
+    """Return the mean wait of M/G/c, in seconds (Lee-Longton).
+
+    Exact for scv = 1, and for one server (Pollaczek-Khinchine).
+    """
     offered = rate * service
     if offered >= servers:
         return math.inf

@@ -12,7 +12,6 @@ import heapq
 import random
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,35 +83,6 @@ def waits_dispatched(
             heapq.heappush(ends[queue], start + service)
         found[index] = start - at
     return found
-
-
-@dataclass(frozen=True, slots=True)
-class Replay:
-    """Measured waits beside the waits that the same arrivals and services must cause."""
-
-    predicted: Floats  # s, in the order of arrival
-    measured: Floats  # s
-
-    def within(self, absolute: float, relative: float) -> float:
-        """Return the share of requests that differ by at most absolute + relative · wait."""
-        allowed = absolute + relative * self.measured
-        return float(np.mean(np.abs(self.predicted - self.measured) <= allowed))
-
-
-def replay(arrivals: Floats, services: Floats, measured: Floats, servers: int) -> Replay:
-    """Predict each wait from the measured arrivals and service times.
-
-    No sampling error is left: what differs is what the model does not know, such
-    as the hop between loop and slot, or cores that are busy elsewhere.
-
-    Args:
-        arrivals: shape (n,), seconds, in any order.
-        services: shape (n,), seconds.
-        measured: shape (n,), the waits that were seen, in seconds.
-        servers: slots behind the one queue.
-    """
-    order = np.argsort(arrivals, kind="stable")
-    return Replay(waits(arrivals[order], services[order], servers), measured[order])
 
 
 def _least_loaded(ends: list[list[float]], now: float) -> int:

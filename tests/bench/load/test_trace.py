@@ -7,7 +7,7 @@ import numpy as np
 from hybrid.bench.load.generator import LoadGenerator
 from hybrid.bench.load.plan import LoadPlan, Stream
 from hybrid.bench.server.topology import Topology
-from hybrid.bench.theory.simulate import replay
+from hybrid.bench.theory.simulate import waits
 
 SLOTS = 2
 
@@ -25,11 +25,11 @@ def test_measured_waits_agree_with_the_simulation_of_the_measured_arrivals(
         rows = generator.run(plan).records
 
     assert rows.ok.all()
-    found = replay(
-        rows["sent"],
-        rows["run"].astype(np.float64) / 1e3,
-        rows["queue"].astype(np.float64) / 1e3,
-        SLOTS,
+    order = np.argsort(rows["sent"], kind="stable")
+    services, measured = (
+        rows[column].astype(np.float64)[order] / 1e3 for column in ("run", "queue")
     )
-    assert np.mean(found.measured > 0.002) > 0.15  # there was something to predict
-    assert found.within(0.001, 0.1) >= 0.5
+    predicted = waits(rows["sent"][order], services, SLOTS)
+    assert np.mean(measured > 0.002) > 0.15  # there was something to predict
+    # No sampling error is left: what differs is the hop between loop and slot, and busy cores.
+    assert np.mean(np.abs(predicted - measured) <= 0.001 + 0.1 * measured) >= 0.5

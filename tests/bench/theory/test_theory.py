@@ -7,7 +7,6 @@ from hybrid.bench.theory.formulas import (
     erlang_c,
     gil_speedup,
     wait_behind_jobs,
-    wait_one_server,
     wait_servers,
 )
 from hybrid.bench.theory.simulate import waits, waits_dispatched
@@ -27,7 +26,7 @@ def exponential(seed: int = 6) -> np.ndarray:
 def test_the_simulator_meets_pollaczek_and_khinchine() -> None:
     simulated = waits(poisson(10.0), np.full(JOBS, SERVICE), 1).mean()
 
-    assert simulated == pytest.approx(wait_one_server(10.0, SERVICE, scv=0.0), rel=0.05)
+    assert simulated == pytest.approx(wait_servers(10.0, SERVICE, 1, scv=0.0), rel=0.05)
 
 
 @pytest.mark.parametrize("servers", [2, 4, 8])
@@ -57,7 +56,7 @@ def test_one_shared_queue_beats_private_ones_and_least_loaded_nearly_reaches_it(
 
 
 def test_an_overloaded_queue_has_no_mean() -> None:
-    assert wait_one_server(30.0, SERVICE) == float("inf")
+    assert wait_servers(30.0, SERVICE, 1) == float("inf")
     assert wait_servers(100.0, SERVICE, 4) == float("inf")
     assert wait_behind_jobs([(30.0, SERVICE)]) == float("inf")
 
