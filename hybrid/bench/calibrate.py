@@ -1,7 +1,7 @@
 """What the generator itself can do, against a server that does nothing.
 
-A load generator in Python has a ceiling. Knowing it, and its CPU per request,
-is what allows to say that a figure is the server's.
+A load generator in Python has a ceiling. Only below it, and with its CPU per
+request known, can a figure be called the server's.
 """
 
 from __future__ import annotations

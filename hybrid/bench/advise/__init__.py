@@ -1,1 +1,1 @@
-"""Which topology fits somebody's own endpoints or jobs."""
+"""Which topology fits the user's own endpoints or jobs."""

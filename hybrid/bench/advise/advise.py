@@ -1,6 +1,6 @@
 """Advice in words: which approach fits, which two numbers decide it, what would flip it.
 
-Measure (`advise_measure`) → simulate (`advise_model`) → verify (here, on request).
+Measure (`measure`) → simulate (`model`) → verify (here, on request).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from hybrid.bench.server.served import Server
 from hybrid.bench.theory.statistics import samples_needed
 
 LOAD = 0.5  # of the CPUs: the rate assumed where none is given
-SCALES = 1.5  # speed-up of two threads from which a job counts as running beside the loop
+SCALES = 1.5  # speed-up of two threads from which a job counts as leaving the loop free
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class Advice:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """A forecast beside what the real server did; seconds, nan: nothing to compare."""
+    """A forecast, and what the real server did; seconds, nan: nothing to compare."""
 
     forecast: Forecast
     io_p99: float
@@ -243,7 +243,7 @@ def _available() -> int:
 
 
 def functions_only(jobs: Sequence[str], seconds: float = 1.0) -> Measured:
-    """Measure functions as the jobs of an application that has light I/O beside them.
+    """Measure functions as the jobs of an application that also has light I/O.
 
     Args:
         jobs: ``module:function``, called without arguments.
@@ -254,6 +254,6 @@ def functions_only(jobs: Sequence[str], seconds: float = 1.0) -> Measured:
     """
     costs = tuple(measure_job(each, seconds) for each in jobs)
     served = serve_functions(jobs)
-    beside = measure_app(served.target, served.endpoints[:1], seconds, env=served.env)
-    light = replace(beside.costs[0], name="light I/O beside it")
-    return Measured((light, *costs), beside.worker_bytes, beside.base_bytes)
+    app = measure_app(served.target, served.endpoints[:1], seconds, env=served.env)
+    light = replace(app.costs[0], name="light I/O")
+    return Measured((light, *costs), app.worker_bytes, app.base_bytes)

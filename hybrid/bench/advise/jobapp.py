@@ -1,7 +1,7 @@
 """Functions as endpoints: what `hybrid advise --job … --verify` serves and asks.
 
 Runs in the workers of a server under test. `GET /job/K` runs the K-th function of
-the environment variable; `GET /light` is the light I/O that the model puts beside.
+the environment variable; `GET /light` is the light I/O that the model adds to them.
 """
 
 from __future__ import annotations

@@ -146,7 +146,7 @@ def measure_job(target: str, seconds: float = 1.0) -> Cost:
 def busy_neighbours(seconds: float = 0.3) -> float:
     """Return how many CPUs other programs keep busy while this one only waits.
 
-    Advice from a busy machine is wrong in a way that nobody sees: two threads that
+    Advice from a busy machine is wrong without a sign of it: two threads that
     share one free CPU look like two threads that share the interpreter lock.
     """
     before = busy_seconds()

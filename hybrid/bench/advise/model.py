@@ -70,7 +70,7 @@ class Forecast:
 
     @property
     def sustainable(self) -> bool:
-        """Whether the load can be served for ever, with some air."""
+        """Whether the load can be served without end, with some reserve."""
         return max(self.loop_load, self.cpu_load) < TOO_BUSY
 
 
@@ -134,8 +134,8 @@ def weight(candidate: TopologyCandidate, worker_bytes: int, base_bytes: int = 0)
 def rank(forecasts: Sequence[Forecast], memory: int, objective: float) -> list[Forecast]:
     """Return the forecasts, best first.
 
-    Within the objective everybody is good enough, and the simplest wins; beyond
-    it the fastest does.
+    Within the objective every candidate is good enough, and the simplest wins;
+    beyond it the fastest does.
 
     Args:
         forecasts: in the order of simplicity.
@@ -177,7 +177,7 @@ def flips_at(
 def _loads(
     candidate: TopologyCandidate, costs: Sequence[Cost], rates: Sequence[float], cpus: int
 ) -> tuple[float, float]:
-    """Return the utilisation of one loop, and of all CPUs (or slots) together."""
+    """Return the utilisation of one loop, and that of all CPUs (or slots) together."""
     loop = sum(rate * cost.loop for rate, cost in zip(rates, costs, strict=True))
     jobs = sum(rate * cost.job for rate, cost in zip(rates, costs, strict=True))
     computed = sum(r * c.job for r, c in zip(rates, costs, strict=True) if not c.waits)
@@ -229,12 +229,12 @@ def _simulate(
 def _draw(cost: Cost, count: int, rng: np.random.Generator) -> Floats:
     if not cost.has_job or cost.scv < 1e-4:
         return np.full(count, cost.job)
-    shape = 1.0 / cost.scv  # a gamma law has any mean and variability one likes
+    shape = 1.0 / cost.scv  # a gamma law can have any mean and variability
     return rng.gamma(shape, cost.job / shape, count)
 
 
 class _Server:
-    """The simulated server: when each loop, slot and CPU becomes free."""
+    """The simulated server: when each loop, slot and CPU becomes free (seconds)."""
 
     def __init__(self, candidate: TopologyCandidate, costs: Sequence[Cost], cpus: int) -> None:
         self.candidate, self.costs = candidate, costs
@@ -248,8 +248,10 @@ class _Server:
     ) -> Floats:
         """Return when each request is answered.
 
-        Two visits to the loop each: to take the request, and to answer it. They
-        are events in the order of time, or an early answer would be overtaken.
+        Each request visits its loop twice: to be taken, and to be answered. All visits
+        are events in one heap, in the order of time. Walking over the requests instead
+        (take, run, answer, next) would book a loop for an answer far in the future, and
+        a request that arrives in between would wait for a loop that is free.
         """
         events: list[tuple[float, int, bool]] = [(t, k, True) for k, t in enumerate(arrivals)]
         heapq.heapify(events)

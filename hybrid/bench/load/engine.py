@@ -39,7 +39,17 @@ NONE = -1  # no request on this connection
 class LoadConnection:
     """One keep-alive connection, with at most one request on it."""
 
-    __slots__ = ("buffer", "connected", "fd", "needed", "outgoing", "request", "sock", "used")
+    __slots__ = (
+        "buffer",
+        "connected",
+        "fd",
+        "is_blocked",
+        "needed",
+        "outgoing",
+        "request",
+        "sock",
+        "used",
+    )
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock, self.fd = sock, sock.fileno()
@@ -48,6 +58,7 @@ class LoadConnection:
         self.needed = 0
         self.outgoing: memoryview | None = None
         self.connected = False
+        self.is_blocked = False  # writability is watched, for the rest of `outgoing`
         self.used = 0  # requests answered on it
 
 
@@ -78,14 +89,14 @@ class Engine:
         self._limit = plan.max_connections if self._open_loop else plan.concurrency
         self._columns: dict[str, Any] = {name: records.view(name) for name in records.columns}
         self._start = 0.0
-        self.stopping = False  # set by a signal handler: the run ends now
+        self.stopping = False  # set by `stop`
 
     def run(self) -> tuple[float, float]:
         """Offer the whole schedule; returns (start, seconds until the last answer)."""
         try:
             for _ in range(min(self.plan.connections, self._limit)):
                 self._open(NONE)
-            self._settle()
+            self._await_connections()
             self._start = time.monotonic()
             self._loop()
             return self._start, time.monotonic() - self._start
@@ -93,6 +104,10 @@ class Engine:
             for connection in list(self._by_fd.values()):
                 self._close(connection)
             self._epoll.close()
+
+    def stop(self) -> None:
+        """End the run after this turn of the loop; a signal handler may call it."""
+        self.stopping = True
 
     # -- the loop -----------------------------------------------------------
 
@@ -103,7 +118,7 @@ class Engine:
             now = self._now()
             if self.stopping or now > give_up or (not self._open_loop and now > last_due):
                 break
-            self._expire(now)
+            self._fail_overdue(now)
             if self._open_loop:
                 self._send_due(now)
             else:
@@ -153,13 +168,13 @@ class Engine:
             if connection is not None:
                 self._ready(connection, events)
 
-    def _settle(self) -> None:
-        """Wait until the first connections stand, or one second."""
+    def _await_connections(self) -> None:
+        """Wait until the first connections are established, or one second."""
         end = time.monotonic() + 1.0
         while time.monotonic() < end and any(not c.connected for c in self._by_fd.values()):
             self._wait(0.01)
 
-    def _expire(self, now: float) -> None:
+    def _fail_overdue(self, now: float) -> None:
         while self._deadlines and self._deadlines[0][0] <= now:
             _, connection, row = self._deadlines.popleft()
             if connection.request == row:
@@ -228,6 +243,13 @@ class Engine:
         self._flush(connection)
 
     def _flush(self, connection: LoadConnection) -> None:
+        """Send what is left of the request, now or when the socket is writable.
+
+        Nearly every request fits the socket's buffer at once, and for those the
+        descriptor is not registered anew: an epoll_ctl per request would cost more than
+        the send. Once a request did not fit, writability is watched; it must be unwatched
+        after the last byte, or epoll would report it without end and the generator spin.
+        """
         assert connection.outgoing is not None
         try:
             sent = connection.sock.send(connection.outgoing)
@@ -239,11 +261,12 @@ class Engine:
         if sent < len(connection.outgoing):
             connection.outgoing = connection.outgoing[sent:]
             self._epoll.modify(connection.fd, select.EPOLLIN | select.EPOLLOUT)
-        elif connection.outgoing is not None:
-            resumed = sent != len(self.requests[self._columns["stream"][connection.request]])
+            connection.is_blocked = True
+        else:
             connection.outgoing = None
-            if resumed:
+            if connection.is_blocked:
                 self._epoll.modify(connection.fd, select.EPOLLIN)
+                connection.is_blocked = False
 
     def _receive(self, connection: LoadConnection) -> None:
         try:

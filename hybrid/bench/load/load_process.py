@@ -36,7 +36,7 @@ def run_plan(plan: LoadPlan) -> tuple[Records, RunClock]:
     engine = Engine(plan, requests, records)
     gc.collect()
     gc.disable()  # a collection is a pause of ours that would be booked on the server
-    before = signal.signal(signal.SIGINT, lambda *_: setattr(engine, "stopping", True))
+    before = signal.signal(signal.SIGINT, lambda *_: engine.stop())
     try:
         cpu = time.process_time()
         started, elapsed = engine.run()

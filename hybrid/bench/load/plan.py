@@ -1,4 +1,4 @@
-"""What to send, to whom, how fast: the message from controller to load generator.
+"""What to send, where to, how fast: the message from controller to load generator.
 
 A plan is one line of JSON, so that the generator can be a process of its own:
 a generator inside the measuring program would share its interpreter lock, and
@@ -31,7 +31,7 @@ class Stream:
     trace: tuple[float, ...] = ()  # intended start times in seconds from 0, for "trace"
 
     def check(self, duration: float) -> None:
-        """Refuse arrivals that cannot be; see `LoadPlan.check`."""
+        """Refuse arrivals that make no sense; see `LoadPlan.check`."""
         if self.arrivals == "trace":
             if not self.trace:
                 raise ValueError("arrivals from a trace need its start times (--trace FILE)")

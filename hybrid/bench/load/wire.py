@@ -39,7 +39,6 @@ class Partial:
     """The answer is not complete; parse again when `needed` bytes are there."""
 
     needed: int
-    until_eof: bool = False
 
 
 def encode(stream: Stream, host: str, port: int) -> bytes:
@@ -93,7 +92,7 @@ def _body(
         answer.size = found
         return answer
     answer.size, answer.closing = len(data), True
-    return answer if eof else Partial(len(data) + 1, until_eof=True)
+    return answer if eof else Partial(len(data) + 1)
 
 
 def _head(head: bytes) -> ReceivedAnswer:

@@ -181,7 +181,7 @@ def _highest_rate(
     def distance(rate: float) -> float:
         result, found = _probe(bench, scenario, job_rate, rate)
         slack = 1e3 * (IO_OBJECTIVE.limit - IO_WAIT)
-        if found < 0.0:  # whose fault was it?
+        if found < 0.0:  # perhaps it is the fault of the generator
             own = fell_behind(result.summary["generator"], slack)
             cell.problems.extend(f"at {rate:.0f}/s {each}" for each in own)
         probes.append(_probe_row(result, rate, found))

@@ -10,7 +10,7 @@ from typing import Any
 SEND_LAG = 1.0  # ms at p99; or a tenth of the median latency where that is more
 GENERATOR_CPU = 0.8  # share of its core
 SENT_IN_TIME = 0.99
-NEIGHBOURS = 0.25  # CPUs used by programs that are no part of the measurement
+NEIGHBOURS = 0.25  # CPUs used by programs that are not part of the measurement
 
 
 def problems(summary: dict[str, Any], *, failures_allowed: bool = False) -> list[str]:
@@ -60,7 +60,7 @@ def _open_loop(generator: dict[str, Any], everything: dict[str, Any]) -> list[st
 
 
 def neighbours(busy: float, server: float, summary: dict[str, Any]) -> float:
-    """Return how many CPUs programs kept busy that are no part of the measurement.
+    """Return how many CPUs were kept busy by programs that are not part of the measurement.
 
     Args:
         busy: CPU seconds of the whole machine during the run.

@@ -27,7 +27,7 @@ _NEVER = 30.0  # s
 
 
 def measure_restart(bench: Bench, block: int, topology: str) -> Cell:
-    """SIGKILL every worker in turn, each under a load of its own; count who noticed.
+    """SIGKILL every worker in turn, each under a load of its own; count requests that noticed.
 
     A worker has whatever connections the kernel gave it: killing each of them
     leaves that luck out of the mean. None is killed twice, and none young: the
@@ -81,7 +81,7 @@ def _kill(bench: Bench, victim: int, whole: int) -> tuple[LoadResult, float, flo
 
 
 def status(host: str, port: int, timeout: float = 0.5) -> dict[str, Any] | None:
-    """Return the server's own view of its workers; None while nobody answers."""
+    """Return the server's own view of its workers; None while it does not answer."""
     connection = http.client.HTTPConnection(host, port, timeout=timeout)
     try:
         connection.request("GET", "/status", headers={"Accept": "application/json"})

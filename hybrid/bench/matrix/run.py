@@ -1,7 +1,7 @@
 """Measure the decision matrix: blocks of every topology, in random order.
 
-A block holds each topology once, so what the machine does meanwhile (a
-neighbour, the clock frequency) hits all of them alike and cancels in ratios
+A block holds each topology once, so what else the machine does (a neighbour,
+a change of clock frequency) hits all of them alike and cancels in ratios
 within the block. One topology is in every block twice: its difference from
 itself (the A/A row) is what chance alone can do.
 """
@@ -156,7 +156,7 @@ def run(results: Results, generator: LoadGenerator) -> Iterator[Cell]:
         for topology in columns:
             rows = wanted.rows_of(topology)
             order.shuffle(rows)
-            rows.sort(key="restart".__eq__)  # last: it changes the server
+            rows.sort(key=lambda key: key == "restart")  # last: it changes the server
             left = [key for key in rows if (block, topology.key, key) not in known]
             for cell in _column(results, generator, topology, block, left):
                 results.cells.append(cell)
@@ -205,7 +205,7 @@ def save(results: Results, path: Path) -> None:
 
 
 def replace_text(path: Path, content: str) -> None:
-    """Write a file in one step: whoever reads it sees the old or the new one, never a part."""
+    """Write a file in one step: a reader sees the old one or the new one, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_suffix(".part")
     draft.write_text(content)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from hybrid.bench.load.plan import LoadPlan, Stream
 
 IO_WAIT = 0.020  # s the I/O request of every row waits for its pretended upstream
-IO_RATE = 800.0  # I/O requests/s beside the jobs: 1,000 samples for a p99 in 1.3 s
+IO_RATE = 800.0  # I/O requests/s next to the jobs: 1,000 samples for a p99 in 1.3 s
 WAIT = f"/io/wait?ms={1e3 * IO_WAIT:g}"  # one upstream: it only feels what others do to its loop
 # Ten upstreams at once, as a page of a web application asks them: five times the loop's CPU
 # that the load generator spends on it, so that the server and not the generator is the limit.

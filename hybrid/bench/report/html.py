@@ -163,7 +163,9 @@ def _activities(results: Results) -> str:
                 f"Row {key} at the fixed load: answers per 0.1 s of each worker. Gaps are a loop "
                 "that runs a job; a pale row is a worker that got few of the connections."
             )
-            return f'<h2>Who worked when</h2><p class="note">{note}</p>' + "".join(pictures)
+            return f'<h2>Which worker answered when</h2><p class="note">{note}</p>' + "".join(
+                pictures
+            )
     return ""
 
 

@@ -18,7 +18,7 @@ from hybrid.bench.verdict.limit_sentences import limit_sentences
 from hybrid.bench.verdict.sentences import headline, sentence
 from hybrid.bench.verdict.verdict import MatrixRow, judge, rows, titles
 
-# -- What every cell measured beside the figure that decides its row -------------
+# -- What every cell measured besides the figure that decides its row -------------
 
 SHOWN = ("io_p50", "io_p99", "cpu_ms", "pss_mb", "failed", "recovery")
 

@@ -89,7 +89,7 @@ def _blas() -> list[dict[str, Any]]:
         from threadpoolctl import threadpool_info
     except ImportError:
         return []
-    np.dot(np.ones(1), np.ones(1))  # loaded for certain
+    np.dot(np.ones(1), np.ones(1))  # now it is loaded
     keys = ("internal_api", "version", "num_threads")
     return [{key: each.get(key) for key in keys} for each in threadpool_info()]
 

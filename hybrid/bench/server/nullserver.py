@@ -39,9 +39,9 @@ class NullProtocol(asyncio.Protocol):
         else:
             self._misbehave(parse_qs(urlsplit(target.decode("latin-1")).query))
 
-    def _misbehave(self, wish: dict[str, list[str]]) -> None:
+    def _misbehave(self, query: dict[str, list[str]]) -> None:
         def number(name: str) -> int:
-            return int(float(wish.get(name, ["0"])[0]))
+            return int(float(query.get(name, ["0"])[0]))
 
         NullProtocol.requests += 1
         block = number("block")

@@ -17,13 +17,13 @@ _TICK = os.sysconf("SC_CLK_TCK")  # clock ticks/s of utime and stime
 class Usage:
     """One sample of a server's process tree."""
 
-    cpu: float  # CPU s of the living, and of the dead their parents have waited for
+    cpu: float  # CPU s of live processes, and of dead ones that their parents have waited for
     pss: int  # bytes; shared pages divided by their sharers, so the sum is honest
     processes: int
 
 
 def session_members(session: int) -> list[int]:
-    """Return the pids of the living (not zombie) processes of a session."""
+    """Return the pids of the live (not zombie) processes of a session."""
     found = []
     for entry in os.listdir("/proc"):
         if entry.isdigit():
@@ -47,7 +47,7 @@ def usage(session: int, *, memory: bool = False) -> Usage:
 
 
 def busy_seconds() -> float:
-    """Return CPU seconds that anybody has used on the CPUs this process may use.
+    """Return CPU seconds that all programs have used on the CPUs of this process.
 
     Steal counts as used: a neighbour on the host is a neighbour.
     """
@@ -106,7 +106,7 @@ def memory(pid: int) -> dict[str, int]:
 
 
 def private_bytes(pid: int) -> int:
-    """Return the bytes that nobody shares with a process."""
+    """Return the bytes that a process shares with no other."""
     found = memory(pid)
     return found.get("Private_Clean", 0) + found.get("Private_Dirty", 0)
 

@@ -1,4 +1,4 @@
-"""Start a real server, know when it is ready, account for it, end it surely.
+"""Start a real server, know when it is ready, account for it, end it for certain.
 
 Works for anything that prints ``listening on http://HOST:PORT`` on stderr:
 `hybrid serve`, the null server, and the peers.
@@ -165,7 +165,7 @@ def leashed(command: Sequence[str]) -> list[str]:
 def _end_session(process: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + 5.0
     while True:
-        # The group id cannot be given to anybody else while a member is alive.
+        # The group id cannot be given to another group while a member is alive.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.poll()

@@ -24,7 +24,7 @@ VISITS = 2  # times an I/O request needs the loop
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """Theory beside measurement: the mean wait of an I/O request, beyond its own."""
+    """Theory and measurement: the mean wait of an I/O request, beyond its own."""
 
     scenario: str
     topology: str
@@ -61,7 +61,7 @@ def io_wait(topology: Topology, service: float, jobs: float = JOB_LOAD) -> float
 
 
 def predictions(results: Results) -> list[Prediction]:
-    """Return theory beside measurement for every row with jobs."""
+    """Return theory and measurement for every row with jobs."""
     return [
         Prediction(
             scenario,

@@ -82,7 +82,7 @@ def sentence(row: MatrixRow, named: dict[str, str]) -> str:
 
 
 def _clause(row: MatrixRow, named: dict[str, str]) -> str:
-    """Say in a few words who is best in a row, and by how much."""
+    """Say in a few words which topology is best in a row, and by how much."""
     if len(row.best) > 1 and len(row.best) == len(row.figures):
         return "no difference"
     lead = _lead(row)

@@ -151,7 +151,7 @@ def _best(series: dict[str, dict[int, float]], metric: Metric, chance: float) ->
     order = sorted(means, key=means.__getitem__)
     first = order[0]
     tied = [key for key in order[1:] if not _separated(series[first], series[key], chance)]
-    # Who ties from further behind shows that the figures are not that exact: so do all before.
+    # A tie from further behind shows how inexact the figures are: all before it tie as well.
     return tuple(order[: order.index(tied[-1]) + 1]) if tied else (first,)
 
 
