@@ -39,14 +39,14 @@ NOTHING: Job = job(nothing)
 PLUS_ONE: Job = job(plus_one)
 
 
-class LocalHatchery:
+class LocalSpawner:
     """Forks pool processes from this process; make them before any thread exists."""
 
     def __init__(self, settings: CpuConfig, resources: WorkerResources) -> None:
         self._settings, self._resources = settings, resources
         self.pids: list[int] = []
 
-    async def hatch(self) -> SpawnedProcess:
+    async def spawn(self) -> SpawnedProcess:
         """Return a new pool process."""
         ours, theirs = socket.socketpair()
         fd = self._resources.arena_fd
@@ -68,13 +68,13 @@ class LocalPool:
         settings = CpuConfig(slots=slots, queue=0)
         self.loop = new_event_loop(loop)
         self._resources = make_worker_resources()
-        self._hatchery = LocalHatchery(settings, self._resources)
+        self._spawner = LocalSpawner(settings, self._resources)
         self._table = PermitTable(max(slots, 1), 32)
         self.pool = Pool(
             settings,
             loop=self.loop,
             permits=Permits(self._table, Scoreboard(32), 0),
-            hatchery=self._hatchery,
+            spawner=self._spawner,
             resources=self._resources,
         )
         self.wait(self.pool.warm())
@@ -95,7 +95,7 @@ class LocalPool:
     def close(self) -> None:
         """End the processes and the loop."""
         self.wait(self.pool.close(5.0))
-        for pid in self._hatchery.pids:
+        for pid in self._spawner.pids:
             os.waitpid(pid, 0)
         self._resources.close()
         self._table.close()

@@ -79,17 +79,17 @@ class AbandonedWork:
     def add(self, call: Call) -> None:
         """Watch `call`, which nobody waits for from now on."""
         self._calls[call] = monotonic()
-        self._look_later()
+        self._check_later()
 
     def remove(self, call: Call) -> None:
         """Forget `call`, if it is watched: its work has ended."""
         self._calls.pop(call, None)
         self._reported.discard(call)
 
-    def leave(self) -> None:
+    def start_draining(self) -> None:
         """Give back the permits of what is overdue, now and later: this worker drains."""
         self._is_leaving = True
-        self._look()
+        self._check()
 
     def close(self) -> None:
         """Watch no more."""
@@ -97,18 +97,18 @@ class AbandonedWork:
         if self._timer is not None:
             self._timer.cancel()
 
-    def _look_later(self) -> None:
+    def _check_later(self) -> None:
         if self._timer is None:
             period = max(self._grace, _SHORTEST_PERIOD) + _EARLY
-            self._timer = self._loop.call_later(period, self._look_regularly)
+            self._timer = self._loop.call_later(period, self._check_regularly)
 
-    def _look_regularly(self) -> None:
+    def _check_regularly(self) -> None:
         self._timer = None
-        self._look()
+        self._check()
         if self._calls:
-            self._look_later()
+            self._check_later()
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         now = monotonic()
         overdue = [call for call, since in self._calls.items() if now >= since + self._grace]
         if not overdue:

@@ -32,9 +32,9 @@ class Alarm:
             self._timer.cancel()
         self._at, self._timer = at, None
         if at < math.inf:
-            self._timer = self._loop.call_later(max(0.0, at - monotonic()), self._ring)
+            self._timer = self._loop.call_later(max(0.0, at - monotonic()), self._on_timer)
 
-    def _ring(self) -> None:
+    def _on_timer(self) -> None:
         for call in self._deadlines.due(monotonic()):
             self._late(call)
         self._set(self._deadlines.next_at())

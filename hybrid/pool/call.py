@@ -79,6 +79,6 @@ class Call(Ticket):
             self.on_progress = None
             logger.exception("on_progress of job %s raised; it hears no more", self.job.name)
 
-    def forget(self) -> None:
+    def drop_arguments(self) -> None:
         """Let go of the arguments: whoever waits for the answer holds its own."""
         self.args, self.kwargs = (), {}

@@ -123,7 +123,7 @@ class Dispatcher:
 
     def leave(self) -> None:
         """Let nobody wait for abandoned work any more: this worker drains."""
-        self._abandoned_work.leave()
+        self._abandoned_work.start_draining()
 
     def close(self) -> None:
         """Let the permits alone from now on."""
@@ -199,7 +199,7 @@ class Dispatcher:
         free = self.slots - len(self.running)
         waiting = self.waiting("process")
         if waiting and free:
-            self.lanes["process"].want(min(waiting, free))
+            self.lanes["process"].request_members(min(waiting, free))
         kinds = _LACKING_A_PERMIT[self._has_idle_process()] if free else ()
         self._gate.waits_since(self.queue.oldest(kinds))
 
@@ -253,7 +253,7 @@ class Dispatcher:
     def fail_waiting(self, lane: LaneName, error: PoolBroken) -> None:
         """The lane gets no members: answer its waiting calls."""
         for call in [call for call in self.queue if call.lane == lane]:
-            self._leave(call)
+            self._withdraw_waiting(call)
             self._answer(call, Outcome.BROKEN, error)
         self._check_idle()
 
@@ -279,7 +279,7 @@ class Dispatcher:
         reason = JobCancelled(f"job {call.job.name} was withdrawn: nobody waits for it any more")
         if call.state is JobState.WAITING:
             self._note_what_is_missed(call)
-            self._leave(call)
+            self._withdraw_waiting(call)
             self._answer(call, outcome, reason)
             self._check_idle()
         elif call.state is JobState.RUNNING:
@@ -316,7 +316,7 @@ class Dispatcher:
             self._give_back_permit(call)
         self.dispatch()
 
-    def _leave(self, call: Call) -> None:
+    def _withdraw_waiting(self, call: Call) -> None:
         """Take a waiting call out of the line; it never runs."""
         self.queue.leave(call)
         call.advance(JobEvent.WITHDRAW)
@@ -327,7 +327,7 @@ class Dispatcher:
     def _release(self, call: Call) -> None:
         """Give back what `call` holds."""
         self._give_back_permit(call)
-        call.forget()
+        call.drop_arguments()
 
     def _give_back_permit(self, call: Call) -> None:
         if call.permit >= 0:

@@ -56,7 +56,7 @@ class PermitGate:
             return
         self._permits.waits_since(since)
         if since and self._retry is None:
-            self._retry = self._loop.call_later(RETRY, self._look)
+            self._retry = self._loop.call_later(RETRY, self._retry_impatiently)
         elif not since and self._retry is not None:
             self._retry.cancel()
             self._retry = None
@@ -70,10 +70,10 @@ class PermitGate:
         """Return what `Permits.is_missed` says; False without permits."""
         return self._permits is not None and self._permits.is_missed(before, after)
 
-    def _look(self) -> None:
+    def _retry_impatiently(self) -> None:
         assert self._permits is not None
         self._retry = None
-        self._permits.look()
+        self._permits.pass_over_silent()
         self._is_patient = False
         self._dispatch()
         self._is_patient = True

@@ -63,7 +63,7 @@ class Lane(Protocol):
     def abandon(self, call: Call) -> None:
         """`call` was answered without its result; stop its work if the lane can."""
 
-    def want(self, calls: int) -> None:
+    def request_members(self, calls: int) -> None:
         """So many calls wait for a member; get some, if there are too few."""
 
     async def close(self) -> None:
@@ -92,7 +92,7 @@ class InlineLane:
         if call.state is JobState.ABANDONED:  # cancelled in the same turn of the loop
             self._owner.ended(call, Outcome.CANCELLED, None)
             return
-        report = call.report if call.on_progress is not None else _nobody
+        report = call.report if call.on_progress is not None else ignore_report
         try:
             self._prepare()
         except Exception as ex:
@@ -107,12 +107,12 @@ class InlineLane:
     def abandon(self, call: Call) -> None:
         """Do nothing: whoever could call this waits for the call to end."""
 
-    def want(self, calls: int) -> None:
+    def request_members(self, calls: int) -> None:
         """Do nothing: there is one loop."""
 
     async def close(self) -> None:
         """Do nothing: the loop is not ours."""
 
 
-def _nobody(fraction: float, note: str) -> None:
+def ignore_report(fraction: float, note: str) -> None:
     """Take a report that nobody asked for."""

@@ -61,7 +61,7 @@ class Pool:
         *,
         loop: asyncio.AbstractEventLoop,
         permits: Permits | None = None,
-        hatchery: Spawner | None = None,
+        spawner: Spawner | None = None,
         resources: WorkerResources | None = None,
         observer: PoolObserver | None = None,
         start_timeout: float = 0.0,
@@ -73,7 +73,7 @@ class Pool:
             settings: what the operator has chosen.
             loop: the event loop that `run` is called on.
             permits: the right to run, shared by the cluster; None: no such limit.
-            hatchery: makes pool processes; None: there is no process lane.
+            spawner: makes pool processes; None: there is no process lane.
             resources: the arena; None: arrays travel in frames.
             observer: is told what happens; None: the log is.
             start_timeout: seconds that a pool process may take to get ready, those of `warm`
@@ -98,12 +98,12 @@ class Pool:
         lanes["inline"] = InlineLane(self._dispatcher, loop, self._preparation)
         if settings.slots:
             lanes["thread"] = threads
-        if settings.slots and hatchery is not None:
+        if settings.slots and spawner is not None:
             lanes["process"] = self._processes = ProcessLane(
                 self._dispatcher,
                 loop,
                 settings,
-                hatchery,
+                spawner,
                 self._arrays.blocks,
                 self._observer,
                 start_timeout,

@@ -224,7 +224,7 @@ class Worker:
             config.cpu,
             loop=self._loop,
             permits=self._permits(),
-            hatchery=self.link,
+            spawner=self.link,
             resources=context.resources,
             observer=WorkerObserver(self.link.send),
             start_timeout=config.restart.boot_timeout,

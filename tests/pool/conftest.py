@@ -29,7 +29,7 @@ LANES = ("inline", "thread", "process")
 
 
 @dataclass
-class LocalHatchery:
+class LocalSpawner:
     """Forks pool processes from the test process: a verified stand-in for the primary."""
 
     settings: CpuConfig
@@ -38,7 +38,7 @@ class LocalHatchery:
     refuse: str = ""
     stop_new: bool = False  # a new process is stopped before it can get ready
 
-    async def hatch(self) -> SpawnedProcess:
+    async def spawn(self) -> SpawnedProcess:
         if self.refuse:
             raise PoolBroken(self.refuse)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -98,7 +98,7 @@ class Harness:
         self.loop = loop
         self.recorder = Recorder()
         self._pools: list[Pool] = []
-        self._hatcheries: list[LocalHatchery] = []
+        self._spawners: list[LocalSpawner] = []
 
     def pool(
         self,
@@ -110,13 +110,13 @@ class Harness:
     ) -> Pool:
         cpu = CpuConfig(**{"slots": 2, "kill_grace": 0.05, "nice": 0, **settings})
         resources = make_worker_resources() if arena else WorkerResources(None)
-        hatchery = LocalHatchery(cpu, resources)
-        self._hatcheries.append(hatchery)
+        spawner = LocalSpawner(cpu, resources)
+        self._spawners.append(spawner)
         pool = Pool(
             cpu,
             loop=self.loop,
             permits=permits,
-            hatchery=hatchery,
+            spawner=spawner,
             resources=resources,
             observer=self.recorder,
             start_timeout=start_timeout,
@@ -125,8 +125,8 @@ class Harness:
         return pool
 
     @property
-    def hatchery(self) -> LocalHatchery:
-        return self._hatcheries[-1]
+    def spawner(self) -> LocalSpawner:
+        return self._spawners[-1]
 
     def run(self, test: Awaitable[Any], seconds: float = 30.0) -> Any:
         return self.loop.run_until_complete(asyncio.wait_for(test, seconds))
@@ -134,9 +134,9 @@ class Harness:
     def close(self) -> None:
         for pool in self._pools:
             self.loop.run_until_complete(pool.close(0.0))
-        for hatchery in self._hatcheries:
-            hatchery.reap()
-            hatchery.resources.close()
+        for spawner in self._spawners:
+            spawner.reap()
+            spawner.resources.close()
 
 
 @pytest.fixture(params=["uvloop", "asyncio"])

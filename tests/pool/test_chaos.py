@@ -103,7 +103,7 @@ def test_after_any_chaos_the_pool_is_whole_and_nothing_is_held(harness, table, s
         await until(lambda: (pool.statistics().busy, pool.statistics().queued) == (0, 0))
         assert pool.statistics().abandoned == 0
         await until(lambda: table.in_use() == 0 and len(pool._dispatcher._gate._permits._free) == 2)
-        await until(lambda: os.fstat(harness.hatchery.resources.arena_fd).st_blocks == 0)
+        await until(lambda: os.fstat(harness.spawner.resources.arena_fd).st_blocks == 0)
         expected = [pool.run(as_job(jobs.add), (n,), {}, lane="process") for n in range(SLOTS)]
         assert await asyncio.gather(*expected) == [1, 2, 3]
 

@@ -139,7 +139,7 @@ def late_cluster(cluster, harness):
     yield cluster
     harness.close()
     harness._pools.clear()
-    harness._hatcheries.clear()
+    harness._spawners.clear()
 
 
 @members

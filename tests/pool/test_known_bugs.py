@@ -207,9 +207,11 @@ def test_worker_nodes_6_equal_limits_do_not_end_all_processes_at_once(harness):
 
 def test_worker_nodes_6_limits_are_drawn_apart(harness, monkeypatch):
     greeted = []
-    greet = ProcessLink.greet
+    send_hello = ProcessLink.send_hello
     monkeypatch.setattr(
-        ProcessLink, "greet", lambda link, hello: greeted.append(hello) or greet(link, hello)
+        ProcessLink,
+        "send_hello",
+        lambda link, hello: greeted.append(hello) or send_hello(link, hello),
     )
     pool = harness.pool(slots=6, max_jobs=10_000, max_rss=2**30)
 

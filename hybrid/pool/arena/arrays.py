@@ -23,7 +23,7 @@ class ArenaArrays:
         self.blocks: Blocks | None = None
         if resources is not None and resources.arena_fd is not None:
             try:
-                self.blocks = Blocks(resources.arena_fd, self._used)
+                self.blocks = Blocks(resources.arena_fd, self._tidy_later)
             except OSError:  # no address space (RLIMIT_AS): arrays travel in frames
                 self.blocks = None
 
@@ -35,7 +35,7 @@ class ArenaArrays:
 
         return np.empty(shape, dtype)
 
-    def _used(self) -> None:
+    def _tidy_later(self) -> None:
         if self._timer is None:
             self._timer = self._loop.call_later(_TIDY_EVERY, self._tidy)
 
@@ -43,7 +43,7 @@ class ArenaArrays:
         assert self.blocks is not None
         self._timer = None
         if self.blocks.tidy():
-            self._used()
+            self._tidy_later()
 
     def close(self) -> None:
         """Stop tidying; the pages go back when the last process unmaps them."""

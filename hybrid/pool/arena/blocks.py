@@ -38,14 +38,14 @@ class _Results:
         self.start = start
         self.live: dict[int, int] = {}  # offset -> bytes; somebody looks at them
         self.over: deque[int] = deque()  # offsets whose last view is gone; any thread appends
-        self.unsaid: dict[int, int] = {}  # of those, what the process has not been told
-        self.said: dict[int, int] = {}  # ... what it was told last
+        self.unreported: dict[int, int] = {}  # of those, what the process has not been told
+        self.reported: dict[int, int] = {}  # ... what it was told last
 
     def collect(self) -> bool:
-        """Move what is over from `live` to `unsaid`; return whether anything is live."""
+        """Move what is over from `live` to `unreported`; return whether anything is live."""
         while self.over:
             offset = self.over.popleft()
-            self.unsaid[offset] = self.live.pop(offset)
+            self.unreported[offset] = self.live.pop(offset)
         return bool(self.live)
 
     def give_back(self, arena: Arena) -> bool:
@@ -54,7 +54,7 @@ class _Results:
         The process does not know yet that these are free, so nobody writes to them.
         """
         more = self.collect()
-        for offset, size in self.unsaid.items():
+        for offset, size in self.unreported.items():
             arena.give_back(offset, block_size(size))
         return more
 
@@ -77,7 +77,7 @@ class Blocks:
         self._region = Region(0, REGION_BYTES)
         self._over: deque[int] = deque()
         self._unused = [_Results(k * REGION_BYTES) for k in range(REGIONS - 1, 0, -1)]
-        self._leases: list[RegionLoan] = []
+        self._loans: list[RegionLoan] = []
 
     def allocate(self, size: int) -> tuple[int, memoryview] | None:
         """Return (offset, writable view) of a block for arguments; None: no room."""
@@ -114,15 +114,15 @@ class Blocks:
             block[1][:] = raw
         return block
 
-    def lease(self) -> RegionLoan | None:
+    def lend_region(self) -> RegionLoan | None:
         """Return a region for a new pool process; None: all are taken."""
         if not self._unused:
             return None
-        lease = RegionLoan(self, self._arena, self._unused.pop())
-        self._leases.append(lease)
-        return lease
+        loan = RegionLoan(self, self._arena, self._unused.pop())
+        self._loans.append(loan)
+        return loan
 
-    def end(self, lease: RegionLoan, results: _Results) -> None:
+    def end(self, loan: RegionLoan, results: _Results) -> None:
         """Take the region of a dead process back."""
         results.collect()
         at = results.start  # what it laid and never told is garbage, between the live blocks
@@ -130,8 +130,8 @@ class Blocks:
             self._arena.give_back(at, offset - at)
             at = offset + block_size(size)
         self._arena.give_back(at, results.start + REGION_BYTES - at)
-        results.unsaid.clear()
-        self._leases.remove(lease)
+        results.unreported.clear()
+        self._loans.remove(loan)
         self._unused.append(results)
 
     def tidy(self) -> bool:
@@ -139,14 +139,14 @@ class Blocks:
         self._collect()
         for offset, size in self._region.tidy():
             self._arena.give_back(offset, size)
-        busy = [lease.tidy() for lease in self._leases]
+        busy = [loan.tidy() for loan in self._loans]
         orphans = [self._tidy_orphans(results) for results in self._unused]
         return self._region.spare or bool(self._region.taken) or any(busy) or any(orphans)
 
     def _tidy_orphans(self, results: _Results) -> bool:
         """Give back what has outlived its process; return whether there may be more."""
         more = results.give_back(self._arena)
-        results.unsaid.clear()
+        results.unreported.clear()
         return more
 
     def _collect(self) -> None:
@@ -166,7 +166,7 @@ class RegionLoan:
         """Return what the process has to know."""
         results = self._results
         results.give_back(self._arena)
-        results.unsaid.clear()
+        results.unreported.clear()
         live = tuple(results.live.items())
         return RegionInfo(ARENA_BYTES, results.start, REGION_BYTES, live)
 
@@ -178,21 +178,21 @@ class RegionLoan:
         self._lent.append(placed)
         return placed[0]
 
-    def take_freed(self) -> tuple[int, ...]:
+    def pop_freed(self) -> tuple[int, ...]:
         """Return the blocks of its region that it may use again; said once."""
         results = self._results
         if results.over:
             results.collect()
-        if not results.unsaid:
+        if not results.unreported:
             return ()
-        freed, results.said = tuple(results.unsaid), results.unsaid
-        results.unsaid = {}
+        freed, results.reported = tuple(results.unreported), results.unreported
+        results.unreported = {}
         return freed
 
-    def say_again(self, freed: tuple[int, ...]) -> None:
-        """Take back what `take_freed` has just returned: the message was never sent."""
+    def restore_freed(self, freed: tuple[int, ...]) -> None:
+        """Take back what `pop_freed` has just returned: the message was never sent."""
         if freed:
-            self._results.unsaid.update(self._results.said)
+            self._results.unreported.update(self._results.reported)
 
     def adopt(self, offset: int, size: int) -> memoryview:
         """Return a result that the process has laid; writable, it is the caller's now."""
@@ -200,11 +200,11 @@ class RegionLoan:
         self._blocks.used()
         return self._arena.lend(offset, size, self._results.over.append)
 
-    def settle(self) -> None:
+    def release_arguments(self) -> None:
         """The job is over: its arguments may go."""
         self._lent.clear()
 
-    def keep(self, offsets: tuple[int, ...]) -> int:
+    def quarantine_arguments(self, offsets: tuple[int, ...]) -> int:
         """Quarantine arguments of the running job (rule 2); return the bytes in quarantine."""
         self.quarantine += [view for offset, view in self._lent if offset in offsets]
         return sum(view.nbytes for view in self.quarantine)

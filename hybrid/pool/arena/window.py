@@ -37,7 +37,7 @@ class ArenaReader:
         self._region = Region(info.start, info.size, info.live)
         self._threads = threading.active_count()
         self._lent: list[tuple[int, weakref.ref[Any]]] = []
-        self._laid: list[int] = []  # blocks of the answer that is being made
+        self._placed: list[int] = []  # blocks of the answer that is being made
 
     @property
     def spare(self) -> bool:
@@ -54,7 +54,7 @@ class ArenaReader:
         """Return a private, writable copy of a block."""
         return memoryview(bytearray(self._arena.watch(offset, size)[0]))
 
-    def forget(self) -> tuple[int, ...]:
+    def end_loans(self) -> tuple[int, ...]:
         """End the loan of every view; return the offsets that are still in use.
 
         A reference cycle that only the garbage collector would find is no
@@ -67,22 +67,22 @@ class ArenaReader:
         self._threads = threads
         kept = tuple(o for o, alive in self._lent if threads > before or alive() is not None)
         self._lent.clear()
-        self._laid.clear()
+        self._placed.clear()
         return kept
 
-    def lay(self, raw: memoryview) -> int | None:
+    def place_result(self, raw: memoryview) -> int | None:
         """Copy a result into a block of this process; None: no room."""
         offset = self._region.allocate(raw.nbytes)
         if offset is not None:
             self._arena.lend(offset, raw.nbytes, int)[:] = raw
-            self._laid.append(offset)
+            self._placed.append(offset)
         return offset
 
-    def take_back(self) -> None:
+    def free_results(self) -> None:
         """The answer will not be sent: its blocks are free."""
-        self.reuse(self._laid)
+        self.free(self._placed)
 
-    def reuse(self, freed: Iterable[int]) -> None:
+    def free(self, freed: Iterable[int]) -> None:
         """Take back the blocks that the worker has finished with."""
         for offset in freed:
             self._region.free(offset)

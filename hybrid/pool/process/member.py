@@ -208,7 +208,7 @@ class PoolProcess:
         """Run the job of `frame` and answer."""
         answer = self._answer(frame)
         # Rule 3: by now only the job's own code can hold a view of its arguments.
-        kept = self._window.forget() if self._window is not None else ()
+        kept = self._window.end_loans() if self._window is not None else ()
         replace = self._wants_replacement()
         if kept or replace:
             answer = [*encode(FrameKind.NOTE, Note(kept, replace)), *answer]
@@ -221,7 +221,7 @@ class PoolProcess:
         try:
             address, freed, args, kwargs = decode(frame, view, writable=private)
             if window is not None:
-                window.reuse(freed)
+                window.free(freed)
             fn = self._function(address)
         except MemoryError as ex:  # private copies of its arrays
             return self._answer_error(ex)
@@ -240,12 +240,12 @@ class PoolProcess:
         self._send(encode(FrameKind.PROGRESS, (fraction, note)))
 
     def _answer_result(self, result: Any) -> list[Buffer]:
-        place = self._window.lay if self._window is not None else None
+        place = self._window.place_result if self._window is not None else None
         try:
             return encode(FrameKind.RESULT, result, place)
         except Exception as ex:
             if self._window is not None:
-                self._window.take_back()
+                self._window.free_results()
             if isinstance(ex, MemoryError):
                 return self._answer_error(ex)
             name = type(result).__qualname__

@@ -59,7 +59,7 @@ class ProcessLane:
         owner: LaneOwner,
         loop: asyncio.AbstractEventLoop,
         settings: CpuConfig,
-        hatchery: Spawner,
+        spawner: Spawner,
         blocks: Blocks | None,
         observer: PoolObserver,
         start_timeout: float = 0.0,
@@ -68,18 +68,18 @@ class ProcessLane:
         self._activity = activity or Activity()  # is told when a process comes or goes
         self._start_timeout = start_timeout  # s; 0: a process may take any time to get ready
         self._owner, self._loop, self._settings = owner, loop, settings
-        self._hatchery, self._blocks, self._observer = hatchery, blocks, observer
-        self._errands = Broadcasts()
+        self._spawner, self._blocks, self._observer = spawner, blocks, observer
+        self._broadcasts = Broadcasts()
         self._links: list[ProcessLink] = []  # every link that is not gone
         self._idle: list[ProcessLink] = []  # the last one used is the next one used
         self._target = 0  # processes wanted (rule 1)
-        self._hatching: set[asyncio.Task[None]] = set()
+        self._spawning: set[asyncio.Task[None]] = set()
         self._leaving: ProcessLink | None = None  # will be let go when its replacement is ready
         self._rate = ReplacementRate(max(4, 3 * settings.slots), _REFILL)
         self._later: asyncio.TimerHandle | None = None  # of `_grow`, when the rate is used up
         self._warming: asyncio.Future[None] | None = None  # who waits for `warm`
-        self._is_slow_told = False
-        self._is_refusal_told = False  # since there was a process the last time
+        self._has_warned_of_imports = False
+        self._has_warned_of_refusal = False  # since there was a process the last time
         self._is_closing = False
 
     # -- for the pool ------------------------------------------------------------
@@ -101,7 +101,7 @@ class ProcessLane:
         Why not the size of the set: a task that is done is a link already, and leaves the set
         one turn of the loop later. A death noticed in between would not be replaced.
         """
-        return sum(not task.done() for task in self._hatching)
+        return sum(not task.done() for task in self._spawning)
 
     def ready(self) -> bool:
         """Return whether a process is idle."""
@@ -114,7 +114,7 @@ class ProcessLane:
             try:
                 link.run(call)
             except JobError:
-                self._settle(link)
+                self._release_arguments(link)
                 self._idle.append(link)
                 raise
             except MemberGone:  # `link_lost` has seen to it
@@ -133,7 +133,7 @@ class ProcessLane:
             self._owner.killed(call)
             self._observer.happened("pool process killed", pid=link.pid, job=call.job.name)
 
-    def want(self, calls: int) -> None:
+    def request_members(self, calls: int) -> None:
         """Have enough processes for `calls` waiting calls, up to the slots."""
         starting = sum(link.state is LinkState.STARTING for link in self._links)
         missing = calls - starting - self._asked_for - len(self._idle)
@@ -171,18 +171,18 @@ class ProcessLane:
         self._is_closing = True
         if self._later is not None:
             self._later.cancel()
-        for task in self._hatching:
+        for task in self._spawning:
             task.cancel()
-        await asyncio.gather(*self._hatching, return_exceptions=True)
+        await asyncio.gather(*self._spawning, return_exceptions=True)
         for link in tuple(self._links):
             call = link.call
             if call is not None:
                 link.kill()
             link.close()
             self._drop(link)
-            self._errands.lost(link)
+            self._broadcasts.lost(link)
             gone = PoolBroken("the pool was closed first")
-            if call is not None and not self._errands.answered(call, Outcome.BROKEN, gone):
+            if call is not None and not self._broadcasts.answered(call, Outcome.BROKEN, gone):
                 self._owner.ended(call, Outcome.CANCELLED, None)
         self._idle.clear()
 
@@ -200,37 +200,37 @@ class ProcessLane:
                 self._observer.happened("pool process delayed", seconds=f"{wait:.2f}")
                 self._grow_later(wait)
                 return
-            task = self._loop.create_task(self._hatch())
-            self._hatching.add(task)
-            task.add_done_callback(self._hatching.discard)
+            task = self._loop.create_task(self._spawn())
+            self._spawning.add(task)
+            task.add_done_callback(self._spawning.discard)
 
     def _grow_later(self, seconds: float) -> None:
         if self._later is None and not self._is_closing:
             self._later = self._loop.call_later(seconds, self._grow)
 
-    async def _hatch(self) -> None:
+    async def _spawn(self) -> None:
         asked_at = time.monotonic()
         try:
-            hatched = await self._hatchery.hatch()
+            spawned = await self._spawner.spawn()
         except PoolBroken as ex:
-            if not self._is_refusal_told:
-                self._is_refusal_told = True
+            if not self._has_warned_of_refusal:
+                self._has_warned_of_refusal = True
                 self._observer.warned(f"{ex}; it is asked for again")
             self._check_warm(ex)
-            self._despair(ex)
+            self._fail_waiting(ex)
             self._grow_later(1 / _REFILL)
             return
-        self._is_refusal_told = False
-        lease = self._blocks.lease() if self._blocks is not None else None
+        self._has_warned_of_refusal = False
+        loan = self._blocks.lend_region() if self._blocks is not None else None
         used = {link.number for link in self._links}
         number = next(n for n in range(len(used) + 1) if n not in used)
-        link = ProcessLink(number, hatched, self, self._loop, lease, asked_at)
+        link = ProcessLink(number, spawned, self, self._loop, loan, asked_at)
         self._links.append(link)
         jobs = tuple(job.address for job in declared_jobs() if job.lane == "process")
         more = 1.0 + _JITTER * random.random()
         share, grown = int(self._settings.max_jobs * more), int(self._settings.max_rss * more)
-        region = lease.info() if lease is not None else None
-        link.greet(ProcessHello(jobs, declared_initializers(), share, grown, region))
+        region = loan.info() if loan is not None else None
+        link.send_hello(ProcessHello(jobs, declared_initializers(), share, grown, region))
         # Not while the worker itself starts: a worker that loads for minutes is slow, not dead.
         if self._start_timeout and self._warming is None:
             self._loop.call_later(self._start_timeout, self._end_late_start, link)
@@ -246,7 +246,7 @@ class ProcessLane:
             link.ask_for_stacks()
             self._loop.call_later(_STACKS, link.kill)
 
-    def _despair(self, error: PoolBroken) -> None:
+    def _fail_waiting(self, error: PoolBroken) -> None:
         """Let waiting calls fail if no process is there or on its way to serve them."""
         if not self._links:
             self._owner.fail_waiting("process", error)
@@ -262,8 +262,8 @@ class ProcessLane:
             after=f"{time.monotonic() - link.asked_at:.4f}",
             imports=f"{seconds:.4f}",
         )
-        if seconds > _SLOW_IMPORT and not self._is_slow_told:
-            self._is_slow_told = True
+        if seconds > _SLOW_IMPORT and not self._has_warned_of_imports:
+            self._has_warned_of_imports = True
             self._observer.warned(
                 f"importing the jobs' modules took {seconds:.1f} s in a pool process, and every "
                 "one does it: jobs belong in a module that imports little; --preload shares what "
@@ -272,7 +272,7 @@ class ProcessLane:
         self._idle.append(link)
         self._activity.begin()
         if self._leaving is not None:
-            self._let_go()
+            self._close_replaced()
         self._check_warm()
         self._owner.member_free()
 
@@ -281,29 +281,29 @@ class ProcessLane:
     ) -> None:
         """A call is over."""
         outcome, value = read_answer(link, call, answer)
-        self._settle(link)
-        if self._errands:
+        self._release_arguments(link)
+        if self._broadcasts:
             self._make_idle(link)
         else:
             self._idle.append(link)
         if self._leaving is link and self.ready_processes > self._target:
-            self._let_go()
-        if not self._errands or not self._errands.answered(call, outcome, value):
+            self._close_replaced()
+        if not self._broadcasts or not self._broadcasts.answered(call, outcome, value):
             self._owner.ended(call, outcome, value)
 
     def _make_idle(self, link: ProcessLink) -> None:
         """Give an idle process its errand, or put it where the pool finds it."""
-        errand = self._errands.next(link)
+        errand = self._broadcasts.next(link)
         if errand is None:
             self._idle.append(link)
             return
         try:
             link.run(errand)
         except JobError as ex:
-            self._errands.answered(errand, Outcome.ERROR, ex)
+            self._broadcasts.answered(errand, Outcome.ERROR, ex)
             self._make_idle(link)
         except MemberGone as ex:
-            self._errands.answered(errand, Outcome.BROKEN, PoolBroken(str(ex)))
+            self._broadcasts.answered(errand, Outcome.BROKEN, PoolBroken(str(ex)))
 
     def broadcast(self, job: Job, args: tuple[Any, ...]) -> list[asyncio.Future[Any]]:
         """Run `job` once in every process that is ready; return the answers to come."""
@@ -317,29 +317,29 @@ class ProcessLane:
                 job, args, {}, line=_BROADCASTS, now=now, deadline=math.inf,
                 future=answer, on_progress=None,
             )  # fmt: skip
-            self._errands.add(link, call, answer)
-            answer.add_done_callback(partial(self._errand_over, call))
+            self._broadcasts.add(link, call, answer)
+            answer.add_done_callback(partial(self._on_broadcast_end, call))
             answers.append(answer)
         idle, self._idle = self._idle, []
         for link in idle:
             self._make_idle(link)
         return answers
 
-    def _errand_over(self, call: Call, answer: asyncio.Future[Any]) -> None:
+    def _on_broadcast_end(self, call: Call, answer: asyncio.Future[Any]) -> None:
         if answer.cancelled():  # too late, or nobody waits: as for any other call
             self.abandon(call)
 
     def link_noted(self, link: ProcessLink, note: Note) -> None:
         """A process has something to say about itself, before its answer."""
         replace = note.replace
-        if note.kept and link.lease is not None and link.call is not None:
+        if note.kept and link.loan is not None and link.call is not None:
             self._observer.warned(
                 f"job {link.call.job.name} kept a reference to its arguments (a global, a memo) "
                 f"or left a thread running: "
                 f"their memory is not used again before pool process {link.pid} is replaced; "
                 f"keep a copy instead"
             )
-            replace = replace or link.lease.keep(note.kept) > _QUARANTINE
+            replace = replace or link.loan.quarantine_arguments(note.kept) > _QUARANTINE
         if replace and self._leaving is None:
             self._leaving = link
             self._grow()
@@ -352,7 +352,7 @@ class ProcessLane:
         self._observer.warned(str(error))
         self._check_warm(error)
         self._target = min(self._target, len(self._links))  # until somebody asks again
-        self._despair(error)
+        self._fail_waiting(error)
 
     def link_lost(self, link: ProcessLink, call: Call | None, has_begun: bool) -> None:
         """A process is dead."""
@@ -360,11 +360,11 @@ class ProcessLane:
         job = call.job.name if call is not None else "-"
         self._observer.happened("pool process died", pid=link.pid, job=job)
         self._grow()
-        self._errands.lost(link)
+        self._broadcasts.lost(link)
         if call is None:
             return
         error = PoolBroken(f"pool process {link.pid} died while it ran job {call.job.name}")
-        if self._errands.answered(call, Outcome.BROKEN, error):
+        if self._broadcasts.answered(call, Outcome.BROKEN, error):
             return
         if has_begun:
             self._owner.ended(call, Outcome.BROKEN, error)
@@ -378,10 +378,10 @@ class ProcessLane:
             self._idle.remove(link)
         if self._leaving is link:
             self._leaving = None
-        if link.lease is not None:
-            link.lease.end()
+        if link.loan is not None:
+            link.loan.end()
 
-    def _let_go(self) -> None:
+    def _close_replaced(self) -> None:
         """Close the link that has been replaced, once it runs nothing."""
         link = self._leaving
         if link is not None and link.call is None:
@@ -390,6 +390,6 @@ class ProcessLane:
             self._observer.happened("pool process replaced", pid=link.pid)
 
     @staticmethod
-    def _settle(link: ProcessLink) -> None:
-        if link.lease is not None:
-            link.lease.settle()
+    def _release_arguments(link: ProcessLink) -> None:
+        if link.loan is not None:
+            link.loan.release_arguments()

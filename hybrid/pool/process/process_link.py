@@ -87,24 +87,24 @@ class ProcessLink:
     def __init__(
         self,
         number: int,
-        hatched: SpawnedProcess,
+        spawned: SpawnedProcess,
         owner: LinkOwner,
         loop: asyncio.AbstractEventLoop,
-        lease: RegionLoan | None,
+        loan: RegionLoan | None,
         asked_at: float = 0.0,
     ) -> None:
-        self.number, self.pid = number, hatched.pid
+        self.number, self.pid = number, spawned.pid
         self.asked_at = asked_at  # monotonic s; when the lane wished for it
         self.state = LinkState.STARTING
         self.call: Call | None = None
-        self.lease = lease  # its region of the arena, and what it borrowed from it
-        self._sock: socket.socket = hatched.sock
-        self._pidfd = hatched.pidfd
+        self.loan = loan  # its region of the arena, and what it borrowed from it
+        self._sock: socket.socket = spawned.sock
+        self._pidfd = spawned.pidfd
         self._owner, self._loop = owner, loop
-        self._reader = Reader(hatched.sock)
+        self._reader = Reader(spawned.sock)
         self._outbox: deque[memoryview] = deque()
         self._freed: tuple[int, ...] = ()  # blocks that the last message gave back
-        self._fd = hatched.sock.fileno()
+        self._fd = spawned.sock.fileno()
         loop.add_reader(self._fd, self._on_readable)
         if self._pidfd >= 0:  # a job that forked keeps the socket open: no EOF
             loop.add_reader(self._pidfd, self._on_death)
@@ -115,7 +115,7 @@ class ProcessLink:
         except KeyError:
             raise IllegalTransition(f"{event.name} while {self.state.name}") from None
 
-    def greet(self, hello: ProcessHello) -> None:
+    def send_hello(self, hello: ProcessHello) -> None:
         """Send the first message; `link_ready` or `link_lost` follows."""
         with contextlib.suppress(OSError):  # dead already: the loop will see EOF
             self._send(encode(FrameKind.HELLO, hello))
@@ -127,8 +127,8 @@ class ProcessLink:
             MemberGone: the process is dead; nothing has run.
             JobRefused: the arguments cannot travel.
         """
-        job, lease = call.job, self.lease
-        place, freed = (lease.place, lease.take_freed()) if lease is not None else (None, ())
+        job, loan = call.job, self.loan
+        place, freed = (loan.place, loan.pop_freed()) if loan is not None else (None, ())
         self._freed = freed
         message = (job.address, freed, call.args, call.kwargs)
         try:
@@ -136,10 +136,10 @@ class ProcessLink:
                 FrameKind.RUN_WRITABLE if job.writable else FrameKind.RUN, message, place
             )
         except FrameTooLarge as ex:
-            self._not_said(freed)
+            self._restore_freed(freed)
             raise JobRefused(f"the arguments of job {job.name} are too large: {ex}") from ex
         except Exception as ex:
-            self._not_said(freed)
+            self._restore_freed(freed)
             raise JobRefused(f"the arguments of job {job.name} cannot be pickled: {ex}") from ex
         try:
             self._send(chunks)
@@ -150,9 +150,9 @@ class ProcessLink:
         self.call = call
         call.slot = self.number
 
-    def _not_said(self, freed: tuple[int, ...]) -> None:
-        if self.lease is not None:
-            self.lease.say_again(freed)
+    def _restore_freed(self, freed: tuple[int, ...]) -> None:
+        if self.loan is not None:
+            self.loan.restore_freed(freed)
 
     def _send(self, chunks: list[Buffer]) -> None:
         """Send now what the kernel takes, the rest when the socket is writable."""
@@ -201,16 +201,16 @@ class ProcessLink:
     def _handle(self, frame: PickledFrame) -> None:
         """Take one frame; what cannot be understood was not written by `member.py`."""
         if frame.kind == FrameKind.RESULT:  # by far the most frequent; its message is the job's own
-            self._take_answer(frame)
+            self._finish_call(frame)
             return
         try:
             message = decode(frame)
         except Exception:
             self._lose()
             return
-        self._hear(message)
+        self._handle_message(message)
 
-    def _hear(self, message: Any) -> None:
+    def _handle_message(self, message: Any) -> None:
         is_starting = self.state is LinkState.STARTING
         match message:
             case (float(), str()):
@@ -224,14 +224,14 @@ class ProcessLink:
             case Failure() if is_starting:
                 self._owner.link_failed(self, message)
             case Failure():
-                self._not_said(self._freed)  # perhaps it had not come to that
-                self._take_answer(message)
+                self._restore_freed(self._freed)  # perhaps it had not come to that
+                self._finish_call(message)
             case Raised():
-                self._take_answer(message)
+                self._finish_call(message)
             case _:
                 self._lose()
 
-    def _take_answer(self, answer: PickledFrame | Raised | Failure) -> None:
+    def _finish_call(self, answer: PickledFrame | Raised | Failure) -> None:
         call, self.call = self.call, None
         if call is None:  # an answer to nothing
             self._lose()
@@ -241,7 +241,7 @@ class ProcessLink:
 
     def load(self, frame: PickledFrame) -> Any:
         """Return what an answer carries; large arrays stay where the process laid them."""
-        return decode(frame, self.lease.adopt if self.lease is not None else None)
+        return decode(frame, self.loan.adopt if self.loan is not None else None)
 
     def ask_for_stacks(self) -> None:
         """Have the process write its stacks to standard error, if it can still do that."""

@@ -19,7 +19,7 @@ class SpawnedProcess:
 class Spawner(Protocol):
     """Makes pool processes."""
 
-    async def hatch(self) -> SpawnedProcess:
+    async def spawn(self) -> SpawnedProcess:
         """Return a new pool process, which runs `member_main`.
 
         Raises:

@@ -42,9 +42,9 @@ class GilWatch:
     def job_started(self) -> None:
         """A thread job was started: watch, if nobody does yet."""
         if self._timer is None and self._is_possible:
-            self._next()
+            self._sample()
 
-    def _next(self) -> None:
+    def _sample(self) -> None:
         self._cpu, self._queued = thread_time(), _queued()
         self._due = monotonic() + TICK
         self._timer = self._loop.call_later(TICK, self._tick)
@@ -64,7 +64,7 @@ class GilWatch:
                 f"waited {self._evidence.waited(found) * 1000:.0f} ms at every turn; "
                 f"drop releases_gil (process lane), or give it larger arrays"
             )
-        self._next()
+        self._sample()
 
     def close(self) -> None:
         """Stop watching."""

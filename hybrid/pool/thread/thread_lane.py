@@ -29,7 +29,7 @@ from typing import Any
 
 from hybrid.core.jobs.ticket import Outcome
 from hybrid.pool.call import Call
-from hybrid.pool.lane import LaneOwner, _nobody
+from hybrid.pool.lane import LaneOwner, ignore_report
 from hybrid.pool.running import execute, presentable
 from hybrid.pool.thread.gil_watch import GilWatch
 from hybrid.system.process.time_slice import ask_for_long_slices
@@ -57,7 +57,7 @@ class PoolThread:
         call.slot = self.number
         os.write(self._ring, b"!")
 
-    def leave(self) -> None:
+    def end_after_call(self) -> None:
         """Let the thread end once its call has; it must not be used again."""
         os.close(self._ring)
 
@@ -119,7 +119,7 @@ class ThreadLane:
 
     def perform(self, call: Call) -> tuple[Outcome, Any]:
         """Run `call`; called by its pool thread."""
-        report = self._reporter(call) if call.on_progress is not None else _nobody
+        report = self._reporter(call) if call.on_progress is not None else ignore_report
         job = call.job
         try:
             self._prepare()
@@ -159,7 +159,7 @@ class ThreadLane:
     def abandon(self, call: Call) -> None:
         """Do nothing: a thread cannot be stopped (rule 1)."""
 
-    def want(self, calls: int) -> None:
+    def request_members(self, calls: int) -> None:
         """Do nothing: threads are started when needed."""
 
     async def close(self) -> None:
@@ -168,6 +168,6 @@ class ThreadLane:
         threads, self._threads = self._threads, []
         idle, self._idle = self._idle, []
         for thread in threads:
-            thread.leave()
+            thread.end_after_call()
         for thread in idle:
             thread.thread.join()

@@ -134,7 +134,7 @@ class Permits:
         oldest = self._scoreboard.oldest_waiting(self._silent)
         return None if oldest == self._row else oldest
 
-    def look(self) -> None:
+    def pass_over_silent(self) -> None:
         """Look whether the worker that we leave permits to has answered (rule 5).
 
         Called every RETRY while a job of ours waits. Why the second look: the bell may

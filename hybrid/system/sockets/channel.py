@@ -89,12 +89,12 @@ class Channel:
             data = _frame(payload, fds)
             sent = self._write(data, fds)
             if sent:
-                self._keep(data[sent:], ())
+                self._enqueue(data[sent:], ())
                 return
         duplicates = _duplicate(fds)
-        self._keep(_frame(payload, duplicates), duplicates)
+        self._enqueue(_frame(payload, duplicates), duplicates)
 
-    def _keep(self, data: memoryview, fds: tuple[int, ...]) -> None:
+    def _enqueue(self, data: memoryview, fds: tuple[int, ...]) -> None:
         if data:
             self._outbox.append((data, fds))
             self.outbox_bytes += len(data)

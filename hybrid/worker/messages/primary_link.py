@@ -17,7 +17,7 @@ logger = logging.getLogger("hybrid.error")
 
 
 class PrimaryLink:
-    """Sends to the primary, delivers what it says. Also the pool's hatchery.
+    """Sends to the primary, delivers what it says. Also the spawner of the pool.
 
     Teacher: on Linux the kernel kills a worker whose primary dies; EOF on this
     link is the fallback elsewhere, and ends the worker at once: without a
@@ -51,7 +51,7 @@ class PrimaryLink:
         """Return the bytes that the primary has not read yet."""
         return self._channel.outbox_bytes
 
-    async def hatch(self) -> SpawnedProcess:
+    async def spawn(self) -> SpawnedProcess:
         """Ask the primary for a pool process.
 
         Raises:

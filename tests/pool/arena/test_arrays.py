@@ -20,7 +20,7 @@ LARGE = 1_000_000  # float64: 8 MB
 
 
 def arena_bytes(harness):
-    return os.fstat(harness.hatchery.resources.arena_fd).st_blocks * 512
+    return os.fstat(harness.spawner.resources.arena_fd).st_blocks * 512
 
 
 def mappings(pid):
@@ -95,8 +95,8 @@ def test_a_result_survives_the_death_of_its_process(harness):
 
     async def test():
         first = await submit(pool, jobs.add, np.ones(LARGE))
-        os.kill(harness.hatchery.pids[0], 9)
-        await until(lambda: len(harness.hatchery.pids) == 2)
+        os.kill(harness.spawner.pids[0], 9)
+        await until(lambda: len(harness.spawner.pids) == 2)
         for _ in range(3):
             await submit(pool, jobs.add, np.zeros(LARGE))
         return first
@@ -164,7 +164,7 @@ def test_quarantine_ends_with_the_process(harness):
 
     async def test():
         await submit(pool, jobs.keep, np.full(LARGE, 7.0))
-        os.kill(harness.hatchery.pids[0], 9)
+        os.kill(harness.spawner.pids[0], 9)
         await until(lambda: arena_bytes(harness) < 2**20)
 
     harness.run(test())
@@ -175,7 +175,7 @@ def test_nothing_is_left_in_dev_shm(harness):
 
     async def test():
         await submit(pool, jobs.add, np.ones(LARGE))
-        for pid in (os.getpid(), *harness.hatchery.pids):
+        for pid in (os.getpid(), *harness.spawner.pids):
             maps = mappings(pid)
             assert "/memfd:hybrid-arena (deleted)" in maps  # it has no name to be left behind
             assert "/dev/shm/" not in maps
@@ -206,18 +206,18 @@ def test_a_result_that_outlives_its_process_leaves_no_pages(is_taken_again):
     arena = create_arena()
     assert arena is not None
     blocks = Blocks(arena, lambda: None)
-    lease = blocks.lease()
-    assert lease is not None
-    result = lease.adopt(lease.info().start, 800_000)
+    loan = blocks.lend_region()
+    assert loan is not None
+    result = loan.adopt(loan.info().start, 800_000)
     result[:] = b"x" * 800_000
-    lease.end()  # as when a process leaves by plan: its replacement has another region
+    loan.end()  # as when a process leaves by plan: its replacement has another region
     blocks.tidy()
     assert os.fstat(arena).st_blocks > 0
     assert bytes(result[:3]) == b"xxx"
 
     del result
     if is_taken_again:
-        blocks.lease().info()
+        blocks.lend_region().info()
     blocks.tidy()
 
     assert os.fstat(arena).st_blocks == 0

@@ -98,7 +98,7 @@ def test_a_process_that_dies_costs_exactly_its_job(harness, fn, tmp_path):
         with pytest.raises(PoolBroken, match=fn.__name__):
             await submit(pool, fn)
         go.touch()
-        assert await neighbour in harness.hatchery.pids
+        assert await neighbour in harness.spawner.pids
         await is_whole(pool, 2)
 
     harness.run(test())
@@ -182,10 +182,10 @@ def test_the_pool_keeps_its_size_after_many_deaths(harness):
 
 def test_a_death_in_the_moment_when_a_replacement_arrives_is_replaced_too(harness, monkeypatch):
     pool = harness.pool(slots=2)
-    greet = ProcessLink.greet
+    send_hello = ProcessLink.send_hello
 
     def greet_while_another_dies(link, hello):
-        greet(link, hello)
+        send_hello(link, hello)
         links = pool._processes._links
         if harness.recorder.count("pool process died") == 1:
             other = next(each for each in links if each is not link)
@@ -193,7 +193,7 @@ def test_a_death_in_the_moment_when_a_replacement_arrives_is_replaced_too(harnes
 
     async def test():
         await pool.warm()
-        monkeypatch.setattr(ProcessLink, "greet", greet_while_another_dies)
+        monkeypatch.setattr(ProcessLink, "send_hello", greet_while_another_dies)
         os.kill(pool._processes.pids[0], signal.SIGKILL)
         await until(lambda: harness.recorder.count("pool process died") == 2)
         await is_whole(pool, 2)
@@ -215,12 +215,12 @@ def test_replacements_are_rate_limited(harness):
 
 def test_nobody_hangs_when_no_process_can_be_made(harness):
     pool = harness.pool(slots=2)
-    harness.hatchery.refuse = "no room for a process"
+    harness.spawner.refuse = "no room for a process"
 
     with pytest.raises(PoolBroken, match="no room"):
         harness.run(submit_it(pool))
 
-    harness.hatchery.refuse = ""
+    harness.spawner.refuse = ""
     assert harness.run(submit_it(pool)) == 2
 
 
@@ -331,7 +331,7 @@ def test_lambdas_and_closures_are_refused_on_the_process_lane(harness):
 
 def test_a_waiting_process_job_does_not_hold_up_a_thread_job(harness):
     pool = harness.pool(slots=2)
-    harness.hatchery.hatch = never
+    harness.spawner.spawn = never
 
     async def test():
         waiting = submit(pool, jobs.add, 1)
@@ -360,8 +360,8 @@ def test_an_argument_that_cannot_travel_loses_no_block(harness):
         return answers
 
     harness.run(test())
-    region = pool._arrays.blocks._leases[0]._results
-    assert len(region.live) + len(region.unsaid) <= 2
+    region = pool._arrays.blocks._loans[0]._results
+    assert len(region.live) + len(region.unreported) <= 2
 
 
 def test_closing_in_the_middle_of_a_broadcast_answers_it(harness, tmp_path):
@@ -404,12 +404,12 @@ def test_a_process_that_hangs_while_it_gets_ready_is_replaced(harness):
 
     async def test():
         first = await submit(pool, jobs.pid)
-        harness.hatchery.stop_new = True
+        harness.spawner.stop_new = True
         os.kill(first, signal.SIGKILL)
-        await until(lambda: len(harness.hatchery.pids) == 2)
-        harness.hatchery.stop_new = False
+        await until(lambda: len(harness.spawner.pids) == 2)
+        harness.spawner.stop_new = False
         assert await submit(pool, jobs.add, 1) == 2
 
     harness.run(test())
-    assert len(harness.hatchery.pids) == 3
+    assert len(harness.spawner.pids) == 3
     assert "is not ready after 0.2 s" in harness.recorder.warnings[0]
