@@ -37,7 +37,7 @@ POLICIES = ("shared", "reuseport", "round-robin", "least-loaded")
 WORKERS, KEPT, FRESH = 4, 64, 2000
 FRESH_RATE, KEPT_RATE, STOP_RATE = 400.0, 640.0, 1500.0  # requests/s
 BLOCK, STOPS = 2.0, 20  # s; slots that stop
-NOTICED = 0.1  # s; who waits longer has noticed
+NOTICED = 0.1  # s; a request that waits longer has noticed
 EVEN = 1.5  # the busiest over the mean
 RESULTS = Path(__file__).parent / "results" / "scheduling.json"
 README = Path(__file__).parents[1] / "README.md"
@@ -56,7 +56,7 @@ class Cluster(Server):
         super().__init__([sys.executable, "-m", "hybrid", "serve", *words.split(), *place, *flags])
 
     def scale(self, workers: int) -> None:
-        """Wait until there are so many."""
+        """Return when this number of workers is ready."""
         client = Client(self._control)
         for answer in client.ask(c.ScaleRequest(to=workers)):
             if answer["answer"] not in ("progress", "done"):
@@ -169,7 +169,7 @@ def measure_blocked(policy: str, load: LoadGenerator) -> Row:
 
 
 def noticed(name: str, result: LoadResult) -> Row:
-    """Return who waited, of those that came while the loop stood still."""
+    """Return the requests that waited, of those that came while the loop stood still."""
     rows = _between(result.records, 0.5, BLOCK)
     latency = rows.latency()
     return {

@@ -1,4 +1,4 @@
-"""A job's way from the event loop to a lane and back, beside its peers: `make bench`.
+"""A job's way from the event loop to a lane and back, compared with peers: `make bench`.
 
 Every group holds our lanes and the standard library's pools in the same run,
 each driven from an event loop. Ratios of medians are what counts; for a table

@@ -8,17 +8,17 @@
     │   └── FrameTooLarge      ... refused at the sender, nothing was sent
     ├── HookFailed             a hook of the application raised or took too long
     ├── MailError              a message to another process got no answer, because ...
-    │   ├── MailboxFull        ... its reader is too slow; nothing was sent
+    │   ├── MailboxFull        ... its receiver is too slow; nothing was sent
     │   ├── NoSuchWorker       ... there is no ready worker
     │   ├── NoReply            ... time is over
     │   ├── RequestFailed      ... its handler raised, or there is none
-    │   └── NotInCluster       ... this process is no worker
+    │   └── NotInCluster       ... this process is not a worker
     └── JobError               this job has no result, because ...
         ├── JobRefused         ... it was declared or called in a way no lane can run
         ├── QueueFull          ... the pool refused it at once (HTTP 503 + Retry-After)
         │   └── DeadlineTooShort ... because too many jobs are before it
         ├── JobTimeout         ... its deadline passed (HTTP 504)
-        ├── JobCancelled       ... its client went away, or somebody cancelled it
+        ├── JobCancelled       ... its client went away, or its submitter cancelled it
         ├── PoolBroken         ... its pool process died under it (HTTP 500)
         │   └── JobOutOfMemory ... because the job asked for too much memory (HTTP 507)
         ├── ResultNotPicklable ... what it returned or raised cannot cross a process
@@ -40,7 +40,7 @@ class ConfigError(HybridError):
 
 
 class AppLoadError(ConfigError):
-    """The application cannot be imported or is no ASGI application; exit code 4."""
+    """The application cannot be imported or is not an ASGI application; exit code 4."""
 
 
 class IllegalTransition(HybridError):
@@ -68,11 +68,11 @@ class MailError(HybridError):
 
 
 class MailboxFull(MailError):
-    """Too much waits for a reader that does not read; nothing was sent to it."""
+    """The receiver is not reading and its outbox is full; the message was not sent."""
 
     def __init__(self, slots: list[int], waiting: int) -> None:
-        who = f"worker {', '.join(map(str, slots))}" if slots else "the primary"
-        super().__init__(f"{waiting} bytes already wait for {who} to read; send less, or later")
+        reader = f"worker {', '.join(map(str, slots))}" if slots else "the primary"
+        super().__init__(f"{waiting} bytes already wait for {reader} to read; send less, or later")
         self.slots, self.waiting = slots, waiting
 
 
@@ -146,7 +146,7 @@ class JobCancelled(JobError):
 
 
 class PoolBroken(JobError):
-    """The pool process died under the job. The pool is already whole again."""
+    """The pool process died under the job. The pool replaces it."""
 
 
 class JobOutOfMemory(PoolBroken):

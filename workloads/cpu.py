@@ -31,7 +31,7 @@ class Kernel:
     """One kernel."""
 
     async def on_get(self, req: Any, resp: Any, kernel: str) -> None:
-        """Run it on synthetic input; with ``stream=1`` tell how far it is meanwhile."""
+        """Run it on synthetic input; with ``stream=1`` report its progress."""
         if req.get_param_as_bool("stream"):
             resp.sse = await events(partial(run_synthetic, req, kernel))
         else:

@@ -36,8 +36,7 @@ MATRIX = (
         "High I/O throughput (web server)",
         "clustering",
         "--io-workers N --cpu-pool 0",
-        "A loop that waits for others serves somebody else meanwhile; more processes use "
-        "more CPUs.",
+        "While one request waits, its event loop serves others; more processes use more CPUs.",
         ("/io/wait?ms=20", "/io/fanout?n=5&ms=20", "/hello"),
         ("/io/echo",),
     ),

@@ -111,7 +111,7 @@ class Block(Chaos):
     """A bug that blocks the event loop."""
 
     async def on_post(self, req: Request, resp: Response) -> None:
-        """Sleep on the loop: everybody on this worker waits."""
+        """Sleep on the loop: every request of this worker waits."""
         self.check()
         ms = number(req, "ms", 1000.0, 0, _LONGEST)
         time.sleep(ms / 1e3)  # noqa: ASYNC251 - blocking the loop is the lesson
@@ -125,7 +125,7 @@ class Leak(Chaos):
         self._kept: list[bytearray] = []
 
     async def on_post(self, req: Request, resp: Response) -> None:
-        """Keep `mb` more MiB for ever."""
+        """Keep `mb` more MiB until this process ends."""
         self.check()
         mb = int(number(req, "mb", 10, 1, 1024))
         self._kept.append(bytearray(os.urandom(1024)) * (mb * 1024))

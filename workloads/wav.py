@@ -32,7 +32,7 @@ def samples_from_wav(body: bytes | memoryview) -> tuple[NDArray[np.float32], int
     """
     body = memoryview(body)
     if len(body) < 12 or bytes(body[:4]) != b"RIFF" or bytes(body[8:12]) != b"WAVE":
-        raise ValueError("the body is no RIFF/WAVE file")
+        raise ValueError("the body is not a RIFF/WAVE file")
     chunks = _chunks(body)
     if b"fmt " not in chunks or len(chunks[b"fmt "]) < 16:
         raise ValueError("the WAVE file has no format chunk")

@@ -1,4 +1,4 @@
-"""Notebook 2: what a blocked loop costs everybody else, against Pollaczek-Khinchine."""
+"""Notebook 2: what a blocked loop costs all other requests, against Pollaczek-Khinchine."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _measure(full: bool) -> list[Blocked]:
 
 
 def blocked_loop(rates: Sequence[float], seconds: float) -> list[Blocked]:
-    """Raise the rate of blocking jobs beside light requests, on one inline process.
+    """Raise the rate of blocking jobs among light requests, on one inline process.
 
     The job sleeps without giving up the loop: its length is exact whatever the
     cores do, so theory can be held to account on a small and busy machine.

@@ -215,7 +215,7 @@ def queue_table(found: Sequence[Queued]) -> str:
 
 
 def simulation_table() -> str:
-    """Return the textbook beside the simulator, as Markdown."""
+    """Return the textbook and the simulator side by side, as Markdown."""
     expected = theory()
     return common.table(
         ("way to choose", "textbook, ms", "simulator, ms"),

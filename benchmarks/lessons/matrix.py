@@ -57,7 +57,7 @@ def setting(results: Results) -> str:
 
 
 def latency_figure(results: Results) -> Figure:
-    """Plot the I/O wait beside jobs per topology: measured bars, theory as a line."""
+    """Plot the I/O wait while jobs run, per topology: measured bars, theory as a line."""
     measured = [key for key in JOB_ROWS if key in results.profile.scenarios]
     figure, axes = plt.subplots(1, len(measured), figsize=(10, 3.2), sharey=True)
     for axis, scenario in zip(axes, measured, strict=True):

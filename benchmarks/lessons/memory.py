@@ -30,7 +30,7 @@ PREDICTED = {  # share of it that becomes private to a child
 
 @dataclass(frozen=True, slots=True)
 class Weight:
-    """A server with so many idle workers; bytes over all its processes."""
+    """A server of idle workers; bytes over all its processes."""
 
     workers: int
     rss: int  # resident, shared pages counted once per process
@@ -82,7 +82,7 @@ def _copied(full: bool) -> list[Copied]:
 def predicted(found: Sequence[Weight]) -> dict[int, float]:
     """Return Σ PSS by workers, as a straight line through the first and the second size.
 
-    Shared pages are paid for once, whoever shares them; each worker adds what it
+    Shared pages are paid for once, however many processes share them; each worker adds what it
     alone has. If that is all there is, the rest lies on the line.
     """
     first, second = found[0], found[1]

@@ -19,7 +19,7 @@ from hybrid.bench.server.served import Server
 from hybrid.bench.server.topology import Topology, cpus
 
 CLIENTS = 32  # that always have a job to ask for
-PROBES = 100.0  # light requests/s beside them
+PROBES = 100.0  # light requests/s while the jobs run
 EVENLY = ("--scheduling", "round-robin")  # four clients for each of eight workers
 PYTHON = "/cpu/primes?n=150000"
 PRODUCT = "/cpu/matmul?n=600"
@@ -46,7 +46,7 @@ class Crowded:
     run: float  # s it runs in the crowd
     rate: float  # jobs/s
     running: float  # jobs at once, by Little's law: rate × run
-    io_mean: float  # s a light request takes beside them
+    io_mean: float  # s a light request takes while they run
     io_p95: float  # s
     seconds: float = 3.0  # measured
 
@@ -115,7 +115,7 @@ def _crowded(
 def _together(
     server: Server, path: str, jobs: LoadGenerator, probes: LoadGenerator, seconds: float
 ) -> tuple[common.Floats, common.Records]:
-    """Return light latencies, and the jobs answered meanwhile."""
+    """Return light latencies, and the jobs answered in the same time."""
     settle = 0.5 * seconds  # the crowd forms; every pool process has started
     jobs.start(common.closed_plan(server, path, CLIENTS, settle + seconds))
     time.sleep(settle)

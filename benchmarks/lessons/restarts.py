@@ -1,4 +1,4 @@
-"""Notebook 8: who notices a killed worker, who a reload; Little's law names the number."""
+"""Notebook 8: how many requests notice a kill, how many a reload; Little's law as the forecast."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def _event(
             os.kill(victim, signal.SIGKILL)
             recovery = await_whole(bench, victim, whole, began)
         else:
-            os.kill(_primary(server), signal.SIGHUP)
+            os.kill(server.pid, signal.SIGHUP)  # the primary
             recovery = _await_new(server, set(before), whole, began)
         result = generator.finish()
     return _row(event, workers, result, recovery, began, seconds)
@@ -111,11 +111,6 @@ def _row(
         began - result.summary["started"],
         timeline(rows, seconds),
     )
-
-
-def _primary(server: Server) -> int:
-    """Return the pid of the process that was started: the primary of the server."""
-    return server.pid
 
 
 def _await_new(server: Server, before: set[int], whole: int, since: float) -> float | None:

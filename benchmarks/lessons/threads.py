@@ -1,4 +1,4 @@
-"""Notebook 3: when two threads compute twice as much, and what the loop beside them pays."""
+"""Notebook 3: when two threads compute twice as much, and what the event loop pays for it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from hybrid.bench.server.topology import Topology
 from hybrid.bench.theory.formulas import gil_speedup
 from hybrid.bench.theory.statistics import quantile
 
-PROBES = 200.0  # light requests/s beside the jobs
+PROBES = 200.0  # light requests/s while jobs run
 THREADS = Topology("1xT", "one process + threads", 1, 2, "thread", "none")
 APP = "benchmarks.lessons.app:app"
 # About 10 ms each on a core of 2024; what releases the lock is for the measurement to say.
@@ -38,7 +38,7 @@ BRIEF = ("product, 480 × 480", "sort, 10⁶ numbers", "pure Python")
 
 @dataclass(frozen=True, slots=True)
 class Threaded:
-    """How a kernel fares on two threads, and what it does to the loop beside it."""
+    """How a kernel fares on two threads, and what it does to the event loop of its process."""
 
     kernel: str
     alone: float  # s one job takes
@@ -60,7 +60,7 @@ def _measure(full: bool) -> list[Threaded]:
 
 
 def threaded(names: Sequence[str], seconds: float) -> list[Threaded]:
-    """Run each kernel on one thread, on two, and on two beside light requests."""
+    """Run each kernel on one thread, on two, and on two while light requests arrive."""
     with THREADS.server(APP) as server, LoadGenerator() as generator:
         return [_threaded(server, generator, each, seconds) for each in names]
 
@@ -71,7 +71,7 @@ def _threaded(server: Server, generator: LoadGenerator, name: str, seconds: floa
     two = common.closed(server, generator, path, 2, seconds)
     speedup = two.summary["all"]["ok_per_s"] / one.summary["all"]["ok_per_s"]
     held = lock_share(min(max(speedup, 1.0), 2.0))
-    io = _beside(server, generator, path, seconds)
+    io = _light_latency(server, generator, path, seconds)
     return Threaded(
         name,
         common.mean_of(one, "run"),
@@ -83,7 +83,9 @@ def _threaded(server: Server, generator: LoadGenerator, name: str, seconds: floa
     )
 
 
-def _beside(server: Server, generator: LoadGenerator, path: str, seconds: float) -> common.Floats:
+def _light_latency(
+    server: Server, generator: LoadGenerator, path: str, seconds: float
+) -> common.Floats:
     """Return latencies of light requests while two closed-loop clients keep both threads busy."""
     probe = (Stream("io", "/hello", PROBES),)
     plan = LoadPlan(server.host, server.port, probe, duration=seconds, timeout=30.0)
@@ -96,7 +98,7 @@ def _beside(server: Server, generator: LoadGenerator, path: str, seconds: float)
 
 
 def figure(found: Sequence[Threaded]) -> Figure:
-    """Plot the speed-up of two threads, and what the loop beside them pays."""
+    """Plot the speed-up of two threads, and what the event loop pays for it."""
     picture, (left, right) = plt.subplots(1, 2, figsize=(9.5, 3.6), sharey=True)
     names = [each.kernel for each in found]
     left.barh(names, [each.speedup for each in found], color=COLOURS[0])

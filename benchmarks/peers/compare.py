@@ -159,7 +159,7 @@ class _Bench:
         before = self.server.usage().cpu
         summary = self.generator.run(plan).summary
         cpu = self.server.usage().cpu - before
-        # No rate: the generator would be the limit. What a request costs is not its affair.
+        # No rate: the generator would be the limit. What a request costs does not depend on it.
         self.cell.values["hello_us"] = 1e6 * cpu / max(summary["answered"], 1)
 
     def _open(self, streams: tuple[Stream, ...], cpu_key: str) -> np.ndarray[Any, Any]:

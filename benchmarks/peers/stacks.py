@@ -26,7 +26,7 @@ INSTALL_TIMEOUT = 300.0  # s
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """A stack that can be served with so many workers and slots."""
+    """A stack that can be served with a number of workers and slots."""
 
     name: str
     title: str

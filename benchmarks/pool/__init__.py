@@ -1,1 +1,1 @@
-"""The pool beside its peers, and in a server."""
+"""The pool compared with its peers, and in a server."""

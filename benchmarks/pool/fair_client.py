@@ -1,6 +1,6 @@
 """The load of `benchmarks.pool.fairness`: jobs at given times, on workers of choice.
 
-A connection belongs to the worker that accepted it, and nobody can ask for a
+A connection belongs to the worker that accepted it, and a client cannot ask for a
 worker. So many connections are opened, each learns its worker from its first
 answer, and an arrival then takes an idle one of the worker it is meant for.
 """

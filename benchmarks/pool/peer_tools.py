@@ -1,4 +1,4 @@
-"""Peers that are no dependency of hybrid: fetched on demand, outside the source tree.
+"""Peers that hybrid does not depend on: fetched on demand, outside the source tree.
 
 loky goes into a folder of its own (``pip install --target``), piscina too
 (``npm install --prefix``). What cannot be fetched is left out, and said so.

@@ -1,7 +1,7 @@
-"""Our pool beside the pools people use: part of ``make bench-pool``.
+"""Our pool compared with the pools people use: part of ``make bench-pool``.
 
 Every case runs all contestants in interleaved rounds, in an order shuffled per
-round, so that a slow moment of the machine hits everybody; the median of each
+round, so that a slow moment of the machine hits every pool; the median of each
 contestant's rounds is divided by ours. The A/A row is ourselves a second time:
 a ratio nearer to 1 than its distance from 1 means nothing.
 
@@ -67,7 +67,7 @@ class PingPong:
         return (ended - started) / times
 
     def close(self) -> None:
-        """End the other process; it may not see EOF, as peers that fork hold our end, too."""
+        """End the other process; it may not see EOF, as peers that fork hold our end as well."""
         self._ours.close()
         os.kill(self._pid, signal.SIGKILL)
         os.waitpid(self._pid, 0)
@@ -134,7 +134,7 @@ class Contest:
         return self.at_once(once, times, 1)
 
     def at_once(self, once: Once, times: int, flight: int) -> Sample:
-        """Sample with so many jobs in flight."""
+        """Sample with a number of jobs in flight."""
 
         async def one_after_the_other() -> None:
             for _ in range(times // flight):
@@ -168,7 +168,7 @@ class Contest:
         return there
 
     def close(self) -> None:
-        """End everybody."""
+        """End every peer."""
         self.floor.close()
         for executor in self.peers.values():
             executor.shutdown()
@@ -255,7 +255,7 @@ def hops(c: Contest, table: Table, n: int) -> None:
         "loop.run_in_executor": c.in_turn(c.theirs("ThreadPoolExecutor", nothing, 1), n),
     }
     table.compare("no-op, thread lane, one after the other", threads, {"loop.run_in_executor": 1.0})
-    # Why: where the scheduler puts the thread decides more than anybody's code does.
+    # Why: where the scheduler puts the thread decides more than any code does.
     cpus = os.sched_getaffinity(0)
     for where, loop, others in (
         ("on the loop's CPU", min(cpus), min(cpus)),

@@ -2,7 +2,7 @@
 
 start       from the wish for a pool process to its READY, and its private memory
 saturation  which share of the CPU budget reaches the jobs
-latency     what a busy pool adds to I/O, by lane, beside two other busy programs too
+latency     what a busy pool adds to I/O, by lane, also while two other programs compute
 resident    what 40 processes pay for one array of 200 MB
 """
 
@@ -104,7 +104,7 @@ def saturation(seconds: float) -> list[Row]:
     """Offer more jobs than fit; return where the CPU time went, as shares of the budget.
 
     ``jobs`` are the jobs' own threads and processes, ``server`` everything else of the
-    server, ``others`` the rest of the machine: the load generator and whoever else is here.
+    server, ``others`` the rest of the machine: the load generator and all other programs.
     ``share`` is what jobs got of the budget that the others left.
     """
     rows = []
@@ -136,7 +136,7 @@ def saturation(seconds: float) -> list[Row]:
 
 
 def _cpu(server: Server, lane: str) -> tuple[float, float, float]:
-    """Return CPU seconds: of the jobs, of the rest of the server, of everybody."""
+    """Return CPU seconds: of the jobs, of the rest of the server, of all programs."""
     status = _status(server)
     workers, primary = {w["pid"] for w in status["workers"]}, status["primary"]["pid"]
     jobs = own = 0.0
@@ -222,7 +222,7 @@ def _p99(values: Any) -> float:
 
 @contextmanager
 def busy_neighbours(count: int) -> Iterator[None]:
-    """Run so many other programs that compute all the time."""
+    """Run a number of other programs that compute all the time."""
     spin = [sys.executable, "-c", "while True: pass"]
     programs = [subprocess.Popen(leashed(spin), start_new_session=True) for _ in range(count)]
     try:

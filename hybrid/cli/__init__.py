@@ -75,7 +75,7 @@ def main() -> None:
     open_standard_streams()
     try:
         cli(prog_name="hybrid")
-    except OSError as ex:  # click itself sees to a reader that is gone
+    except OSError as ex:  # click itself handles a reader that is gone
         if ex.errno not in _FULL:
             raise
         give_up_stdout()

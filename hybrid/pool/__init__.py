@@ -5,12 +5,12 @@
                    Dispatcher: one line, M slots, permits, for all lanes  (dispatch.py)
                      |
         ┌────────────┼──────────────┐
-     InlineLane   ThreadLane   ProcessLane                      (inline, threads, processes)
-                                    |  Link: one socket pair per pool process  (link.py)
+     InlineLane   ThreadLane   ProcessLane             (lane.py, thread/, process/)
+                                    |  ProcessLink: one socket pair per pool process
      ===============================|=============================== process boundary
-                                  member_main()                               (member.py)
+                                  member_main()                      (process/member.py)
 
-`job.py` is what a user declares, `submit.py` what a user calls, `wire.py` the
-frames both halves speak, `arguments.py` the one rule about arrays on all lanes,
-`resident.py` the arrays that all processes of a host share.
+`job.py` is what a user declares, `submit.py` what a user calls, `running.py` what
+happens around ``fn(*args)`` on every lane (with the one rule about arrays),
+`process/pickling.py` the frames that both halves speak, `arena/` the shared memory.
 """

@@ -13,10 +13,10 @@ Rule 2: but no other job may starve for it. When one has waited longer than the 
         the worker asks to be replaced; its exit ends the threads.
 Rule 3: a worker that drains ends soon, so it gives the permits of overdue work back at
         once: while it finishes its requests, which may take the whole grace period,
-        more jobs run than there are permits, by so many. The same if no replacement
+        more jobs run than there are permits, by that number. The same if no replacement
         comes for `PATIENCE` (it cannot start, or others are replaced first).
 
-Costs nothing before a job is abandoned, then one look per grace until all have ended.
+Costs nothing before a job is abandoned, then one check per grace until all have ended.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from hybrid.pool.reporting import PoolObserver
 
 PATIENCE = 30.0  # s from the wish to be replaced until the permits go back anyway
 _WARN_EVERY = 60.0  # s between two warnings
-_SHORTEST_PERIOD = 0.1  # s between two looks, whatever the grace
-_EARLY = 0.005  # s; the timers of event loops may be so much too early
+_SHORTEST_PERIOD = 0.1  # s between two checks, whatever the grace
+_EARLY = 0.005  # s; the timers of event loops may be early by this much
 
 
 class Holder(Protocol):
@@ -77,7 +77,7 @@ class AbandonedWork:
         self._timer: asyncio.TimerHandle | None = None
 
     def add(self, call: Call) -> None:
-        """Watch `call`, which nobody waits for from now on."""
+        """Watch `call`, whose answer is no longer awaited."""
         self._calls[call] = monotonic()
         self._check_later()
 

@@ -40,5 +40,5 @@ class Alarm:
         self._set(self._deadlines.next_at())
 
     def close(self) -> None:
-        """Watch nobody any more."""
+        """Stop watching."""
         self._set(math.inf)

@@ -9,7 +9,7 @@ from typing import Any
 from hybrid.core.departure import JobTimes
 from hybrid.core.jobs.ticket import JobState, Ticket
 from hybrid.pool.job import Job
-from hybrid.pool.line import Line
+from hybrid.pool.queue_line import QueueLine
 from hybrid.pool.reporting import logger
 
 Progress = Callable[[float, str], None]  # fraction 0 … 1, note
@@ -38,7 +38,7 @@ class Call(Ticket):
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         *,
-        line: Line,
+        line: QueueLine,
         now: float,
         deadline: float,
         future: asyncio.Future[Any],
@@ -77,8 +77,8 @@ class Call(Ticket):
             self.on_progress(fraction, note)
         except Exception:
             self.on_progress = None
-            logger.exception("on_progress of job %s raised; it hears no more", self.job.name)
+            logger.exception("on_progress of job %s raised; it is not called again", self.job.name)
 
     def drop_arguments(self) -> None:
-        """Let go of the arguments: whoever waits for the answer holds its own."""
+        """Drop the arguments, which may be large: the deadlines hold the call for longer."""
         self.args, self.kwargs = (), {}

@@ -6,11 +6,11 @@
      withdraw() --> answered           +----------------------- ended()
 
 Rule 1: one queue and `slots` slots, shared by all lanes. A call holds its slot
-        and its permit from START to END, also when nobody waits for it any more.
+        and its permit from START to END, also when its answer is no longer awaited.
 Rule 2: no call waits while a slot, a permit and a member for it are free.
-Rule 3: only the event-loop thread is in here; there is no lock.
-Rule 4: a call is answered exactly once, by `_answer`; afterwards whatever
-        happens to its work concerns the slot only.
+Rule 3: only the event-loop thread runs this code, so it needs no lock.
+Rule 4: a call is answered exactly once, by `_answer`; what its work does
+        afterwards concerns the slot only.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from hybrid.pool.call import Call
 from hybrid.pool.gate import PermitGate
 from hybrid.pool.job import LANES, LaneName
 from hybrid.pool.lane import Lane, MemberGone
-from hybrid.pool.line import KINDS, kinds_of
+from hybrid.pool.queue_line import KINDS, kinds_of
 from hybrid.pool.reporting import Counters, PoolObserver
 from hybrid.system.memory.permits import Permits
 
@@ -70,7 +70,7 @@ class Dispatcher:
             places: calls in line; 0: no limit.
             loop: the worker's.
             permits: of the cluster; None: no limit there.
-            observer: is told when abandoned work is in the way of other jobs.
+            observer: is told when abandoned work keeps other jobs from starting.
             grace: seconds that abandoned work may go on.
         """
         self.slots = slots
@@ -122,11 +122,11 @@ class Dispatcher:
         return sum(c.permit >= 0 and c.state is JobState.ABANDONED for c in self.running)
 
     def leave(self) -> None:
-        """Let nobody wait for abandoned work any more: this worker drains."""
+        """Give back the permits of abandoned work, now and later: this worker drains."""
         self._abandoned_work.start_draining()
 
     def close(self) -> None:
-        """Let the permits alone from now on."""
+        """Use the permits no more."""
         self._abandoned_work.close()
         self._gate.close()
 
@@ -276,7 +276,7 @@ class Dispatcher:
 
     def withdraw(self, call: Call, outcome: Outcome) -> None:
         """Answer `call` without its result: deadline, cancellation, client gone."""
-        reason = JobCancelled(f"job {call.job.name} was withdrawn: nobody waits for it any more")
+        reason = JobCancelled(f"job {call.job.name} was withdrawn: its result is no longer wanted")
         if call.state is JobState.WAITING:
             self._note_what_is_missed(call)
             self._withdraw_waiting(call)
@@ -291,7 +291,7 @@ class Dispatcher:
                 self._abandoned_work.add(call)
             self._check_idle()
 
-    # -- what abandoned work is in the way of --------------------------------------
+    # -- what abandoned work withholds from other jobs --------------------------------------
 
     def _note_what_is_missed(self, call: Call) -> None:
         """Note that `call` has waited in vain, and for what."""

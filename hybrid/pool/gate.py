@@ -1,4 +1,4 @@
-"""A pool's dealings with the permits of the cluster: taking, waiting, being rung."""
+"""How a pool takes permits of the cluster, waits for one, and is rung when one is free."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hybrid.system.memory.permits import RETRY, Permits
 class PermitGate:
     """Lets a call through when the cluster has a permit for it.
 
-    Without permits (``--cpu-limit none``) everybody passes.
+    Without permits (``--cpu-limit none``) every call passes.
     """
 
     def __init__(
@@ -25,7 +25,7 @@ class PermitGate:
         self._retry: asyncio.TimerHandle | None = None
         self._will_release = False  # what is kept
         self._took = False  # a permit, since the bell was answered
-        self._is_patient = True  # until the regular look; see Permits.take
+        self._is_patient = True  # until the next retry; see Permits.take
         if permits is not None:
             loop.add_reader(permits.fileno(), self._on_bell)
 
@@ -42,7 +42,7 @@ class PermitGate:
         if self._permits is None or not self._permits.keep(permit) or self._will_release:
             return
         self._will_release = True
-        # Whoever is told of the job's end in this turn comes first, and may take it again.
+        # A caller that learns of the job's end in this turn may take it again at once.
         self._loop.call_soon(self._release)
 
     def _release(self) -> None:
@@ -83,7 +83,7 @@ class PermitGate:
         self._permits.answer_bell()
         self._took = False
         self._dispatch()
-        if self._took:  # there may be another one free, for whoever is oldest now
+        if self._took:  # another one may be free, for the job that is oldest now
             self._permits.ring_next()
 
     def close(self) -> None:

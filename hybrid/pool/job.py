@@ -164,7 +164,7 @@ def _describe(
     qualname = getattr(fn, "__qualname__", None)
     if not callable(fn) or qualname is None:
         raise JobRefused(
-            f"{fn!r} is no function: a job needs a name to be imported by; "
+            f"{fn!r} is not a function: a job needs a name to be imported by; "
             f"wrap it in a def at the top level of a module"
         )
     return Job(fn, name or fn.__name__, fn.__module__, qualname, releases_gil, waits, writable)

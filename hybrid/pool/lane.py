@@ -64,7 +64,7 @@ class Lane(Protocol):
         """`call` was answered without its result; stop its work if the lane can."""
 
     def request_members(self, calls: int) -> None:
-        """So many calls wait for a member; get some, if there are too few."""
+        """Get more members if there are too few for this number of waiting calls."""
 
     async def close(self) -> None:
         """End every member; calls that still run end as broken."""
@@ -84,7 +84,7 @@ class InlineLane:
         return True
 
     def start(self, call: Call) -> None:
-        """Run `call` in the loop's next turn, in the way of everybody else."""
+        """Run `call` in the loop's next turn, while everything else on the loop waits."""
         call.slot = 0
         self._loop.call_soon(self._run, call)
 
@@ -105,7 +105,7 @@ class InlineLane:
             self._owner.ended(call, Outcome.OK, result)
 
     def abandon(self, call: Call) -> None:
-        """Do nothing: whoever could call this waits for the call to end."""
+        """Do nothing: any code that could call this runs after the end of the call."""
 
     def request_members(self, calls: int) -> None:
         """Do nothing: there is one loop."""
@@ -115,4 +115,4 @@ class InlineLane:
 
 
 def ignore_report(fraction: float, note: str) -> None:
-    """Take a report that nobody asked for."""
+    """Take a report of progress, for a submitter that has asked for none."""

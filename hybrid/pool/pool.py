@@ -6,7 +6,7 @@
                QueueFull, DeadlineTooShort, PoolClosed, JobRefused
 
 Admission is here: whether a call may enter, on which lane, until when. What
-happens to it then is the dispatcher's business; how it runs, the lane's.
+happens to it then is up to the dispatcher; how it runs, to the lane.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ from hybrid.pool.job import (
     find_function,
 )
 from hybrid.pool.lane import InlineLane
-from hybrid.pool.line import LINES
 from hybrid.pool.process.process_lane import ProcessLane
 from hybrid.pool.process.spawning import Spawner
+from hybrid.pool.queue_line import LINES
 from hybrid.pool.reporting import LoggingObserver, PoolObserver, PoolStatistics
 from hybrid.pool.running import Preparation
 from hybrid.pool.thread.thread_lane import ThreadLane
@@ -205,7 +205,7 @@ class Pool:
         queue = dispatcher.queue
         if not queue.length:
             return
-        # A slot that is free (its member is on its way, or a permit) is no place in line.
+        # A call for which a slot is free waits for a member or a permit, not in the queue.
         waiting = max(0, dispatcher.open_calls - self.slots)
         try:
             admit(waiting, queue.ahead_of(low), queue.limit, dispatcher.rate, deadline)
@@ -217,7 +217,7 @@ class Pool:
 
     def _prepare(self) -> None:
         """Make this process fit for jobs of its own; runs where the first one would."""
-        if self._settings.slots:  # without a pool this may be somebody's script
+        if self._settings.slots:  # without a pool this may be the user's own script
             set_blas_threads(self._settings.blas_threads)
         for address in declared_initializers():
             find_function(address)()
@@ -246,7 +246,7 @@ class Pool:
 
         Returns:
             The results, this worker's first. A process that is not ready yet is
-            left out; what every process needs belongs into an initialiser.
+            left out; what every process needs belongs in an initialiser.
         """
         here = self.run(job, args, {}, lane="thread" if self._settings.slots else "inline")
         there = self._processes.broadcast(job, args) if self._processes is not None else []

@@ -47,7 +47,7 @@ class PoolObserver(Protocol):
     def happened(self, event: str, *, expected: bool = False, **facts: object) -> None:
         """Something happened; `event` is a fixed phrase, `facts` its numbers.
 
-        `expected`: it belongs to an ordinary start, so only who debugs wants to read it.
+        `expected`: it belongs to an ordinary start, and is of interest for debugging only.
         """
 
     def warned(self, text: str) -> None:
@@ -76,6 +76,6 @@ class LoggingObserver:
         logger.warning("%s", text)
 
     def wants_replacement(self, reason: str) -> bool:
-        """Log it; here is no primary that could replace the worker."""
+        """Log it; there is no primary here that could replace the worker."""
         logger.warning("this worker should be replaced: %s", reason)
         return True

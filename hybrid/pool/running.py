@@ -43,7 +43,7 @@ class Preparation:
 # pool process the flag is process-wide: there, whatever runs belongs to a job.
 
 Report = Callable[[float, str], None]
-_QUIET = 0.02  # s between two reports that get through; more nobody can see
+_QUIET = 0.02  # s between two reports that get through; a person sees no more
 
 
 class _Here(threading.local):
@@ -123,7 +123,7 @@ def guarded(
         args: positional arguments.
         kwargs: keyword arguments.
         writable: as declared by the job.
-        private: the arrays are nobody else's already (they came out of a frame);
+        private: the arrays belong to this job alone (they came out of a frame);
             then only those that were read-only at the caller need a copy.
     """
     numpy = sys.modules.get("numpy")

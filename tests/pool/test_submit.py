@@ -77,8 +77,8 @@ def test_main_is_refused_when_declared_with_the_remedy(monkeypatch):
         job(jobs.add)
 
 
-def test_what_is_no_function_is_refused():
-    with pytest.raises(JobRefused, match="no function"):
+def test_what_is_not_a_function_is_refused():
+    with pytest.raises(JobRefused, match="not a function"):
         as_job(3)  # type: ignore[arg-type]
 
 

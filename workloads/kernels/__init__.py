@@ -1,7 +1,7 @@
 """Numpy functions that know nothing of hybrid: each in a module, next to its slow reference.
 
 `matmul svd fft sort montecarlo primes sleep` make their input from `n` and
-`seed`; `spectrogram hillshade pca nearest` work on arrays that somebody sends.
+`seed`; `spectrogram hillshade pca nearest` work on arrays from the request.
 A `reference_<name>` is the specification: slow, plain Python, no trick.
 
 How "GIL" was measured in the docstrings (2 cores, Python 3.11, numpy 2.4, one BLAS thread):

@@ -19,7 +19,7 @@ def primes(n: int, seed: int = 0, report: Callable[[float], None] | None = None)
     Cost: O(n log log n) steps of the interpreter; n bytes at peak.
 
     GIL: held from beginning to end, at every n; two threads do 1.06 × the work of one, and an
-    event loop beside it is 5 ms late at every turn (the interpreter's switch interval).
+    event loop of its process is 5 ms late at every turn (the interpreter's switch interval).
 
     Source: Eratosthenes, in Nicomachus, "Introduction to Arithmetic", book I, chapter 13;
     M. E. O'Neill, "The genuine sieve of Eratosthenes", J. Funct. Prog. 19(1), 2009, pp. 95-106.

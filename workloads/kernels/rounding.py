@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def significant(value: float, digits: int = 9) -> float:
-    """Round to so many significant decimal digits.
+    """Round to a number of significant decimal digits.
 
     Why: a BLAS may add in another order with another number of threads or on
     another alignment of memory, so the last bits differ from lane to lane.

@@ -30,7 +30,7 @@ def svd(n: int, seed: int) -> dict[str, float]:
     SVD", SIAM J. Matrix Anal. Appl. 16(1), 1995, pp. 79-92 (LAPACK's ``gesdd``).
     """
     matrix = np.random.default_rng(seed).standard_normal((n, n))
-    # Why the vectors, which nobody asked for: see GIL above.
+    # Why the vectors, which are not returned: see GIL above.
     _, values, _ = np.linalg.svd(matrix)
     return {"largest": significant(float(values[0])), "sum": significant(float(values.sum()))}
 

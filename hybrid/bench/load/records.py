@@ -46,7 +46,7 @@ COLUMNS: dict[str, Any] = {
     "status": np.int16,
     "stream": np.uint8,
     "outcome": np.uint8,
-    "held": np.uint8,  # 1: waited for a connection, which is no lag of the generator
+    "held": np.uint8,  # 1: waited for a connection, which is not a lag of the generator
     "attempts": np.uint8,  # 2: retried once on a fresh connection
 }
 

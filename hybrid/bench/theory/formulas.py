@@ -20,8 +20,8 @@ def utilisation(rate: float, service: float, servers: int = 1) -> float:
 def wait_behind_jobs(classes: Sequence[tuple[float, float]]) -> float:
     """Return the mean wait at one loop that serves several kinds of request itself.
 
-    This is what an I/O request suffers where jobs run inline: everybody waits for
-    everybody, W = Σ λ E[S²] / 2(1-ρ).
+    This is what an I/O request suffers where jobs run inline: every request waits
+    for all others, W = Σ λ E[S²] / 2(1-ρ).
 
     Args:
         classes: (rate, constant service time in seconds) of each kind.

@@ -1,4 +1,4 @@
-"""From cells to words: who wins a row, by how much, and does the article agree.
+"""From cells to words: which topology wins a row, by how much, and does the article agree.
 
 Rule: a winner needs an interval that excludes its runner-up *and* a difference
 beyond the A/A row's. Everything else is a tie, and a tie is an answer: it says

@@ -1,1 +1,1 @@
-"""Arrays in shared memory: who may write where, and when a block is free again."""
+"""Arrays in shared memory: which process may write where, and when a block is free again."""

@@ -3,7 +3,7 @@
      request body --> block of region 0 ------- read-only view --> job
      caller's view <-- block of region k <----- laid once -------- its result
 
-Rule 1: nobody counts references by hand. A block is free when the last array
+Rule 1: no code counts references by hand. A block is free when the last array
         or memoryview over it is gone, on whatever thread that happens.
 Rule 2: a process that still refers to a block after its job (a memo, a global)
         gets that block quarantined: it is not used again before the process is
@@ -36,7 +36,7 @@ class _Results:
 
     def __init__(self, start: int) -> None:
         self.start = start
-        self.live: dict[int, int] = {}  # offset -> bytes; somebody looks at them
+        self.live: dict[int, int] = {}  # offset -> bytes; views of them exist
         self.over: deque[int] = deque()  # offsets whose last view is gone; any thread appends
         self.unreported: dict[int, int] = {}  # of those, what the process has not been told
         self.reported: dict[int, int] = {}  # ... what it was told last
@@ -51,7 +51,7 @@ class _Results:
     def give_back(self, arena: Arena) -> bool:
         """Give the pages of what is over back; return whether anything is live.
 
-        The process does not know yet that these are free, so nobody writes to them.
+        The process does not know yet that these are free, so it does not write to them.
         """
         more = self.collect()
         for offset, size in self.unreported.items():
@@ -205,7 +205,12 @@ class RegionLoan:
         self._lent.clear()
 
     def quarantine_arguments(self, offsets: tuple[int, ...]) -> int:
-        """Quarantine arguments of the running job (rule 2); return the bytes in quarantine."""
+        """Quarantine arguments of the running job (rule 2); return the bytes in quarantine.
+
+        To hold the views is the whole quarantine: a block is free when its last view is
+        gone (rule 1). Without it the next request's body would be laid into memory that
+        the job's global or memo still shows to later jobs: one client's data to another.
+        """
         self.quarantine += [view for offset, view in self._lent if offset in offsets]
         return sum(view.nbytes for view in self.quarantine)
 
@@ -214,7 +219,7 @@ class RegionLoan:
         return self._results.give_back(self._arena)
 
     def end(self) -> None:
-        """The process is dead: nothing of it can look at anything any more."""
+        """The process is dead: none of its references exists any more."""
         self._lent.clear()
         self.quarantine.clear()
         self._blocks.end(self, self._results)

@@ -7,7 +7,7 @@ The copy is the page cache's: every worker and pool process maps the same file
 read-only. Call it in the job's own module: each process maps for itself, and
 nothing travels. A computed array is written once per host: the first process
 computes under a file lock, the others wait for it, and the file appears by
-rename, so nobody ever maps half of one.
+rename, so no process ever maps half of one.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ def resident(
 
     Raises:
         OSError: the file cannot be read or written.
-        ValueError: the file is no .npy file, or holds Python objects.
-        ConfigError: the directory for computed arrays belongs to somebody else.
+        ValueError: the file is not an .npy file, or holds Python objects.
+        ConfigError: the directory for computed arrays belongs to another user.
     """
     if not callable(source):
         return _mapped(Path(source))
@@ -91,7 +91,7 @@ def _directory() -> Path:
     path = Path(chosen or Path(tempfile.gettempdir(), f"hybrid-resident-{os.getuid()}"))
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = path.lstat()
-    # In a directory that everybody may write to, somebody else could have been first.
+    # In a directory that all users may write to, another user could have been first.
     if found.st_uid != os.getuid() or not stat.S_ISDIR(found.st_mode):
         raise ConfigError(f"{path} is not a directory of this user: set {_DIRECTORY} to one")
     return path

@@ -19,7 +19,7 @@ class RegionInfo:
     arena: int  # bytes of the whole arena
     start: int  # offset of the region
     size: int  # bytes
-    live: tuple[tuple[int, int], ...]  # (offset, bytes) that somebody still looks at
+    live: tuple[tuple[int, int], ...]  # (offset, bytes) that the worker still uses
 
 
 class ArenaReader:
@@ -27,7 +27,7 @@ class ArenaReader:
 
     Arguments are read-only views of blocks of the worker; results are laid
     into blocks of this process's own region. The worker says, with a later
-    job, which of those nobody looks at any more.
+    job, which of those are no longer in use.
     """
 
     def __init__(self, fd: int, info: RegionInfo) -> None:
@@ -57,12 +57,12 @@ class ArenaReader:
     def end_loans(self) -> tuple[int, ...]:
         """End the loan of every view; return the offsets that are still in use.
 
-        A reference cycle that only the garbage collector would find is no
-        intention to keep; so it runs once (some ms) before anybody is accused.
+        A reference cycle that only the garbage collector would find is not meant to keep
+        anything; so it runs once (some ms) before the job is accused.
         """
         if any(alive() is not None for _, alive in self._lent):
             gc.collect()
-        # A thread that goes on may look at memory without a reference that could be seen.
+        # A thread that goes on may read memory without a reference that could be seen.
         threads, before = threading.active_count(), self._threads
         self._threads = threads
         kept = tuple(o for o, alive in self._lent if threads > before or alive() is not None)

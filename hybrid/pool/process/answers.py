@@ -28,7 +28,7 @@ class RemoteTraceback(Exception):
 def read_answer(
     link: ProcessLink, call: Call, answer: PickledFrame | Raised | Failure
 ) -> tuple[Outcome, Any]:
-    """Return the outcome and the result, or what the submitter shall see raised."""
+    """Return the outcome and the result, or what is raised at the submitter."""
     name = call.job.name
     if isinstance(answer, PickledFrame):
         try:

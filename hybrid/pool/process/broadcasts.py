@@ -1,6 +1,6 @@
 """Calls for one particular pool process each: what `broadcast` sends.
 
-An errand waits for its process to be idle, not for a slot: the process could
+Such a call waits for its process to be idle, not for a slot: the process could
 run nothing else at that moment anyway, so the pool never has more than one
 call per process. It takes no permit: it is short by definition.
 """
@@ -17,14 +17,14 @@ from hybrid.pool.process.process_link import ProcessLink
 
 
 class Broadcasts:
-    """The errands of one process lane."""
+    """The broadcast calls of one process lane that wait or run."""
 
     def __init__(self) -> None:
         self._waiting: dict[ProcessLink, list[Call]] = {}
         self._answers: dict[Call, asyncio.Future[Any]] = {}
 
     def __bool__(self) -> bool:
-        """Return whether any errand waits or runs; nearly always False."""
+        """Return whether any call waits or runs; nearly always False."""
         return bool(self._answers)
 
     def add(self, link: ProcessLink, call: Call, answer: asyncio.Future[Any]) -> None:
@@ -33,7 +33,7 @@ class Broadcasts:
         self._answers[call] = answer
 
     def next(self, link: ProcessLink) -> Call | None:
-        """Take the next errand of an idle process that somebody waits for; None: there is none."""
+        """Take the next call of an idle process whose answer is awaited; None: there is none."""
         waiting = self._waiting.get(link)
         while waiting:
             call = waiting.pop(0)
@@ -43,7 +43,7 @@ class Broadcasts:
         return None
 
     def answered(self, call: Call, outcome: Outcome, value: Any) -> bool:
-        """Answer an errand; return False if `call` is none."""
+        """Answer a broadcast call; return False if `call` is another kind of call."""
         answer = self._answers.pop(call, None)
         if answer is None:
             return False

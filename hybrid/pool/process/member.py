@@ -48,7 +48,7 @@ from hybrid.pool.running import execute
 from hybrid.system.process.blas import set_blas_threads
 from hybrid.system.process.descriptors import set_descriptor_limit
 
-OOM_SCORE = 800  # of 1000: when the kernel must kill, it shall be a job, not a worker
+OOM_SCORE = 800  # of 1000: when the kernel must kill, a job goes before a worker
 _TIDY_AFTER = 1.0  # s without a job, then free memory goes back to the system
 # The C library raises these at the instruction at fault: ignoring them is
 # undefined, and SIGCHLD must keep working for jobs that run subprocesses.
@@ -119,7 +119,7 @@ def _lower_priority(settings: CpuConfig) -> None:
 def _limit_memory(more: int) -> None:
     """Let this process allocate `more` bytes beyond what it has now.
 
-    Why not RLIMIT_AS: it counts the arena and every shared library, too.
+    Why not RLIMIT_AS: it also counts the arena and every shared library.
     """
     limit = _own_data() + more
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
@@ -150,7 +150,7 @@ class PoolProcess:
         self._window: ArenaReader | None = None  # on the arena; None: frames carry everything
         self._functions: dict[str, Callable[..., Any]] = {}
         self._jobs_left = 0  # until this process asks to be replaced; 0: never
-        self._rss_limit = 0  # bytes of own memory, then it asks, too; 0: never
+        self._rss_limit = 0  # bytes of own memory above which it asks as well; 0: never
         self._asked = False  # ... it has asked
 
     def serve(self) -> None:

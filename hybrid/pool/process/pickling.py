@@ -7,9 +7,9 @@
     …         the message, by pickle protocol 5
     …         the bytes of the IN_FRAME buffers, one after the other
 
-Why not `system.channel`: its frames are small and copied twice. Here array
-data is read straight from the socket into its final memory, and normally is
-not in the frame at all: buffers of LARGE bytes and more lie in the arena.
+Why not `system.sockets.channel`: its frames are small and copied twice. Here a large
+frame is read straight into memory of its own, and array data normally is not in
+the frame at all: buffers of LARGE bytes and more lie in the arena.
 
 Only a worker and the pool processes that its own primary forked ever write to
 such a socket; that, and nothing weaker, is why unpickling it is sound.
@@ -44,7 +44,7 @@ View = Callable[[int, int], memoryview]  # (offset, bytes) -> that part of the a
 class FrameKind(IntEnum):
     """What a frame says."""
 
-    HELLO = 1  # worker: who you are, what to import
+    HELLO = 1  # worker: what to import
     READY = 2  # process: imported; give me jobs
     RUN = 3  # worker: one job, arrays as views
     RUN_WRITABLE = 9  # worker: one job, arrays as private copies
@@ -156,7 +156,7 @@ class Reader:
         while self._end - self._start >= _HEAD.size:
             size, kind, buffers = _HEAD.unpack_from(self._into, self._start)
             if not 0 < kind <= _LAST_KIND:
-                raise ConnectionError("what arrives on the link is no frame")
+                raise ConnectionError("what arrives on the link is not a frame")
             end = self._start + 4 + size
             if end > self._end:
                 if 4 + size > len(self._into):
@@ -167,7 +167,13 @@ class Reader:
         return frames
 
     def _make_room(self, size: int) -> None:
-        """Move what was not delivered to the front of memory for `size` bytes."""
+        """Move what was not delivered to the front of memory for `size` bytes.
+
+        A frame that does not fit the small buffer gets memory of its exact size, so it is
+        received without being moved again. Once it is delivered the small buffer serves
+        again; without that, one large result would keep its memory for as long as the link
+        lives. What is moved within the small buffer is copied out of it first.
+        """
         rest = bytes(self._into[self._start : self._end]) if size <= _CHUNK else None
         if rest is None:
             into = memoryview(bytearray(size))

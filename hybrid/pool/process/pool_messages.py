@@ -15,7 +15,7 @@ class ProcessHello:
     jobs: tuple[str, ...]  # addresses whose modules are imported before READY
     initializers: tuple[str, ...]  # addresses of functions to call before READY
     jobs_until_replacement: int  # 0: never; jittered by the worker
-    rss_until_replacement: int  # bytes of own memory; 0: never; jittered, too
+    rss_until_replacement: int  # bytes of own memory; 0: never; jittered as well
     region: RegionInfo | None  # None: no arena
 
 

@@ -34,18 +34,18 @@ from hybrid.pool.arena.blocks import Blocks
 from hybrid.pool.call import Call
 from hybrid.pool.job import Job, declared_initializers, declared_jobs
 from hybrid.pool.lane import LaneOwner, MemberGone
-from hybrid.pool.line import LINES
 from hybrid.pool.process.answers import read_answer
 from hybrid.pool.process.broadcasts import Broadcasts
 from hybrid.pool.process.pickling import PickledFrame
 from hybrid.pool.process.pool_messages import Failure, Note, ProcessHello, Raised
 from hybrid.pool.process.process_link import LinkState, ProcessLink
 from hybrid.pool.process.spawning import Spawner
+from hybrid.pool.queue_line import LINES
 from hybrid.pool.reporting import PoolObserver
 
 _REFILL = 2.0  # replacements per second, in the long run
 _QUARANTINE = 256 * 1024 * 1024  # bytes kept by a process's jobs before it is replaced
-_SLOW_IMPORT = 2.0  # s; what nobody wants to pay in every process, and does not know
+_SLOW_IMPORT = 2.0  # s; long enough to surprise the author; every pool process pays it
 _STACKS = 0.2  # s for a process to write its stacks before it is killed
 _BROADCASTS = LINES["process", False, False]  # they are never in line: `Broadcasts` keeps them
 _JITTER = 0.2  # share added to their limits, so that processes leave at different times
@@ -77,7 +77,7 @@ class ProcessLane:
         self._leaving: ProcessLink | None = None  # will be let go when its replacement is ready
         self._rate = ReplacementRate(max(4, 3 * settings.slots), _REFILL)
         self._later: asyncio.TimerHandle | None = None  # of `_grow`, when the rate is used up
-        self._warming: asyncio.Future[None] | None = None  # who waits for `warm`
+        self._warming: asyncio.Future[None] | None = None  # what `warm` awaits
         self._has_warned_of_imports = False
         self._has_warned_of_refusal = False  # since there was a process the last time
         self._is_closing = False
@@ -117,7 +117,7 @@ class ProcessLane:
                 self._release_arguments(link)
                 self._idle.append(link)
                 raise
-            except MemberGone:  # `link_lost` has seen to it
+            except MemberGone:  # `link_lost` has been called
                 continue
             return
         raise MemberGone
@@ -134,7 +134,12 @@ class ProcessLane:
             self._observer.happened("pool process killed", pid=link.pid, job=call.job.name)
 
     def request_members(self, calls: int) -> None:
-        """Have enough processes for `calls` waiting calls, up to the slots."""
+        """Have enough processes for `calls` waiting calls, up to the slots.
+
+        The dispatcher calls this whenever calls wait, many times while one process is
+        being forked and imports. So processes that were asked for and those that start
+        count as members already; without that, every call would ask for one more.
+        """
         starting = sum(link.state is LinkState.STARTING for link in self._links)
         missing = calls - starting - self._asked_for - len(self._idle)
         if missing > 0:
@@ -143,7 +148,7 @@ class ProcessLane:
             self._grow()
 
     async def warm(self, processes: int) -> None:
-        """Have so many processes ready.
+        """Return when this number of processes is ready.
 
         Raises:
             PoolBroken: one could not get ready.
@@ -189,7 +194,12 @@ class ProcessLane:
     # -- growing -----------------------------------------------------------------
 
     def _grow(self) -> None:
-        """Ask for the processes that are missing."""
+        """Ask for the processes that are missing, as fast as the rate allows.
+
+        A job that kills its process at once would otherwise have the primary fork as fast
+        as it can, for every worker. What the rate does not allow now is tried again by one
+        timer; one per death would multiply.
+        """
         self._later = None
         extra = 1 if self._leaving is not None else 0  # rule 2: replacement first
         while len(self._links) + self._asked_for < self._target + extra:
@@ -326,7 +336,7 @@ class ProcessLane:
         return answers
 
     def _on_broadcast_end(self, call: Call, answer: asyncio.Future[Any]) -> None:
-        if answer.cancelled():  # too late, or nobody waits: as for any other call
+        if answer.cancelled():  # a deadline, or its caller has left: as for any other call
             self.abandon(call)
 
     def link_noted(self, link: ProcessLink, note: Note) -> None:
@@ -351,7 +361,7 @@ class ProcessLane:
         error = PoolBroken(f"a pool process could not get ready: {failure.message.rstrip()}")
         self._observer.warned(str(error))
         self._check_warm(error)
-        self._target = min(self._target, len(self._links))  # until somebody asks again
+        self._target = min(self._target, len(self._links))  # until calls ask for more
         self._fail_waiting(error)
 
     def link_lost(self, link: ProcessLink, call: Call | None, has_begun: bool) -> None:

@@ -5,9 +5,9 @@ queue in between; a job's way is one send and one receive on each side.
 
 Rule 1: a link that is gone stays gone; its lane makes a new one.
 Rule 2: the descriptors are unwatched before they are closed, always: a number
-        that is closed while it is watched belongs to somebody else next.
-Rule 3: an answer belongs to the call that is on the link. A kill timer belongs
-        to a call, too, and does nothing once that call is over.
+        that is closed while it is watched may belong to another connection next.
+Rule 3: an answer belongs to the call that is on the link. A kill timer
+        belongs to a call as well, and does nothing once that call is over.
 """
 
 from __future__ import annotations
@@ -271,12 +271,18 @@ class ProcessLink:
             self._close()
 
     def _on_death(self) -> None:
-        """The process has exited; what it sent before that still counts."""
+        """The process has exited; what it sent before that still counts.
+
+        The loop may report the exit before the data that the process wrote last. Without
+        the reads here, a job that has returned its result would be answered as broken.
+        An empty socket ends the link just as EOF does: a program that the job has started
+        may hold the other end open, and EOF would never come.
+        """
         self._loop.remove_reader(self._pidfd)
         while self.state is not LinkState.GONE:
             try:
                 frames = self._reader.read()
-            except (EOFError, OSError) as ex:  # BlockingIOError, too: nothing more will come
+            except (EOFError, OSError) as ex:  # BlockingIOError as well: nothing more will come
                 self._lose(ex)
                 return
             for frame in frames:
@@ -292,7 +298,7 @@ class ProcessLink:
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
         self._close()
         # Teacher: an AF_UNIX socket reports ECONNRESET, not EOF, when the other end
-        # was closed with data in it that nobody had read: the job never began.
+        # was closed with data in it that it had not read: the job never began.
         # (unix_release_sock in net/unix/af_unix.c)
         has_begun = not isinstance(reason, ConnectionResetError)
         self._owner.link_lost(self, call, has_begun)

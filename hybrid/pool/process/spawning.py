@@ -9,10 +9,10 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class SpawnedProcess:
-    """A pool process that was just forked; whoever gets it owns socket and pidfd."""
+    """A pool process that was just forked; its receiver owns socket and pidfd."""
 
     sock: socket.socket  # AF_UNIX stream, non-blocking; the other end is the process's
-    pid: int  # for logs only: by the time you kill it, it may be somebody else's
+    pid: int  # for logs only: it may belong to another process by the time of a kill
     pidfd: int  # -1 where the kernel has none
 
 

@@ -40,7 +40,7 @@ class GilWatch:
         self._is_possible = _SCHEDSTAT.exists()
 
     def job_started(self) -> None:
-        """A thread job was started: watch, if nobody does yet."""
+        """A thread job was started: watch, unless the timer runs already."""
         if self._timer is None and self._is_possible:
             self._sample()
 

@@ -82,7 +82,7 @@ class Arena:
         return view
 
     def watch(self, offset: int, size: int) -> tuple[memoryview, weakref.ref[NDArray[np.uint8]]]:
-        """Return a read-only view of a block, and a reference that is dead once nobody uses it."""
+        """Return a read-only view of a block, and a reference that dies with its last user."""
         view, exporter = self._export(offset, size)
         return view.toreadonly(), weakref.ref(exporter)
 

@@ -1,4 +1,4 @@
-"""At most N jobs at once in the whole cluster, whoever dies.
+"""At most N jobs at once in the whole cluster, whichever process dies.
 
 Permit k is a POSIX record lock on byte k of one memfd that all workers share.
 The kernel gives it back when its holder dies, so nothing can leak; taking a
@@ -7,18 +7,18 @@ free one is one system call of some 2 µs.
 Rule 1: a record lock belongs to the *process*, and locking twice succeeds
         twice; so each process remembers which bytes are its own.
 Rule 2: closing any descriptor of the file drops all locks of the process
-        (fcntl(2)); so nobody may ever close, reopen or dup the memfd here.
-Rule 3: a wake-up is a hint. Who gives a permit back rings the process whose
-        job has waited longest; who waits also looks by itself every RETRY.
-Rule 4: a permit may be kept for one turn of the event loop while nobody else
+        (fcntl(2)); so no code may close, reopen or dup the memfd here.
+Rule 3: a wake-up is a hint. A process that gives a permit back rings the process
+        whose job has waited longest; one that waits also tries by itself every RETRY.
+Rule 4: a permit may be kept for one turn of the event loop while no other process
         waits: the client that got an answer often has the next job at once.
 Rule 5: only a worker that answers its bell is waited for. One that has been rung
-        and has not answered when two regular looks have passed is stopped, or its
+        and has not answered after two such tries is stopped, or its
         loop is blocked: it is passed over until it does.
 
 Why the answers to the bell, and not the worker's tick: a tick says that the loop ran
-a while ago, and how long a while may be is a matter of taste. Whoever waits for a permit
-has nothing else to do about it than to answer, so an answer is exactly what is awaited.
+a while ago, and how long a while may be is a matter of taste. A worker that waits for a
+permit only has to answer its bell, so an answer is exactly what is awaited.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ import tempfile
 
 from hybrid.system.scoreboard.scoreboard import Scoreboard, Wait
 
-RETRY = 0.010  # s between two looks of a process that waits
+RETRY = 0.010  # s between two tries of a process that waits
 
 
 class PermitTable:
@@ -74,17 +74,17 @@ class Permits:
         self._since = 0.0  # what our row says
         self._free = list(range(table.permits))  # rule 1: not ours; perhaps another's
         self._kept: list[int] = []  # rule 4: ours, and no job of ours has it
-        # Rule 5: whom we last left a permit to, and how its row looked then.
+        # Rule 5: the row we last left a permit to, and how it looked then.
         self._preferred: tuple[int, Wait] | None = None
-        self._preferred_before: tuple[int, Wait] | None = None  # the same at the last look
+        self._preferred_before: tuple[int, Wait] | None = None  # the same at the last try
         self._silent: dict[int, Wait] = {}  # rows that did not answer, as they looked then
 
     def fileno(self) -> int:
-        """Return the bell: readable when somebody thinks it is our turn."""
+        """Return the bell: readable when another process thinks it is our turn."""
         return self._bells[self._row]
 
     def answer_bell(self) -> None:
-        """Make the bell silent again, and let the others see that it was heard."""
+        """Make the bell silent again, and let the others see that it was answered."""
         with contextlib.suppress(BlockingIOError):
             os.read(self._bells[self._row], 8)
         self._scoreboard.answers_bell(self._row)
@@ -100,8 +100,13 @@ class Permits:
 
         Args:
             since: monotonic seconds, to be compared with the other workers'.
-            patient: leave it to a worker whose job is older. The regular look
-                every RETRY is not patient.
+            patient: leave it to a worker whose job is older. The try at every
+                RETRY is not patient.
+
+        Without patience the worker that gives a permit back would take it again for its
+        own next job: it knows first. A worker whose jobs are longer or rarer would then
+        wait without end. With nothing but patience a permit would lie idle whenever the
+        older worker is stopped or has just died; hence the impatient try.
         """
         if patient and self._is_older_elsewhere(since):
             self.release()
@@ -135,10 +140,10 @@ class Permits:
         return None if oldest == self._row else oldest
 
     def pass_over_silent(self) -> None:
-        """Look whether the worker that we leave permits to has answered (rule 5).
+        """Pass over the worker that we leave permits to, if it does not answer (rule 5).
 
-        Called every RETRY while a job of ours waits. Why the second look: the bell may
-        have been rung just before the first.
+        Called every RETRY while a job of ours waits. Why the second call decides: the bell
+        may have been rung just before the first.
         """
         preferred, before = self._preferred, self._preferred_before
         self._preferred_before = preferred
@@ -172,7 +177,9 @@ class Permits:
 
     def _unlock(self, permit: int) -> None:
         fcntl.lockf(self._fd, fcntl.LOCK_UN, 1, permit)
-        self._free.append(permit)  # last: tried first next time, nobody else hurries for it
+        self._free.append(
+            permit
+        )  # last: tried first next time, when no other worker is likely to hold it
 
     def ring_next(self) -> None:
         """Ring the worker whose job has waited longest, unless it is ours."""
@@ -181,7 +188,7 @@ class Permits:
             self._ring(oldest)
 
     def note_missed(self, now: float) -> None:
-        """Note for everybody that a job of ours has given up waiting for a permit."""
+        """Tell all workers that a job of ours has given up waiting for a permit."""
         self._scoreboard.row(self._row).set("permit_missed_at", now)
 
     def is_missed(self, before: float, after: float) -> bool:

@@ -3,7 +3,7 @@
 Eight workers with four slots, each of whose matrix products starts one thread
 per core, are 8 × 4 × cores runnable threads. The libraries read these
 variables once, when they are loaded; hence `limit_before_import` must run
-before anybody imports numpy, and the primary, which must not have threads when
+before numpy is imported, and the primary, which must not have threads when
 it forks, always limits to 1. A child that may have more says so afterwards.
 """
 
@@ -39,7 +39,7 @@ def set_blas_threads(threads: int) -> None:
     """Set the threads of every loaded BLAS and OpenMP library of this process.
 
     Process-wide (OpenBLAS keeps one pool for all calling threads). Nothing to do
-    where they were loaded so; else some 10 ms and 1 MB the first time, because the
+    where they were loaded with this number; else some 10 ms and 1 MB the first time, because the
     loaded libraries are searched for.
     """
     global _limited_to

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import resource
 
-_ENOUGH = 1 << 20  # what Linux allows where nobody has said otherwise (fs.nr_open)
+_ENOUGH = 1 << 20  # what Linux allows by default (fs.nr_open)
 
 
 def descriptor_limit() -> int:

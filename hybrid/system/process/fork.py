@@ -10,11 +10,11 @@
      return Child(pid, pidfd)              |   unblock, run(), os._exit()
 
 Rule 1: the primary has one thread when it forks, or the child may inherit a
-        lock that nobody will ever release.
+        lock that no thread will ever release.
 Rule 2: the child never unwinds through the primary's frames: a ``finally``
         or ``with`` of the primary would run twice, once in each process.
 Rule 3: a descriptor reaches the child only if its caller named it. An
-        inherited listener or socket-pair end that nobody knows about keeps a
+        inherited listener or socket-pair end that no code knows of keeps a
         port busy, or an EOF from ever being seen.
 """
 
@@ -35,7 +35,7 @@ from hybrid.system.process.streams import flush_standard_streams
 
 _HIGHEST = 65_535  # descriptor that is looked for where neither a list nor a limit says
 EXIT_ORPHANED = 71  # the primary died while the child was being born
-EXIT_UNCAUGHT = 70  # EX_SOFTWARE of sysexits(3): an exception nobody caught
+EXIT_UNCAUGHT = 70  # EX_SOFTWARE of sysexits(3): an exception that was not caught
 
 Disposition = signal.Handlers | Callable[[int, object], object]
 

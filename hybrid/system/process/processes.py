@@ -21,7 +21,7 @@ def describe_exit(status: int) -> str:
 def kill(pid: int, pidfd: int = -1, number: signal.Signals = signal.SIGKILL) -> None:
     """Send a signal; a process that is already gone is fine.
 
-    A pidfd names one process for ever; a bare pid is safe only for a child
+    A pidfd always names the same process; a bare pid is safe only for a child
     that its own parent has not reaped yet.
     """
     try:

@@ -10,8 +10,8 @@ Rule 1: a frame over the limit is refused at the sender (FrameTooLarge); a
         received length over the limit means the stream is garbage (LinkError).
 Rule 2: received descriptors are close-on-exec. A frame has all of its own, or
         none where a process is at its limit: the receiver (MSG_CTRUNC), or the
-        sender of a frame that has to wait. So its message arrives in any case,
-        and whoever needs the descriptors has to look whether they are there.
+        sender of a frame that has to wait. So its message arrives in any case, and
+        its receiver has to check that the descriptors are there.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Channel:
         Args:
             sock: AF_UNIX, a stream; it becomes non-blocking.
             limit: bytes of a frame's payload.
-            takes_fds: False: the kernel shall drop every descriptor that is sent here.
+            takes_fds: False: the kernel drops every descriptor that is sent here.
         """
         sock.setblocking(False)
         self.sock = sock
@@ -125,7 +125,7 @@ class Channel:
 
         Raises:
             EOFError: the peer is gone and every complete frame was delivered.
-            LinkError: the bytes are no frames; the link is useless from here.
+            LinkError: the bytes are not frames; the link is useless from here on.
         """
         gone = self._read()
         frames = []
@@ -145,7 +145,7 @@ class Channel:
         return frames
 
     def _fds_of_next(self, number: int) -> tuple[int, ...]:
-        """Return the descriptors of the next frame, which was sent with so many."""
+        """Return the descriptors of the next frame, which was sent with `number` of them."""
         if not number or not self._fds:
             return ()
         fds = self._fds.popleft()
@@ -183,7 +183,7 @@ class Channel:
         return data
 
     def close(self) -> None:
-        """Close the socket and every descriptor nobody has fetched."""
+        """Close the socket and every descriptor that was not fetched."""
         for fds in self._fds:
             _close(fds)
         for _, fds in self._outbox:

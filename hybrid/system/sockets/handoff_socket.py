@@ -2,7 +2,7 @@
 
 A pair of AF_UNIX datagram sockets per worker. One datagram is one connection:
 its number, and the descriptor (SCM_RIGHTS). The answer is the number and a
-verdict. Number 0 without a descriptor asks only whether somebody is there.
+verdict. Number 0 without a descriptor only asks whether the worker is there.
 
 Why no stream with the framing of `channel.py`: a datagram is taken whole or
 not at all, by exactly one reader. The primary keeps both ends, so it can read
@@ -23,7 +23,7 @@ _NUMBER = struct.Struct(">I")
 _VERDICT = struct.Struct(">I?")
 _ANCILLARY = socket.CMSG_SPACE(array.array("i").itemsize)
 _CLOEXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
-ARE_YOU_THERE = 0  # the number that is no connection
+ARE_YOU_THERE = 0  # the number that stands for no connection
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ def passed_sockets(environ: Mapping[str, str]) -> tuple[str, ...]:
     """Return the addresses ``fd://3`` … of the sockets passed to this very process.
 
     Empty without ``LISTEN_FDS``, or when ``LISTEN_PID`` names another process:
-    the variables are inherited by whoever we are started by.
+    a process that starts us may have inherited the variables itself.
     """
     count, pid = environ.get("LISTEN_FDS", ""), environ.get("LISTEN_PID", "")
     if not count.isdecimal() or pid != str(os.getpid()):
@@ -140,8 +140,8 @@ def _open(address: str, settings: BindConfig, reuseport: bool) -> Listener:
         host, port = split_address(address)
         if not reuseport:
             return _open_tcp(host, port, settings.backlog)
-        # Why twice: with SO_REUSEPORT a bind succeeds beside another server of the
-        # same user, which would then get a part of our connections. A plain one fails.
+        # Why twice: with SO_REUSEPORT a bind succeeds although another server of the
+        # same user listens there, and would get a part of our connections. A plain one fails.
         probe = _open_tcp(host, port, settings.backlog)
         port = probe.sock.getsockname()[1]
         probe.close()
@@ -158,7 +158,7 @@ def split_address(address: str) -> tuple[str, int]:
     """
     host, colon, port = address.rpartition(":")
     if not colon or not port.isdecimal() or not 0 <= int(port) <= 65535:
-        raise ConfigError(f"{address!r} is no HOST:PORT, unix:PATH or fd://N")
+        raise ConfigError(f"{address!r} is not HOST:PORT, unix:PATH or fd://N")
     return host.strip("[]"), int(port)
 
 
@@ -226,7 +226,7 @@ def _adopt(address: str) -> Listener:
     sock = socket.socket(fileno=int(number))
     if not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
         sock.detach()
-        raise ConfigError(f"{address} is no listening socket")
+        raise ConfigError(f"{address} is not a listening socket")
     if sock.fileno() in STANDARD:
         sock = _move_out_of_the_way(sock)
     sock.setblocking(False)
@@ -251,7 +251,7 @@ def _reason(ex: OSError, address: str) -> str:
         errno.EACCES: "permission denied; ports below 1024 need privileges",
         errno.EADDRNOTAVAIL: "no interface of this machine has that address",
         errno.EBADF: "no such open descriptor",
-        errno.ENOTSOCK: "that descriptor is no socket",
+        errno.ENOTSOCK: "that descriptor is not a socket",
     }
     if isinstance(ex, socket.gaierror):
         return f"the host name in {address} cannot be resolved"

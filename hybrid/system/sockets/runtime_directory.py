@@ -2,8 +2,8 @@
 
 A private directory of the user: $XDG_RUNTIME_DIR/hybrid, for root /run/hybrid,
 otherwise hybrid-UID in the directory for temporary files. A socket there is
-called after the primary's pid. Whoever can open it can stop the server, so a
-directory that somebody else owns or may write to is not used.
+named after the primary's pid. A user who can open it can stop the server, so a
+directory that another user owns or may write to is not used.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def make_runtime_directory() -> Path:
     Raises:
         OSError: none could; the message is the last one's.
     """
-    problem = OSError("there is no place for it")
+    problem = OSError("no directory for the control socket can be made")
     for directory in runtime_directories():
         try:
             directory.mkdir(mode=0o700, exist_ok=True)

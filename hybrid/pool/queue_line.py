@@ -10,7 +10,7 @@ from hybrid.pool.job import LANES, LaneName
 
 
 @dataclass(frozen=True, slots=True, eq=False)  # one object per line, see LINES
-class Line:
+class QueueLine:
     """Where a call waits, and so what it needs in order to start."""
 
     lane: LaneName
@@ -24,8 +24,8 @@ class Line:
         return self.index // 2
 
 
-LINES: dict[tuple[LaneName, bool, bool], Line] = {
-    (lane, needs_permit, low): Line(lane, needs_permit, low, index)
+LINES: dict[tuple[LaneName, bool, bool], QueueLine] = {
+    (lane, needs_permit, low): QueueLine(lane, needs_permit, low, index)
     for index, (lane, needs_permit, low) in enumerate(product(LANES, (False, True), (False, True)))
 }
 KINDS = len(LINES) // 2
