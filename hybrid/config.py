@@ -31,6 +31,8 @@ class AppConfig:
         "folder that is put first on sys.path, and that --reload watches")
     factory: bool = setting(False, "--factory", Heading.APPLICATION,
         "APP names a function that returns the application")
+    interface: str = setting("auto", "--interface auto|asgi|wsgi", Heading.APPLICATION,
+        "interface of the application; auto: by what it can be called with")
     preload: tuple[str, ...] = setting((), "--preload MODULE", Heading.APPLICATION,
         "third-party module that the primary imports before it forks, so that all processes "
         "share its memory (repeatable)", fixed=True)
@@ -155,6 +157,18 @@ class CpuConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class WsgiConfig:
+    """Where a WSGI application runs; an ASGI application runs on the event loop."""
+
+    threads: int = setting(8, "--wsgi-threads 1..1024", Heading.WORKERS,
+        "threads of each I/O worker that run a WSGI application; a thread is taken for as long as "
+        "the application works on a request or waits for a job")
+    queue: int = setting(256, "--wsgi-queue 0..", Heading.LIMITS,
+        "requests that may wait in each worker for a thread of a WSGI application; more are "
+        "answered with 503")
+
+
+@dataclass(frozen=True, slots=True)
 class RestartConfig:
     """When workers are replaced, and how patient the primary is."""
 
@@ -223,6 +237,7 @@ class Config:
     bind: BindConfig = field(default_factory=BindConfig)
     http: HttpConfig = field(default_factory=HttpConfig)
     cpu: CpuConfig = field(default_factory=CpuConfig)
+    wsgi: WsgiConfig = field(default_factory=WsgiConfig)
     restart: RestartConfig = field(default_factory=RestartConfig)
     log: LogConfig = field(default_factory=LogConfig)
     control: ControlConfig = field(default_factory=ControlConfig)

@@ -17,7 +17,7 @@ _HELP = """A process cluster with a compute pool in each worker, for Falcon and 
 Examples:
   hybrid serve                                   the demonstration application
   hybrid serve --io-workers 8 --cpu-pool 4       8 workers × 4 jobs at once
-  hybrid serve shop.app:app --bind 0.0.0.0:80    your own ASGI application
+  hybrid serve shop.app:app --bind 0.0.0.0:80    your own application
   hybrid check shop.app:app && hybrid reload     new code, if it can start
   hybrid status --json                           all workers, for a program
   hybrid top                                     all workers, live

@@ -24,7 +24,7 @@ from hybrid.system.process.cpu_budget import cpu_budget
 
 logger = logging.getLogger("hybrid.error")
 
-_HELP = """Serve an ASGI application from a cluster of I/O workers.
+_HELP = """Serve an ASGI or WSGI application from a cluster of I/O workers.
 
 \b
 APP is module:attribute; without it the demonstration application is served.
@@ -127,7 +127,8 @@ def run(config: Config, reread: Callable[[], Config]) -> int:
     def on_ready(generation: int) -> None:
         took = time.monotonic() - began
         if generation == 1:
-            logger.info("%s", banner(config, opened.address, budget, took))
+            threads = max(int(row.get("wsgi_threads")) for row in opened.scoreboard.rows())
+            logger.info("%s", banner(config, opened.address, budget, took, threads))
         else:
             logger.info("generation %d is ready", generation)
 
@@ -141,8 +142,11 @@ def run(config: Config, reread: Callable[[], Config]) -> int:
         ).run()
 
 
-def banner(config: Config, address: str, budget: int, took: float) -> str:
-    """Return the lines that are logged when every worker is ready."""
+def banner(config: Config, address: str, budget: int, took: float, wsgi_threads: int) -> str:
+    """Return the lines that are logged when every worker is ready.
+
+    `wsgi_threads` are those of each worker; 0: the application is an ASGI application.
+    """
     n, m, limit = config.io_workers, config.cpu.slots, config.cpu.limit
     workers = f"{n} I/O worker{'s' if n != 1 else ''}"
     cpus = f"{budget} CPU{'s' if budget != 1 else ''}"
@@ -155,9 +159,12 @@ def banner(config: Config, address: str, budget: int, took: float) -> str:
             f"{at_once} job{'s' if at_once != 1 else ''}",
         )
         pool = f"{workers} × {slots}, at most {jobs} at once on a budget of {cpus}"
+    interface = ""
+    if wsgi_threads:
+        interface = f"WSGI on {wsgi_threads} thread{'s' if wsgi_threads != 1 else ''} a worker; "
     return (
         f"hybrid {__version__} listening on {address} (pid {os.getpid()})\n"
-        f"  {config.app.target}: {pool}\n"
+        f"  {config.app.target}: {interface}{pool}\n"
         f"  ready after {took:.2f} s; Ctrl-C finishes all requests and stops, a second one at once"
     )
 

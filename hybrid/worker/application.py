@@ -9,17 +9,18 @@ from typing import Any
 
 from hybrid.config import AppConfig
 from hybrid.errors import AppLoadError
+from hybrid.worker.interface import chosen_interface, refuse_async_factory
 
 
 def load_application(settings: AppConfig) -> Any:
-    """Import ``module:attribute`` and return the ASGI application.
+    """Import ``module:attribute`` and return the ASGI or WSGI application.
 
     The application's folder goes first on ``sys.path``, resolved anew in every
     worker, so that a reload follows a moved symbolic link.
 
     Raises:
-        AppLoadError: no such module or attribute, not callable, or its import
-            raised; then the message ends with the traceback, from the
+        AppLoadError: no such module or attribute, nothing that can be served, or
+            its import raised; then the message ends with the traceback, from the
             application's first line on.
     """
     module_name, colon, attribute = settings.target.partition(":")
@@ -35,9 +36,9 @@ def load_application(settings: AppConfig) -> Any:
             raise AppLoadError(f"module {module_name!r} has no attribute {attribute!r}")
         found = getattr(found, name)
     if settings.factory:
+        refuse_async_factory(found, settings.target)
         found = _call(found, settings.target)
-    if not callable(found):
-        raise AppLoadError(f"{settings.target} is no ASGI application: it cannot be called")
+    chosen_interface(found, settings.interface, settings.target)
     return found
 
 

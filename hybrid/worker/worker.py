@@ -51,6 +51,7 @@ from hybrid.worker.connections.adoption import Adoption
 from hybrid.worker.context import WorkerContext
 from hybrid.worker.function import as_application
 from hybrid.worker.hooks import Moment, registry
+from hybrid.worker.interface import interface_of
 from hybrid.worker.messages.leading import LeaderDuties
 from hybrid.worker.messages.mailbox import Inbox, Mailbox, Message
 from hybrid.worker.messages.membership import set_membership
@@ -58,6 +59,7 @@ from hybrid.worker.messages.primary_link import PrimaryLink
 from hybrid.worker.upkeep.published_view import ScoreboardView
 from hybrid.worker.upkeep.pulse import ConnectionShedder, HeapTrimmer, Heartbeat, Recycler, publish
 from hybrid.worker.upkeep.watchdog import Watchdog
+from hybrid.wsgi.wsgi_application import WsgiApplication
 
 logger = logging.getLogger("hybrid.error")
 
@@ -219,7 +221,7 @@ class Worker:
         context, config = self.context, self.context.config
         set_view(self._view)
         set_membership(self.mailbox)
-        served = load_application(app) if isinstance(app, AppConfig) else app
+        served = self._as_asgi(load_application(app) if isinstance(app, AppConfig) else app)
         self._pool = Pool(
             config.cpu,
             loop=self._loop,
@@ -248,6 +250,16 @@ class Worker:
         )
         self._accept(self._server)
         return lifespan
+
+    def _as_asgi(self, app: Any) -> ASGIApp:
+        """Return `app`, or the threads that run it if it is a WSGI application."""
+        config = self.context.config
+        wanted = config.app.interface
+        if (interface_of(app) if wanted == "auto" else wanted) != "wsgi":
+            return app  # type: ignore[no-any-return]
+        self._row.set("wsgi_threads", config.wsgi.threads)
+        threads, queue = config.wsgi.threads, config.wsgi.queue
+        return WsgiApplication(app, self._loop, threads=threads, queue=queue)
 
     def _ssl(self) -> SSLContext | None:
         """Read the certificate anew in every worker: a reload renews it."""

@@ -39,6 +39,7 @@ INTEGERS = (
     "accepted",  # connections ever
     "responses_4xx",
     "responses_5xx",
+    "wsgi_threads",  # that run the application; 0: it is an ASGI application
     "pool_slots",
     "pool_busy",
     "pool_queued",
