@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from hybrid.errors import RequestFailed as RequestFailed
     from hybrid.errors import ResultNotPicklable as ResultNotPicklable
     from hybrid.pool.arena.resident import resident as resident
+    from hybrid.pool.blocking import run as run
     from hybrid.pool.job import Job as Job
     from hybrid.pool.job import initializer as initializer
     from hybrid.pool.job import job as job
@@ -73,6 +74,7 @@ _NAMES = {
     ),
     "hybrid.core.departure": ("JobTimes",),
     "hybrid.pool.running": ("progress",),
+    "hybrid.pool.blocking": ("run",),
     "hybrid.pool.job": ("Job", "initializer", "job"),
     "hybrid.pool.arena.resident": ("resident",),
     "hybrid.pool.submit": ("arena_alloc", "broadcast", "last_timing", "submit"),

@@ -94,9 +94,13 @@ def last_timing() -> JobTimes | None:
 def arena_alloc(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
     """Return an uninitialised array that the process lane can pass on without a copy.
 
-    In a block of the worker's arena if it is large enough and there is an
-    arena; an ordinary array otherwise. The caller fills it before it is submitted.
+    In a block of the worker's arena if it is large enough, there is an arena, and this is the
+    event loop's thread; an ordinary array otherwise. The caller fills it before it is submitted.
     """
+    if asyncio._get_running_loop() is None:  # the arena's books are kept by the loop's thread alone
+        import numpy as np
+
+        return np.empty(shape, dtype)
     return current_pool().array(shape, dtype)
 
 
@@ -104,6 +108,11 @@ def set_current_pool(pool: Pool | None) -> None:
     """Install the pool of this worker."""
     global _current
     _current = pool
+
+
+def installed_pool() -> Pool | None:
+    """Return this worker's pool; None where there is no server."""
+    return _current
 
 
 def current_pool() -> Pool:
