@@ -22,9 +22,9 @@ test: check  ## everything: check, then the whole suite
 
 # Processes of a cluster mostly wait, so the parts are tested beside them; what measures has the machine for itself.
 suite-cluster: $(STAMP)
-	@exec $(BIN)/python -m pytest -q -n 2 --dist worksteal tests/cluster --ignore tests/cluster/test_watchdog.py
+	@exec $(BIN)/python -m pytest -q -n 2 --dist worksteal tests/cluster tests/integrations --ignore tests/cluster/test_watchdog.py
 suite-parts: $(STAMP)
-	@exec $(BIN)/python -m pytest -q tests --ignore tests/cluster --ignore tests/bench --ignore tests/benchmarks
+	@exec $(BIN)/python -m pytest -q tests --ignore tests/cluster --ignore tests/integrations --ignore tests/bench --ignore tests/benchmarks
 suite-bench: $(STAMP)
 	@exec $(BIN)/python -m pytest -q tests/bench tests/benchmarks tests/cluster/test_watchdog.py
 

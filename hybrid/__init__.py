@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hybrid import cluster as cluster
-    from hybrid.api.install import install as install
     from hybrid.api.resources import Live as Live
     from hybrid.api.resources import Metrics as Metrics
     from hybrid.api.resources import Ready as Ready
@@ -36,6 +35,8 @@ if TYPE_CHECKING:
     from hybrid.errors import QueueFull as QueueFull
     from hybrid.errors import RequestFailed as RequestFailed
     from hybrid.errors import ResultNotPicklable as ResultNotPicklable
+    from hybrid.integrations.installing import install as install
+    from hybrid.integrations.middleware import Middleware as Middleware
     from hybrid.pool.arena.resident import resident as resident
     from hybrid.pool.blocking import run as run
     from hybrid.pool.job import Job as Job
@@ -51,7 +52,8 @@ __version__ = "0.1.0"
 
 _NAMES = {
     "hybrid.api.resources": ("Live", "Metrics", "Ready", "Status"),
-    "hybrid.api.install": ("install",),
+    "hybrid.integrations.installing": ("install",),
+    "hybrid.integrations.middleware": ("Middleware",),
     "hybrid.api.view": ("current_view",),
     "hybrid.errors": (
         "HybridError",

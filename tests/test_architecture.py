@@ -61,6 +61,7 @@ def test_the_packages_carry_what_they_need() -> None:
 # Two things of one name, each with its reason.
 SAME_NAME = {
     "Ready": "a public resource (hybrid.Ready), and the word of a link (m.Ready)",
+    "NpyResponse": "a response class of two frameworks, the same thing in each",
     "Worker": "hybrid.cluster.Worker is what a script forks; hybrid.worker.worker has its inside",
 }
 

@@ -10,6 +10,7 @@ import falcon
 import falcon.asgi
 import numpy as np
 
+from hybrid.api.job_answers import server_timing
 from hybrid.api.media import JsonHandler, NpyHandler
 from hybrid.api.npy import NPY, NpyBody, npy_body
 from hybrid.api.problems import (
@@ -63,13 +64,7 @@ class ServerTiming:
         times = departure.times if departure is not None else None
         began: float | None = getattr(req.context, "hybrid_began", None)
         if times and began is not None:
-            queue = sum(t.queue_s for t in times) * 1e3
-            run = sum(t.run_s for t in times) * 1e3
-            total = (perf_counter() - began) * 1e3
-            resp.set_header(
-                "Server-Timing",
-                f"queue;dur={queue:.3f}, run;dur={run:.3f}, total;dur={total:.3f}",
-            )
+            resp.set_header("Server-Timing", server_timing(times, perf_counter() - began))
 
 
 class ArraysUncopied:

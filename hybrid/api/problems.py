@@ -3,34 +3,16 @@
 from __future__ import annotations
 
 import logging
-import math
-import uuid
 from typing import Any
 
 import falcon
 import falcon.asgi
 
-from hybrid.errors import (
-    DeadlineTooShort,
-    JobCancelled,
-    JobError,
-    JobOutOfMemory,
-    JobTimeout,
-    PoolClosed,
-    QueueFull,
-)
-from hybrid.http.problem import PROBLEM_JSON, problem, usable_id
+from hybrid.api.job_answers import JobAnswer, answer_to, id_in_environ, id_in_scope
+from hybrid.errors import JobError
+from hybrid.http.problem import PROBLEM_JSON, problem
 
 logger = logging.getLogger("hybrid.error")
-
-_STATUS: dict[type[JobError], tuple[int, str]] = {
-    QueueFull: (503, "Pool is full"),
-    DeadlineTooShort: (503, "Pool is full"),
-    PoolClosed: (503, "Worker is leaving"),
-    JobTimeout: (504, "Job missed its deadline"),
-    JobOutOfMemory: (507, "Job ran out of memory"),
-    JobCancelled: (503, "Job was cancelled"),
-}
 
 
 def request_id(req: falcon.Request) -> str:
@@ -39,11 +21,9 @@ def request_id(req: falcon.Request) -> str:
     hybrid's server always sets it. Under another server it is kept in the request's state, so
     that the log and the answer have the same one.
     """
-    state: dict[str, Any] = req.scope.setdefault("state", {})  # type: ignore[attr-defined]
-    if "request_id" not in state:
-        sent = (req.get_header("X-Request-ID") or "").encode("latin-1", "replace")
-        state["request_id"] = usable_id(sent) or uuid.uuid4().hex
-    return str(state["request_id"])
+    if hasattr(req, "scope"):
+        return id_in_scope(req.scope)
+    return id_in_environ(req.env)  # WSGI
 
 
 def write_problem(
@@ -88,16 +68,17 @@ async def handle_job_error(
     Raises:
         falcon.HTTPError: for a WebSocket, so that Falcon closes it with the status' code.
     """
-    status, title = _STATUS.get(type(ex), (500, "Job failed"))
-    if status == 500:
-        logger.error("request %s: %s", request_id(req), ex)
+    answer = answer_to(ex, request_id(req))
     if resp is None:
-        raise falcon.HTTPError(status, title=title)
-    if isinstance(ex, QueueFull):
-        resp.set_header("Retry-After", str(max(1, math.ceil(ex.retry_after))))
-    elif isinstance(ex, PoolClosed):
-        resp.set_header("Retry-After", "1")
-    write_problem(req, resp, status, title, str(ex))
+        raise falcon.HTTPError(answer.status, title=answer.title)
+    write_job_answer(req, resp, answer)
+
+
+def write_job_answer(req: falcon.Request, resp: falcon.Response, answer: JobAnswer) -> None:
+    """Make `resp` the answer to a request whose job has no result."""
+    if answer.retry_after is not None:
+        resp.set_header("Retry-After", answer.retry_after)
+    write_problem(req, resp, answer.status, answer.title, answer.detail)
 
 
 async def handle_uncaught(
