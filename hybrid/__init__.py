@@ -1,4 +1,4 @@
-"""A process cluster with a compute pool per worker, for Falcon (or any ASGI) and numpy.
+"""A process cluster with a compute pool per worker, for Falcon (or any ASGI or WSGI) and numpy.
 
 The public API, loaded lazily: ``import hybrid`` imports neither numpy nor
 falcon, because the primary must limit the BLAS threads before numpy is

@@ -40,7 +40,7 @@ class ConfigError(HybridError):
 
 
 class AppLoadError(ConfigError):
-    """The application cannot be imported or is not an ASGI application; exit code 4."""
+    """The application cannot be imported, or cannot be served; exit code 4."""
 
 
 class IllegalTransition(HybridError):

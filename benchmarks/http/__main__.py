@@ -37,6 +37,7 @@ RESULTS = Path(__file__).parent.parent / "results"
 _JSON = orjson.dumps(DOCUMENT)
 CASES = {
     "hello": load.Case("GET /hello", "/hello"),
+    "wsgi": load.Case("GET /hello of a WSGI application", "/hello"),
     "json": load.Case("GET 1 KB of JSON", "/json"),
     "post": load.Case("POST 1 KB of JSON", "/json", body=_JSON),
     "down": load.Case("answer of 1 MB", "/megabyte", connections=8),
@@ -95,6 +96,9 @@ def measure_all(python: Path, version: str, options: argparse.Namespace) -> dict
 
 
 def _peers(python: Path, case: str, only: list[str]) -> list[servers.Peer]:
+    if case == "wsgi":
+        peers = servers.wsgi_peers(python)
+        return [peer for peer in peers if not only or peer.name in only]
     peers = [servers.hybrid(python), servers.node(), *servers.python_peers(python)]
     if case == "hello":
         peers.append(servers.bare(python))

@@ -6,7 +6,8 @@ import sys
 
 import fastpysgi  # type: ignore[import-not-found,unused-ignore]
 
-from benchmarks.http.app import app
+from benchmarks.http import app, wsgi_app
 
 if __name__ == "__main__":
-    fastpysgi.run(app, host="127.0.0.1", port=int(sys.argv[1]))
+    served = wsgi_app.app if "wsgi" in sys.argv else app.app
+    fastpysgi.run(served, host="127.0.0.1", port=int(sys.argv[1]))

@@ -29,6 +29,7 @@ def goals_for(version: str) -> list[Goal]:
         Goal("post", "uvicorn", "ratio", 0.65),
         Goal("down", "uvicorn", "ratio", 0.7),
         Goal("up", "uvicorn", "ratio", 0.7),
+        Goal("wsgi", "gunicorn gthread", "ratio", 0.6),
         Goal("down", "Node cluster", "throughput_ratio", 1.0),
         Goal("up", "Node cluster", "throughput_ratio", 1.0),
     ]

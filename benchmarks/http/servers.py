@@ -14,8 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
-_PEERS = ("uvicorn", "uvloop", "httptools", "granian", "hypercorn", "gunicorn", "fastpysgi")
+_PEERS = (
+    *("uvicorn", "uvloop", "httptools", "granian", "hypercorn", "gunicorn", "fastpysgi"),
+    "waitress",
+)
 _APP = "benchmarks.http.app:app"
+_WSGI_APP = "benchmarks.http.wsgi_app:app"
+_THREADS = "8"  # of every WSGI server
 _ABLATED = ("-m", "benchmarks.http.ablation")
 
 
@@ -40,7 +45,8 @@ def environment(python: str) -> Path:
     folder = ROOT / ".bench" / version
     interpreter = folder / "bin" / "python"
     stamp = folder / ".installed"
-    if not stamp.exists():
+    wanted = " ".join(_PEERS)
+    if not stamp.exists() or stamp.read_text() != wanted:
         print(f"installing the peers for Python {version} into {folder} …", file=sys.stderr)
         # Our own pip installs: an interpreter of a distribution may come without one.
         make = [python, "-m", "venv", "--clear", "--without-pip", str(folder)]
@@ -48,7 +54,7 @@ def environment(python: str) -> Path:
         pip = [sys.executable, "-m", "pip", "--python", str(interpreter), "install", "--quiet"]
         what = ["-c", str(ROOT / "requirements.lock"), "-e", str(ROOT), *_PEERS]
         subprocess.run([*pip, "--disable-pip-version-check", *what], check=True, timeout=900)
-        stamp.touch()
+        stamp.write_text(wanted)
     return interpreter
 
 
@@ -62,9 +68,9 @@ def versions(python: Path) -> dict[str, str]:
     return dict(zip(names, found.stdout.split(), strict=True))
 
 
-def hybrid(python: Path, *flags: str, name: str = "hybrid") -> Peer:
+def hybrid(python: Path, *flags: str, name: str = "hybrid", app: str = _APP) -> Peer:
     """Return hybrid, one worker, every default on but the access log."""
-    command = (str(python), "-m", "hybrid", "serve", _APP, "--io-workers", "1")
+    command = (str(python), "-m", "hybrid", "serve", app, "--io-workers", "1")
     return Peer(name, (*command, "--bind", "127.0.0.1:{port}", "--no-access-log", *flags))
 
 
@@ -87,6 +93,24 @@ def python_peers(python: Path) -> list[Peer]:
             (py, "-m", "gunicorn", "-k", "asgi", "-w", "1", "-b", f"{host}:{port}", _APP),
         ),
         Peer("fastpysgi", (py, "-m", "benchmarks.http.fast", port)),
+    ]
+
+
+def wsgi_peers(python: Path) -> list[Peer]:
+    """Return hybrid and the WSGI servers, one worker of as many threads each."""
+    py = str(python)
+    bind = ("-b", "127.0.0.1:{port}")
+    granian = ("--interface", "wsgi", "--port", "{port}", "--blocking-threads", _THREADS)
+    address = ("--host", "127.0.0.1", "--port", "{port}")
+    return [
+        hybrid(python, "--wsgi-threads", _THREADS, app=_WSGI_APP),
+        Peer(
+            "gunicorn gthread",
+            (py, "-m", "gunicorn", "-k", "gthread", "--threads", _THREADS, *bind, _WSGI_APP),
+        ),
+        Peer("granian wsgi", (py, "-m", "granian", *granian, _WSGI_APP)),
+        Peer("fastpysgi wsgi", (py, "-m", "benchmarks.http.fast", "{port}", "wsgi")),
+        Peer("waitress", (py, "-m", "waitress", *address, "--threads", _THREADS, _WSGI_APP)),
     ]
 
 

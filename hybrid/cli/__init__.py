@@ -38,7 +38,7 @@ Signals of the primary (the process that `hybrid serve` starts):
 
 \b
 Exit codes: 0 success, 1 configuration or run-time error, 2 usage error, 3 no
-worker ever became ready, 4 the application cannot be imported.
+worker ever became ready, 4 the application cannot be imported or served.
 """
 
 

@@ -23,7 +23,7 @@ The last step of a deployment, before `hybrid reload`:
   hybrid check shop.app:app -c hybrid.toml && hybrid reload
 
 Takes every option of `hybrid serve`. Exit codes: 0 valid, 1 configuration
-error, 2 usage error, 4 the application cannot be imported.
+error, 2 usage error, 4 the application cannot be imported or served.
 """
 _NOT_HERE = ("check_config", "print_config")
 

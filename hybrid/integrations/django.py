@@ -10,10 +10,10 @@ from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.http import HttpRequest, HttpResponse
 
 from hybrid.api.job_answers import answer_to, id_in_environ, id_in_scope
-from hybrid.http.problem import PROBLEM_JSON
 from hybrid.api.npy import array_to_bytes
 from hybrid.core.departure import Departure, current_departure
 from hybrid.errors import JobError
+from hybrid.http.problem import PROBLEM_JSON
 from hybrid.integrations.middleware import timing_line
 from hybrid.integrations.npy_bodies import NPY, UnusableArray, array_of
 

@@ -7,8 +7,8 @@ from typing import Any
 from flask import Flask, Response, request
 
 from hybrid.api.job_answers import answer_to, id_in_environ
-from hybrid.http.problem import PROBLEM_JSON
 from hybrid.errors import JobError
+from hybrid.http.problem import PROBLEM_JSON
 from hybrid.integrations.environs import TimedWsgi
 from hybrid.integrations.npy_bodies import NPY, ArrayAnswer, UnusableArray, array_of
 

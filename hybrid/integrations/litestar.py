@@ -9,9 +9,9 @@ from litestar import Litestar, Request, Response
 from litestar.response.base import ASGIResponse
 
 from hybrid.api.job_answers import answer_to, id_in_scope
-from hybrid.http.problem import PROBLEM_JSON
 from hybrid.core.departure import current_departure
 from hybrid.errors import JobError
+from hybrid.http.problem import PROBLEM_JSON
 from hybrid.integrations.middleware import departure_here, timing_line
 from hybrid.integrations.npy_bodies import NPY, ArrayAnswer, UnusableArray, read_array
 

@@ -9,9 +9,9 @@ import falcon
 import numpy as np
 from numpy.typing import NDArray
 
-from hybrid.http.problem import problem
 from hybrid.api.npy import NPY, array_from_bytes, array_from_stream, array_to_bytes, npy_body
 from hybrid.errors import HybridError
+from hybrid.http.problem import problem
 
 __all__ = ["NPY", "ArrayAnswer", "UnusableArray", "array_of", "read_array"]
 

@@ -8,8 +8,8 @@ from typing import Any
 from quart import Quart, Response, has_websocket_context, request, websocket
 
 from hybrid.api.job_answers import answer_to, id_in_scope
-from hybrid.http.problem import PROBLEM_JSON
 from hybrid.errors import JobError
+from hybrid.http.problem import PROBLEM_JSON
 from hybrid.integrations.middleware import Middleware
 from hybrid.integrations.npy_bodies import NPY, ArrayAnswer, UnusableArray, read_array, takes_views
 

@@ -11,8 +11,8 @@ from starlette.responses import Response
 from starlette.websockets import WebSocket, WebSocketState
 
 from hybrid.api.job_answers import answer_to, id_in_scope
-from hybrid.http.problem import PROBLEM_JSON
 from hybrid.errors import JobError
+from hybrid.http.problem import PROBLEM_JSON
 from hybrid.integrations.middleware import Middleware
 from hybrid.integrations.npy_bodies import NPY, ArrayAnswer, UnusableArray, read_array
 
