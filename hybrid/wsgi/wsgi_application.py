@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from hybrid.core.departure import Departure, current_departure
-from hybrid.http.request.refusal import problem
+from hybrid.http.problem import PROBLEM_JSON, problem
 from hybrid.wsgi.environ import environ_of
 from hybrid.wsgi.request_threads import RequestThreads
 from hybrid.wsgi.wsgi_request import ROOM, BodyStream, Receive, Send, WsgiRequest
@@ -90,8 +90,8 @@ class WsgiApplication:
 
     async def _refuse(self, scope: dict[str, Any], send: Send) -> None:
         detail = f"{self._queue} requests wait for a thread already (--wsgi-queue)"
-        body = problem(503, detail, scope["state"]["request_id"])
-        head = [(b"content-type", b"application/problem+json"), (b"retry-after", b"1")]
+        body = problem(503, "Service Unavailable", detail, scope["state"]["request_id"])
+        head = [(b"content-type", PROBLEM_JSON.encode()), (b"retry-after", b"1")]
         await send({"type": "http.response.start", "status": 503, "headers": head})
         await send({"type": "http.response.body", "body": body})
 
