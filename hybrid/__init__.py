@@ -25,16 +25,23 @@ if TYPE_CHECKING:
     from hybrid.errors import JobOutOfMemory as JobOutOfMemory
     from hybrid.errors import JobRefused as JobRefused
     from hybrid.errors import JobTimeout as JobTimeout
+    from hybrid.errors import LockBusy as LockBusy
+    from hybrid.errors import LockLost as LockLost
     from hybrid.errors import MailboxFull as MailboxFull
     from hybrid.errors import MailError as MailError
     from hybrid.errors import NoReply as NoReply
     from hybrid.errors import NoSuchWorker as NoSuchWorker
+    from hybrid.errors import NotACounter as NotACounter
     from hybrid.errors import NotInCluster as NotInCluster
     from hybrid.errors import PoolBroken as PoolBroken
     from hybrid.errors import PoolClosed as PoolClosed
     from hybrid.errors import QueueFull as QueueFull
     from hybrid.errors import RequestFailed as RequestFailed
     from hybrid.errors import ResultNotPicklable as ResultNotPicklable
+    from hybrid.errors import StateError as StateError
+    from hybrid.errors import StateUnavailable as StateUnavailable
+    from hybrid.errors import StateUnsupported as StateUnsupported
+    from hybrid.errors import ValueTooLarge as ValueTooLarge
     from hybrid.integrations.installing import install as install
     from hybrid.integrations.middleware import Middleware as Middleware
     from hybrid.pool.arena.resident import resident as resident
@@ -47,6 +54,7 @@ if TYPE_CHECKING:
     from hybrid.pool.submit import broadcast as broadcast
     from hybrid.pool.submit import last_timing as last_timing
     from hybrid.pool.submit import submit as submit
+    from hybrid.shared_state.state import state as state
 
 __version__ = "0.1.0"
 
@@ -62,10 +70,13 @@ _NAMES = {
         "JobOutOfMemory",
         "JobRefused",
         "JobTimeout",
+        "LockBusy",
+        "LockLost",
         "MailError",
         "MailboxFull",
         "NoReply",
         "NoSuchWorker",
+        "NotACounter",
         "NotInCluster",
         "PoolBroken",
         "PoolClosed",
@@ -73,12 +84,17 @@ _NAMES = {
         "DeadlineTooShort",
         "RequestFailed",
         "ResultNotPicklable",
+        "StateError",
+        "StateUnavailable",
+        "StateUnsupported",
+        "ValueTooLarge",
     ),
     "hybrid.core.departure": ("JobTimes",),
     "hybrid.pool.running": ("progress",),
     "hybrid.pool.blocking": ("run",),
     "hybrid.pool.job": ("Job", "initializer", "job"),
     "hybrid.pool.arena.resident": ("resident",),
+    "hybrid.shared_state.state": ("state",),
     "hybrid.pool.submit": ("arena_alloc", "broadcast", "last_timing", "submit"),
 }
 _HOMES = {name: home for home, names in _NAMES.items() for name in names}

@@ -195,6 +195,22 @@ class RestartConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class StateConfig:
+    """Where `hybrid.state` keeps what all workers share."""
+
+    url: str = setting("sqlite:", "--state URL", Heading.STATE,
+        "store of hybrid.state: sqlite:[PATH] (without PATH: a file that ends with the server), "
+        "redis://, memcached://, postgresql:// or mongodb://; a password belongs in HYBRID_STATE "
+        "or the configuration file")
+    required: bool = setting(False, "--state-required/--no-state-required", Heading.STATE,
+        "answer /readyz with 503 while the store is away")
+    timeout: float = setting(5.0, "--state-timeout DURATION>0", Heading.STATE,
+        "how long one call of the store may take; then it counts as away")
+    connections: int = setting(8, "--state-connections 1..1000", Heading.STATE,
+        "connections that EACH I/O WORKER opens to the store")
+
+
+@dataclass(frozen=True, slots=True)
 class LogConfig:
     """What is written, where and how."""
 
@@ -239,6 +255,7 @@ class Config:
     cpu: CpuConfig = field(default_factory=CpuConfig)
     wsgi: WsgiConfig = field(default_factory=WsgiConfig)
     restart: RestartConfig = field(default_factory=RestartConfig)
+    state: StateConfig = field(default_factory=StateConfig)
     log: LogConfig = field(default_factory=LogConfig)
     control: ControlConfig = field(default_factory=ControlConfig)
 

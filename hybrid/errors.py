@@ -13,6 +13,14 @@
     │   ├── NoReply            ... time is over
     │   ├── RequestFailed      ... its handler raised, or there is none
     │   └── NotInCluster       ... this process is not a worker
+    ├── StateError             shared state has not done what was asked, because ...
+    │   ├── StateUnavailable   ... its store cannot be reached (HTTP 503 + Retry-After)
+    │   ├── StateUnsupported   ... this kind of store cannot do it; raised when the state is made
+    │   ├── ValueTooLarge      ... the value or message is too large for this store
+    │   ├── NotACounter        ... the value is not a number, or would become too large
+    │   ├── LockBusy           ... another task holds the lock
+    │   └── LockLost           ... the lock could not be renewed in time
+    ├── RateLimited            this key has asked too often (HTTP 429 + Retry-After)
     └── JobError               this job has no result, because ...
         ├── JobRefused         ... it was declared or called in a way no lane can run
         ├── QueueFull          ... the pool refused it at once (HTTP 503 + Retry-After)
@@ -98,6 +106,53 @@ class RequestFailed(MailError):
 
 class NotInCluster(MailError):
     """This process is not a worker of a cluster."""
+
+
+class StateError(HybridError):
+    """Shared state has not done what was asked."""
+
+
+class StateUnavailable(StateError):
+    """The store is away, too slow, or refuses. The call has happened once or not at all.
+
+    `retry_after` is in seconds: when the store is asked again.
+    """
+
+    def __init__(self, store: str, reason: str, retry_after: float) -> None:
+        super().__init__(f"shared state at {store} is not available: {reason}")
+        self.store, self.reason, self.retry_after = store, reason, retry_after
+
+
+class StateUnsupported(StateError):
+    """This kind of store cannot do what the application wants of it."""
+
+
+class ValueTooLarge(StateError):
+    """The value, or message, is over the limit of this store; nothing was sent."""
+
+    def __init__(self, size: int, limit: int, store: str) -> None:
+        super().__init__(f"{size} bytes are over the limit of {store}, {limit} bytes")
+        self.size, self.limit = size, limit
+
+
+class NotACounter(StateError):
+    """The value is not a whole number, or would leave 64 bits; it is unchanged."""
+
+
+class LockBusy(StateError):
+    """Another task holds the lock, and the time to wait is over."""
+
+
+class LockLost(StateError):
+    """The lock could not be renewed before it expired; another task may hold it now."""
+
+
+class RateLimited(HybridError):
+    """This key has asked too often. `retry_after` is in seconds."""
+
+    def __init__(self, key: str, retry_after: float) -> None:
+        super().__init__(f"too many requests; the next one is possible in {retry_after:.1f} s")
+        self.key, self.retry_after = key, retry_after
 
 
 class JobError(HybridError):

@@ -24,6 +24,7 @@ class Heading(Enum):
     CONNECTIONS = "Connections"
     LIMITS = "Limits"
     TIMEOUTS = "Timeouts"
+    STATE = "Shared state"
     REPLACEMENT = "Replacement of workers"
     LOGGING = "Logging"
     CONTROL = "Control"

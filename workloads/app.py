@@ -15,6 +15,7 @@ from workloads.cpu import Kernel, Kernels
 from workloads.home import Home
 from workloads.messages import Ping
 from workloads.resources import Block, Counter, Crash, Echo, FanOut, Hello, Leak, Mixed, Wait
+from workloads.sharing import SharedCounter
 
 
 def create_app() -> falcon.asgi.App[Any, Any]:
@@ -34,6 +35,7 @@ def create_app() -> falcon.asgi.App[Any, Any]:
         "/ops/block": Block(),
         "/ops/leak": Leak(),
         "/isolation/counter": Counter(),
+        "/state/counter": SharedCounter(),
         "/ipc/ping": Ping(),
         "/livez": hybrid.Live(),
         "/readyz": hybrid.Ready(),

@@ -66,8 +66,8 @@ MATRIX = (
         "clustering + a process manager",
         "--io-workers N, HUP to reload",
         "A worker that dies is replaced and takes only its own requests with it. Its memory is "
-        "its own: every worker counts for itself.",
-        ("/isolation/counter", "/status", "/readyz"),
+        "its own: every worker counts for itself, unless the number lies in shared state.",
+        ("/isolation/counter", "/state/counter", "/status", "/readyz"),
         ("/ops/crash", "/ops/block?ms=500", "/ops/leak?mb=10"),
     ),
 )

@@ -19,8 +19,9 @@ from hybrid.api.problems import (
     log_uncaught,
     serialize_http_error,
 )
+from hybrid.api.state_problems import handle_rate_limited, handle_state_unavailable
 from hybrid.core.departure import Departure, current_departure
-from hybrid.errors import JobError
+from hybrid.errors import JobError, RateLimited, StateUnavailable
 
 
 def install(app: falcon.asgi.App[Any, Any]) -> None:
@@ -28,7 +29,8 @@ def install(app: falcon.asgi.App[Any, Any]) -> None:
 
     * ``application/x-npy`` bodies are ndarrays, JSON goes through orjson; a large array
       is read into the arena and written from where it lies;
-    * a job without a result becomes its HTTP status (503, 504, 500, 507);
+    * a job without a result becomes its HTTP status (503, 504, 500, 507); shared state that is
+      away becomes 503, a rate limit 429;
     * every error is ``application/problem+json`` with the request's id;
     * a WebSocket is closed with the code that Falcon gives the error: 3000 and the HTTP status,
       or ``ws_options.error_close_code``;
@@ -44,6 +46,8 @@ def install(app: falcon.asgi.App[Any, Any]) -> None:
     app.add_error_handler(falcon.HTTPError, _compose_http_error)
     app.add_error_handler(falcon.HTTPStatus, _compose_http_status)
     app.add_error_handler(JobError, handle_job_error)
+    app.add_error_handler(StateUnavailable, handle_state_unavailable)
+    app.add_error_handler(RateLimited, handle_rate_limited)
     app.add_middleware([ServerTiming(), ArraysUncopied()])
 
 

@@ -45,11 +45,11 @@ class Ready:
     """``/readyz``: this worker has its application and pool, and is not draining."""
 
     async def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """Answer 200, or 503 while draining; with ``verbose`` also the states of all workers."""
+        """Answer 200, or 503 and the reason; with ``verbose`` also the states of all workers."""
         view = current_view()
         ready = view.ready()
         resp.status = falcon.HTTP_200 if ready else falcon.HTTP_503
-        resp.media = {"status": "ready" if ready else "draining"}
+        resp.media = {"status": "ready" if ready else view.why_not_ready()}
         if req.get_param_as_bool("verbose", blank_as_true=True):
             workers = view.status()["workers"]
             resp.media |= {

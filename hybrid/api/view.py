@@ -13,6 +13,10 @@ class ClusterView(Protocol):
         """Return whether this process takes new requests."""
         ...
 
+    def why_not_ready(self) -> str:
+        """Return the reason, in words."""
+        ...
+
     def topology(self) -> dict[str, Any]:
         """Return what was fixed at the start: workers, slots, limit, budget."""
         ...
@@ -32,6 +36,10 @@ class SingleProcess:
     def ready(self) -> bool:
         """Return True: there is nothing to wait for."""
         return True
+
+    def why_not_ready(self) -> str:
+        """Return nothing: it is always ready."""
+        return ""
 
     def topology(self) -> dict[str, Any]:
         """Return the topology of one process without a pool."""

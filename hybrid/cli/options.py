@@ -14,7 +14,17 @@ from typing import Any
 import click
 
 from hybrid.cli.settings import load_file
-from hybrid.cli.types import DURATION, LIMIT, OCTAL, PATIENCE, PEERS, SIZE, Count, as_typed
+from hybrid.cli.types import (
+    DURATION,
+    LIMIT,
+    OCTAL,
+    PATIENCE,
+    PEERS,
+    SIZE,
+    STATE_URL,
+    Count,
+    as_typed,
+)
 from hybrid.config import Config, settings, value_at
 from hybrid.setting import Heading, Setting
 
@@ -30,6 +40,7 @@ _TYPES: dict[str, click.ParamType[Any]] = {
     "ADDRESS": click.STRING,
     "MODULE": click.STRING,
     "PATH": click.STRING,
+    "URL": STATE_URL,
 }
 
 

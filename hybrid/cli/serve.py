@@ -72,11 +72,13 @@ serve = ServeCommand(
 def check(config: Config) -> int:
     """Load the application in a child process, as a worker would; return the exit code."""
     from hybrid.http.tls import server_context
+    from hybrid.shared_state.address import check_driver
     from hybrid.system.process.blas import limit_before_import
     from hybrid.system.process.fork import fork_child
     from hybrid.worker.application import load_application
 
     limit_before_import(1)
+    check_driver(config.state.url)
     if config.bind.certfile is not None:
         server_context(config.bind.certfile, config.bind.keyfile)
 
@@ -117,9 +119,12 @@ def run(config: Config, reread: Callable[[], Config]) -> int:
     from hybrid.primary.operator.watching import check_available
     from hybrid.primary.serving import ServingPrimary
     from hybrid.primary.startup.opening import open_cluster, serving_rows
+    from hybrid.shared_state.address import check_driver
+    from hybrid.shared_state.embedded_file import embedded_store
 
     if config.app.reload:
         check_available()
+    check_driver(config.state.url)
     opened = open_cluster(config, serving_rows(config), began)
     budget = cpu_budget()
     _warn_of_oversubscription(config, budget)
@@ -132,7 +137,7 @@ def run(config: Config, reread: Callable[[], Config]) -> int:
         else:
             logger.info("generation %d is ready", generation)
 
-    with opened.listening, PidFile(config.control.pid_file):
+    with opened.listening, PidFile(config.control.pid_file), embedded_store():
         return ServingPrimary(
             opened,
             on_ready,

@@ -110,7 +110,18 @@ def heading(status: Status) -> str:
         f"up {duration(primary['uptime_s'])}\n"
         f"{totals['requests']} requests, {totals['responses_5xx']} of them 5xx; "
         f"{totals['jobs_ok']} jobs, {jobs}; memory {memory:.0f} MB (PSS)"
+        f"{_state_line(status)}"
     )
+
+
+def _state_line(status: Status) -> str:
+    """Return a line about the shared state, if anything has used it."""
+    calls, failures = (status["totals"].get(f"state_{name}", 0) for name in ("calls", "failures"))
+    if not calls:
+        return ""
+    away = [str(w["slot"]) for w in status["workers"] if w["state_store"]["away"]]
+    trouble = f"; away for worker {', '.join(away)}" if away else ""
+    return f"\nshared state {status['state_store']}: {calls} calls, {failures} failed{trouble}"
 
 
 def cells_of(worker: Status, before: Status | None, seconds: float) -> list[str]:

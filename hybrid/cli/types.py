@@ -6,9 +6,11 @@ import re
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from hybrid.errors import ConfigError
 from hybrid.http.request.forwarded import TrustedPeers
+from hybrid.shared_state.address import check_address, has_password, hide_password
 
 _SECONDS = {"ms": 0.001, "": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _MOST = 2**62  # bytes; what the kernel and numpy still take as a size
@@ -150,8 +152,36 @@ class Peers(Typed[tuple[str, ...]]):
         return peers
 
 
+class StateUrl(Typed[str]):
+    """The address of a store. A password may not be written on the command line."""
+
+    name = "url"
+
+    def text(self, value: str) -> str:
+        """Return it without its password, which no listing shows."""
+        return hide_password(value)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return it as it is; every user of the host can read the command line in `ps`."""
+        url = str(value)
+        try:
+            check_address(url)
+        except ConfigError as ex:
+            self.fail(str(ex), param, ctx)
+        name = param.name if param is not None and param.name else ""
+        source = ctx.get_parameter_source(name) if ctx is not None else None
+        if source is ParameterSource.COMMANDLINE and has_password(url):
+            self.fail(
+                f"{hide_password(url)}: everybody can read a password on the command line; "
+                "write the address to HYBRID_STATE or the configuration file",
+                param,
+                ctx,
+            )
+        return url
+
+
 DURATION, PATIENCE, SIZE, LIMIT = Duration(), Patience(), Size(), Limit()
-OCTAL, PEERS = Octal(), Peers()
+OCTAL, PEERS, STATE_URL = Octal(), Peers(), StateUrl()
 
 
 def as_typed(kind: click.ParamType[Any] | None, value: Any) -> Any:

@@ -43,6 +43,7 @@ from hybrid.http.tls import server_context
 from hybrid.pool.pool import Pool
 from hybrid.pool.reporting import LoggingObserver
 from hybrid.pool.submit import set_current_pool
+from hybrid.shared_state.current_store import use_store
 from hybrid.system.memory.permits import Permits
 from hybrid.system.process.heap import keep_freed
 from hybrid.system.scoreboard.snapshot import STATES
@@ -57,7 +58,14 @@ from hybrid.worker.messages.mailbox import Inbox, Mailbox, Message
 from hybrid.worker.messages.membership import set_membership
 from hybrid.worker.messages.primary_link import PrimaryLink
 from hybrid.worker.upkeep.published_view import ScoreboardView
-from hybrid.worker.upkeep.pulse import ConnectionShedder, HeapTrimmer, Heartbeat, Recycler, publish
+from hybrid.worker.upkeep.pulse import (
+    ConnectionShedder,
+    HeapTrimmer,
+    Heartbeat,
+    Recycler,
+    publish,
+    publish_store,
+)
 from hybrid.worker.upkeep.watchdog import Watchdog
 from hybrid.wsgi.wsgi_application import WsgiApplication
 
@@ -97,6 +105,7 @@ def live(
     try:
         return loop.run_until_complete(life(worker))
     finally:
+        loop.run_until_complete(worker.store.close())  # last: every hook may still use it
         with contextlib.suppress(RuntimeError):
             loop.run_until_complete(loop.shutdown_asyncgens())
         worker.link.close()
@@ -144,7 +153,8 @@ class Worker:
         server = self._serve_once if is_function else None
         self.mailbox = Mailbox(context.slot, self.link, loop, registry, self._inbox, server)
         self.leading = LeaderDuties(self.mailbox, self._row, self.link, loop)
-        self._view = ScoreboardView(context, self._publish)
+        self.store = use_store(context.config.state, int(str(context.facts["pid"])))
+        self._view = ScoreboardView(context, self._publish, self.store.is_ready)
         self._pool: Pool | None = None
         self._server: HttpServer | None = None
         self._adoption: Adoption | None = None
@@ -169,6 +179,7 @@ class Worker:
         self._enter(WorkerState.READY)
         self._row.set("ready_at", self._loop.time())
         self.link.send(m.Ready())
+        self.store.begin_probing()
         self.watch_for_term()
         order, fds = await self._orders.get()
         await self._drain(order, fds, lifespan)
@@ -390,3 +401,4 @@ class Worker:
 
     def _publish(self) -> None:
         publish(self._row, self._server, self._pool)
+        publish_store(self._row, self.store)

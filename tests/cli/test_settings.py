@@ -34,6 +34,7 @@ WRITTEN = {  # (as the operator writes it, what it means), by how the help says 
     "ADDRESS": ("0.0.0.0:81", ("0.0.0.0:81",)),
     "MODULE": ("scipy", ("scipy",)),
     "PATH": ("/below", "/below"),
+    "URL": ("sqlite:/some.db", "sqlite:/some.db"),
 }
 
 

@@ -13,6 +13,7 @@ from hybrid.core.workers.restart import RestartPolicy
 from hybrid.core.workers.supervision import Supervisor
 from hybrid.errors import ConfigError
 from hybrid.primary.workers.process_table import ProcessTable
+from hybrid.shared_state.address import hide_password
 
 logger = logging.getLogger("hybrid.error")
 
@@ -105,7 +106,8 @@ class SettingsReload:
     def _adopt(self, config: Config) -> None:
         restart = config.restart
         self.processes.use_settings(config)
-        self.facts.update(cpu_pool=config.cpu.slots, cpu_lane=config.cpu.lane)
+        state = hide_password(config.state.url)
+        self.facts.update(cpu_pool=config.cpu.slots, cpu_lane=config.cpu.lane, state=state)
         self.set_logging(config.log)
         self.hangs.timeout = restart.hang_timeout
         self.supervisor.use_settings(

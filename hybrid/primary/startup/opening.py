@@ -17,6 +17,7 @@ from hybrid.errors import ConfigError
 from hybrid.http.tls import server_context
 from hybrid.primary.connections.listening import Listening
 from hybrid.primary.startup.preload import preload
+from hybrid.shared_state.address import hide_password
 from hybrid.system.memory.permits import PermitTable
 from hybrid.system.process.cpu_budget import cpu_budget
 from hybrid.system.process.descriptors import descriptor_limit, raise_descriptor_limit
@@ -123,4 +124,5 @@ def _facts(config: Config, listeners: Sequence[Listener], began: float) -> dict[
         "cpu_limit": config.cpu.limit,
         "cpu_budget": cpu_budget(),
         "scheduling": config.scheduling,
+        "state": hide_password(config.state.url),
     }

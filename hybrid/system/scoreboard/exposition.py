@@ -32,7 +32,8 @@ Labelled = Iterable[tuple[Mapping[str, str | int], float]]
 def exposition(board: Scoreboard) -> str:
     """Return the metrics; some 0.3 ms for eight workers."""
     rows, totals = list(board.workers()), board.totals()
-    return "".join([*_workers(board, rows), *_requests(board, rows, totals), *_jobs(rows, totals)])
+    parts = (_workers(board, rows), _requests(board, rows, totals), _jobs(rows, totals))
+    return "".join([*(line for part in parts for line in part), *_state(rows, totals)])
 
 
 def _workers(board: Scoreboard, rows: Rows) -> Iterable[str]:
@@ -129,6 +130,16 @@ def _jobs(rows: Rows, totals: Mapping[str, float]) -> Iterable[str]:
         ("hybrid_cpu_job_duration_seconds_total", "run_total", "Time that jobs ran."),
     ):
         yield _metric(name, "counter", text, [({}, totals[total])])
+
+
+def _state(rows: Rows, totals: Mapping[str, float]) -> Iterable[str]:
+    text = "Calls of the shared state's store."
+    yield _metric("hybrid_state_calls_total", "counter", text, [({}, totals["state_calls"])])
+    text = "Calls that found the store away, too slow or refusing."
+    yield _metric("hybrid_state_failures_total", "counter", text, [({}, totals["state_failures"])])
+    text = "Workers whose last call found the store away."
+    away = sum(row["state_away"] for row in rows)
+    yield _metric("hybrid_state_away", "gauge", text, [({}, away)])
 
 
 def _metric(name: str, kind: str, text: str, samples: Labelled) -> str:

@@ -48,6 +48,9 @@ INTEGERS = (
     "pool_processes",
     "pool_processes_killed",  # because of their job, which counts below as timeout or cancelled
     *(f"jobs_{outcome.value}" for outcome in Outcome),
+    "state_calls",  # of the shared state's store
+    "state_failures",  # of them, those that found it away, too slow or refusing
+    "state_away",  # 1: the last call found it away
     # Ends of workers; the primary counts them, in `departed` alone.
     *(f"exits_{reason.value}" for reason in ExitReason),
 )
@@ -65,6 +68,7 @@ FLOATS = (  # seconds; the *_at are monotonic
 )
 COUNTERS = frozenset(
     {"requests", "accepted", "responses_4xx", "responses_5xx", "lag_total", "pool_processes_killed"}
+    | {"state_calls", "state_failures"}
     | {name for name in INTEGERS if name.startswith(("jobs_", "exits_"))}
     | {"queue_wait_total", "run_total", "latency_total"}
 )

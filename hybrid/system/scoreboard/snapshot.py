@@ -26,6 +26,7 @@ def cluster(board: Scoreboard, facts: dict[str, object], now: float) -> dict[str
     workers = [_worker(row, now) for row in board.rows()]
     return {
         "address": facts["address"],
+        "state_store": facts["state"],
         "primary": {
             "pid": facts["pid"],
             "version": facts["version"],
@@ -67,6 +68,11 @@ def _worker(row: Row, now: float) -> dict[str, Any]:
             "processes": int(values["pool_processes"]),
             "processes_killed": int(values["pool_processes_killed"]),
             "jobs": {each.value: int(values[f"jobs_{each.value}"]) for each in Outcome},
+        },
+        "state_store": {
+            "calls": int(values["state_calls"]),
+            "failures": int(values["state_failures"]),
+            "away": bool(values["state_away"]),
         },
     }
 

@@ -14,6 +14,7 @@ from typing import Any, Generic, Self, TypeVar
 from hybrid.core.messages import link_messages as m
 from hybrid.core.messages.mail import ALL, OUTBOX_LIMIT, MailKind, pack_body
 from hybrid.errors import MailboxFull, NoReply, NoSuchWorker, NotInCluster, RequestFailed
+from hybrid.shared_state.cluster_topics import cluster_topics
 from hybrid.worker.hooks import Moment, Registered, Registry, is_cancelled
 from hybrid.worker.messages.membership import To
 
@@ -220,7 +221,7 @@ class Mailbox:
             self._settle(mail)
         elif mail.kind == MailKind.PING.value:
             self._link.send(m.Mail(MailKind.REPLY.value, mail.number, "", None, origin=mail.origin))
-        else:
+        elif not cluster_topics.take(mail.body):
             self._handle(Message(mail, self._link.send))
 
     def _settle(self, mail: m.Mail) -> None:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any, Protocol
 
 from hybrid.errors import NotInCluster
+from hybrid.shared_state.cluster_topics import cluster_topics
 
 To = int | str  # a slot number, "primary", "leader"
 
@@ -80,6 +81,7 @@ def set_membership(membership: Membership) -> None:
     """Put this process' membership here; once per worker, before the application is imported."""
     global _membership  # one fact about the process
     _membership = membership
+    cluster_topics.broadcast = membership.broadcast
 
 
 def membership() -> Membership:

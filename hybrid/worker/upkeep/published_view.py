@@ -14,15 +14,28 @@ from hybrid.worker.context import WorkerContext
 class ScoreboardView:
     """A `hybrid.api.view.ClusterView` over the scoreboard."""
 
-    def __init__(self, context: WorkerContext, publish: Callable[[], None]) -> None:
-        """Call `publish` before reading, so that the own row is fresh."""
+    def __init__(
+        self,
+        context: WorkerContext,
+        publish: Callable[[], None],
+        has_store: Callable[[], bool],
+    ) -> None:
+        """Call `publish` before reading, so that the own row is fresh.
+
+        `has_store` says whether the shared state is there, if it has to be.
+        """
         self._context = context
         self._publish = publish
+        self._has_store = has_store
         self.is_draining = False
 
     def ready(self) -> bool:
         """Return whether this worker takes new requests."""
-        return not self.is_draining
+        return not self.is_draining and self._has_store()
+
+    def why_not_ready(self) -> str:
+        """Return the reason, in words."""
+        return "draining" if self.is_draining else "shared state is away"
 
     def topology(self) -> dict[str, Any]:
         """Return what was fixed when the cluster started, and who answers."""

@@ -21,6 +21,7 @@ from hybrid.core.workers.lifecycle import WorkerState
 from hybrid.core.workers.recycling import Limits
 from hybrid.http.server import HttpServer
 from hybrid.pool.pool import Pool
+from hybrid.shared_state.current_store import CurrentStore
 from hybrid.system.process.heap import give_back
 from hybrid.system.process.processes import resident_set_size
 from hybrid.system.scoreboard.scoreboard import Row, Scoreboard
@@ -152,13 +153,22 @@ def publish(row: Row, server: HttpServer | None, pool: Pool | None) -> None:
             row.set(f"jobs_{outcome.value}", count)
 
 
+def publish_store(row: Row, store: CurrentStore) -> None:
+    """Store how the shared state is doing."""
+    access = store.access
+    if access.is_used:
+        row.set("state_calls", access.calls)
+        row.set("state_failures", access.failures)
+        row.set("state_away", int(access.availability.is_away))
+
+
 # -- The timer behind all that ---------------------------------------------------------
 
 PERIOD = 0.1  # s between ticks; a reader of the scoreboard sees figures at most so old
 REST_PERIOD = 2.0  # s between ticks of a worker that has nothing to do
 _CALM = 10  # ticks without work until the worker rests
 _IN_FLIGHT = ("requests_active", "pool_busy", "pool_queued")  # 0: nothing
-_MOVING = ("requests", "accepted", "connections", "pool_processes", "run_total")
+_MOVING = ("requests", "accepted", "connections", "pool_processes", "run_total", "state_calls")
 
 
 class Heartbeat:

@@ -1,0 +1,1 @@
+"""State that all workers share: one contract, five stores behind it, and what is built on it."""
