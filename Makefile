@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 ARGS   ?= --io-workers 8 --cpu-pool 4
 STAMP  := $(VENV)/.installed
 RESULTS := benchmarks/results
-REAL_PROGRAMS := chromium curl openssl
+REAL_PROGRAMS := chromium curl openssl redis-server memcached postgresql
 
 .PHONY: help serve test check fmt soak bench bench-pool fairness scheduling record picture peers idle bench-http notebooks flags lock clean suite-cluster suite-parts suite-bench real-programs
 
@@ -16,15 +16,15 @@ serve: $(STAMP)  ## serve the demonstration application; other flags: make serve
 	@exec $(BIN)/hybrid serve $(ARGS)
 
 test: check  ## everything: check, then the whole suite
-	@echo "the suite takes about six minutes; the first lines come after three"
+	@echo "the suite takes about eight minutes; the first lines come after four"
 	@$(MAKE) --no-print-directory -j2 --output-sync=target suite-cluster suite-parts
 	@exec $(MAKE) --no-print-directory suite-bench
 
 # Processes of a cluster mostly wait, so the parts are tested beside them; what measures has the machine for itself.
 suite-cluster: $(STAMP)
-	@exec $(BIN)/python -m pytest -q -n 2 --dist worksteal tests/cluster tests/integrations --ignore tests/cluster/test_watchdog.py
+	@exec $(BIN)/python -m pytest -q -n 2 --dist worksteal tests/cluster tests/integrations tests/shared_state --ignore tests/cluster/test_watchdog.py
 suite-parts: $(STAMP)
-	@exec $(BIN)/python -m pytest -q tests --ignore tests/cluster --ignore tests/integrations --ignore tests/bench --ignore tests/benchmarks
+	@exec $(BIN)/python -m pytest -q tests --ignore tests/cluster --ignore tests/integrations --ignore tests/shared_state --ignore tests/bench --ignore tests/benchmarks
 suite-bench: $(STAMP)
 	@exec $(BIN)/python -m pytest -q tests/bench tests/benchmarks tests/cluster/test_watchdog.py
 

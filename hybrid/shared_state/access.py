@@ -30,12 +30,20 @@ class Availability:
         self.is_away = False
         self.reason = ""
         self._clock = clock
+        self._is_trying = False
         self._pause = 0.0
         self._ask_at = 0.0
 
     def may_ask(self) -> bool:
-        """Return whether it is time for an attempt."""
-        return not self.is_away or self._clock() >= self._ask_at
+        """Return whether the store may be asked; of those that wait for its return one may try."""
+        if not self.is_away:
+            return True
+        now = self._clock()
+        if now < self._ask_at:
+            return False
+        self._ask_at = now + _LONGEST_PAUSE  # unless this attempt has an outcome sooner
+        self._is_trying = True
+        return True
 
     def retry_after(self) -> float:
         """Return the seconds until the next attempt."""
@@ -44,6 +52,9 @@ class Availability:
     def note_failure(self, reason: str) -> bool:
         """Take note of a failure; return whether it is the first of a row."""
         first, self.is_away, self.reason = not self.is_away, True, reason
+        if not (first or self._is_trying):
+            return False  # a call that was on its way when the first one failed
+        self._is_trying = False
         self._pause = min(_LONGEST_PAUSE, max(_FIRST_PAUSE, 2 * self._pause))
         # With jitter: the workers shall not come back all at the same moment.
         self._ask_at = self._clock() + self._pause * random.uniform(0.5, 1.0)
@@ -51,7 +62,8 @@ class Availability:
 
     def note_success(self) -> bool:
         """Take note of an answer; return whether the store was away before."""
-        was_away, self.is_away, self._pause = self.is_away, False, 0.0
+        was_away, self.is_away, self._is_trying = self.is_away, False, False
+        self._pause = 0.0
         return was_away
 
 
@@ -72,6 +84,7 @@ class StoreAccess:
         self.shown = shown
         self.calls = 0
         self.failures = 0
+        self.has_answered = False
         self.availability = Availability()
         self._open, self._store = open_store, None
         self._timeout = timeout
@@ -86,22 +99,19 @@ class StoreAccess:
             self._store = self._open()
         return self._store
 
-    @property
-    def is_used(self) -> bool:
-        """Return whether anything was ever asked."""
-        return self.calls > 0
-
     async def call(self, verb: Callable[..., Awaitable[T]], *args: Any) -> T:
         """Return ``await verb(*args)``.
 
         Raises:
             StateUnavailable: the store is away, was too slow, or refused.
         """
+        self.calls += 1
+        tries = self.availability.is_away
+        if tries and not self.availability.may_ask():
+            raise self._refuse()
         async with self._places:
-            self.calls += 1
-            if not self.availability.may_ask():
-                self.failures += 1
-                raise self._unavailable(self.availability.reason)
+            if self.availability.is_away and not tries:
+                raise self._refuse()  # it went away while this call stood in line
             try:
                 async with asyncio.timeout(self._timeout):
                     result = await verb(*args)
@@ -112,8 +122,8 @@ class StoreAccess:
             except self.store.refused as ex:
                 self.failures += 1
                 raise self._unavailable(f"{type(ex).__name__}: {ex}") from ex
-            if self.availability.is_away:
-                self._note_back()
+            if self.availability.is_away or not self.has_answered:
+                self._note_answer()
             return result
 
     async def scan(self, prefix: bytes) -> AsyncIterator[bytes]:
@@ -144,7 +154,12 @@ class StoreAccess:
             logger.warning("%s", error)
         return error
 
-    def _note_back(self) -> None:
+    def _refuse(self) -> StateUnavailable:
+        self.failures += 1
+        return self._unavailable(self.availability.reason)
+
+    def _note_answer(self) -> None:
+        self.has_answered = True
         if self.availability.note_success():
             logger.info("shared state answers again: %s", self.shown)
 

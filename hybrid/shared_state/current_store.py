@@ -32,8 +32,8 @@ class CurrentStore:
 
     def is_ready(self) -> bool:
         """Return whether requests that need the store can be answered."""
-        away = self.access.availability.is_away or not self.access.is_used
-        return not (self.settings.required and away)
+        there = self.access.has_answered and not self.access.availability.is_away
+        return there or not self.settings.required
 
     def begin_probing(self, every: float = 1.0) -> None:
         """Ask the store regularly whether it is there, if the server depends on it.

@@ -111,7 +111,7 @@ def test_readiness_follows_a_store_that_is_required(serve: Serve, tmp_path: Path
     wait_until(lambda: server.get("/readyz")[0] == 200, what="ready without any traffic")
 
 
-@pytest.mark.parametrize("way", ["environment"])
+@pytest.mark.parametrize("way", ["environment", "file"])
 def test_a_password_is_shown_nowhere(
     serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 import pytest
@@ -16,6 +17,7 @@ from hybrid.config import StateConfig
 from hybrid.shared_state.address import open_store
 from hybrid.shared_state.current_store import CurrentStore
 from hybrid.shared_state.state import State
+from tests.shared_state.servers import SERVERS, RealServer
 
 T = TypeVar("T")
 
@@ -78,7 +80,44 @@ async def states(
                 yield made + rest
 
 
-@pytest.fixture(params=["sqlite"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+class Servers:
+    """The servers of a session of tests, each started when the first test wants it."""
+
+    def __init__(self, folder: Callable[[str], Path]) -> None:
+        self._folder = folder
+        self._started: dict[str, RealServer] = {}
+
+    def url(self, name: str) -> str:
+        if name == "mongodb" and os.environ.get("MONGODB_URL"):
+            return os.environ["MONGODB_URL"]
+        if name not in self._started:
+            self._started[name] = SERVERS[name](self._folder(name)).start()
+        return self._started[name].url
+
+    def end(self) -> None:
+        for server in self._started.values():
+            server.kill()
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Servers]:
+    """Start servers in a folder that their own users can reach, and end them."""
+    with TemporaryDirectory(prefix="hybrid-state-") as top:
+        Path(top).chmod(0o755)
+
+        def folder(name: str) -> Path:
+            made = Path(top) / name
+            made.mkdir(mode=0o755)
+            return made
+
+        started = Servers(folder)
+        yield started
+        started.end()
+
+
+@pytest.fixture(params=["sqlite", *SERVERS])
+def url(request: pytest.FixtureRequest, tmp_path: Path, servers: Servers) -> str:
     """Return the address of each kind of store in turn."""
-    return f"sqlite:{tmp_path}/state.db"
+    if request.param == "sqlite":
+        return f"sqlite:{tmp_path}/state.db"
+    return servers.url(request.param)

@@ -156,7 +156,7 @@ def publish(row: Row, server: HttpServer | None, pool: Pool | None) -> None:
 def publish_store(row: Row, store: CurrentStore) -> None:
     """Store how the shared state is doing."""
     access = store.access
-    if access.is_used:
+    if access.calls:
         row.set("state_calls", access.calls)
         row.set("state_failures", access.failures)
         row.set("state_away", int(access.availability.is_away))
