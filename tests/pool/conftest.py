@@ -12,8 +12,10 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from hybrid.config import CpuConfig
@@ -55,6 +57,11 @@ class LocalSpawner:
         if self.stop_new:
             os.kill(child.pid, signal.SIGSTOP)
         return SpawnedProcess(ours, child.pid, child.pidfd)
+
+    def alive(self) -> list[int]:
+        """Return the processes that have not ended; those that have are reaped at the end."""
+        options = os.WEXITED | os.WNOHANG | os.WNOWAIT
+        return [pid for pid in self.pids if os.waitid(os.P_PID, pid, options) is None]
 
     def reap(self) -> None:
         """Wait until every process is gone; they leave at EOF."""
@@ -153,6 +160,17 @@ def harness(request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture) ->
     finally:
         asyncio.set_event_loop(None)
         loop.close()
+
+
+def is_in_arena(array: np.ndarray[Any, Any]) -> bool:
+    """Return whether the memory of `array` belongs to the mapping of an arena."""
+    address = array.__array_interface__["data"][0]
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        if "memfd:hybrid-arena" in line:
+            first, last = (int(end, 16) for end in line.split()[0].split("-"))
+            if first <= address < last:
+                return True
+    return False
 
 
 async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:

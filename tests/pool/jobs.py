@@ -133,6 +133,11 @@ def started_then_wait(mark, path, seconds=20.0):
     return wait_for(path, seconds)
 
 
+def started_here_then_wait(mark, path):
+    Path(f"{mark}-{os.getpid()}").touch()
+    return wait_for(path)
+
+
 def sleep(seconds):
     time.sleep(seconds)
     return seconds

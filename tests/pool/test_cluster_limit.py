@@ -7,16 +7,19 @@ import os
 import select
 import signal
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hybrid.errors import JobTimeout
-from hybrid.pool.job import as_job, job
+from hybrid.pool.job import LaneName, as_job, job
 from hybrid.system.memory.permits import Permits, PermitTable
 from hybrid.system.scoreboard.scoreboard import Scoreboard
 from tests.pool import jobs
-from tests.pool.conftest import until
+from tests.pool.conftest import Harness, until
 
 members = pytest.mark.parametrize("lane", ["inline", "thread", "process"])
 
@@ -127,14 +130,14 @@ class Cluster:
 
 
 @pytest.fixture
-def cluster():
+def cluster() -> Iterator[Any]:
     made = Cluster()
     yield made
     made.close()
 
 
 @pytest.fixture
-def late_cluster(cluster, harness):
+def late_cluster(cluster: Cluster, harness: Harness) -> Iterator[Any]:
     """The harness must close its pools before the table is closed."""
     yield cluster
     harness.close()
@@ -143,7 +146,9 @@ def late_cluster(cluster, harness):
 
 
 @members
-def test_no_more_jobs_run_than_the_cluster_permits(harness, late_cluster, lane, tmp_path):
+def test_no_more_jobs_run_than_the_cluster_permits(
+    harness: Harness, late_cluster: Cluster, lane: LaneName, tmp_path: Path
+) -> None:
     late_cluster.other_worker(1)
     pool = harness.pool(slots=4, permits=late_cluster.permits())
     go = tmp_path / "go"
@@ -165,7 +170,7 @@ def test_no_more_jobs_run_than_the_cluster_permits(harness, late_cluster, lane, 
     assert harness.run(test()) == 2
 
 
-def test_a_job_that_waits_takes_no_permit(harness, late_cluster):
+def test_a_job_that_waits_takes_no_permit(harness: Harness, late_cluster: Cluster) -> None:
     late_cluster.other_worker(2)
     pool = harness.pool(slots=4, permits=late_cluster.permits())
     waits = job(jobs.sleep, releases_gil=True, waits=True)
@@ -173,7 +178,9 @@ def test_a_job_that_waits_takes_no_permit(harness, late_cluster):
     assert harness.run(pool.run(waits, (0.01,), {})) == 0.01
 
 
-def test_a_permit_that_is_given_back_elsewhere_starts_the_waiting_job(harness, late_cluster):
+def test_a_permit_that_is_given_back_elsewhere_starts_the_waiting_job(
+    harness: Harness, late_cluster: Cluster
+) -> None:
     late_cluster.other_worker(2)
     pool = harness.pool(slots=1, permits=late_cluster.permits())
 
@@ -189,7 +196,9 @@ def test_a_permit_that_is_given_back_elsewhere_starts_the_waiting_job(harness, l
     harness.run(test())
 
 
-def test_the_permits_of_a_killed_worker_are_not_lost(harness, late_cluster):
+def test_the_permits_of_a_killed_worker_are_not_lost(
+    harness: Harness, late_cluster: Cluster
+) -> None:
     late_cluster.other_worker(2)
     pool = harness.pool(slots=1, permits=late_cluster.permits())
 
@@ -203,7 +212,9 @@ def test_the_permits_of_a_killed_worker_are_not_lost(harness, late_cluster):
 
 
 @pytest.mark.parametrize("how", ["stopped", "blocked"])
-def test_jobs_do_not_wait_for_a_worker_that_does_not_answer(harness, late_cluster, how):
+def test_jobs_do_not_wait_for_a_worker_that_does_not_answer(
+    harness: Harness, late_cluster: Cluster, how: Any
+) -> None:
     stalled = late_cluster.stalled_worker(how)
     permits = CountingPermits(late_cluster.table, late_cluster.scoreboard, 0)
     pool = harness.pool(slots=1, permits=permits)
@@ -223,7 +234,9 @@ def test_jobs_do_not_wait_for_a_worker_that_does_not_answer(harness, late_cluste
     stalled.close()
 
 
-def test_a_withdrawn_job_no_longer_asks_for_a_permit(harness, late_cluster):
+def test_a_withdrawn_job_no_longer_asks_for_a_permit(
+    harness: Harness, late_cluster: Cluster
+) -> None:
     late_cluster.other_worker(2)
     pool = harness.pool(slots=1, permits=late_cluster.permits())
 
@@ -239,7 +252,7 @@ def test_a_withdrawn_job_no_longer_asks_for_a_permit(harness, late_cluster):
 
 
 @pytest.fixture
-def starving(harness, late_cluster, tmp_path):
+def starving(harness: Harness, late_cluster: Cluster, tmp_path: Path) -> Iterator[Any]:
     """A pool whose abandoned jobs hold both permits of the cluster."""
     permits = late_cluster.permits()
     pool = harness.pool(slots=4, permits=permits)
@@ -260,8 +273,8 @@ def starving(harness, late_cluster, tmp_path):
 
 @pytest.mark.parametrize("how", ["waits", "has given up"])
 def test_a_job_anywhere_that_misses_a_permit_of_abandoned_work_gets_the_worker_replaced(
-    harness, late_cluster, starving, how
-):
+    harness: Harness, late_cluster: Cluster, starving: Any, how: Any
+) -> None:
     other = Permits(late_cluster.table, late_cluster.scoreboard, 1)
     late_cluster.scoreboard.claim(1, 1, 0.0)
     late_cluster.scoreboard.claim(2, 1, 0.0)
@@ -278,7 +291,7 @@ def test_a_job_anywhere_that_misses_a_permit_of_abandoned_work_gets_the_worker_r
     other.waits_since(0.0)
 
 
-def test_nobody_is_replaced_while_a_permit_is_free(harness, late_cluster):
+def test_nobody_is_replaced_while_a_permit_is_free(harness: Harness, late_cluster: Cluster) -> None:
     permits, other = (Permits(late_cluster.table, late_cluster.scoreboard, row) for row in (0, 1))
     held = permits.take(1.0)
     other.waits_since(1.0)  # and is stopped: it does not take the second one
@@ -290,7 +303,9 @@ def test_nobody_is_replaced_while_a_permit_is_free(harness, late_cluster):
     permits.release()
 
 
-def test_a_worker_that_drains_gives_the_permits_of_abandoned_work_back(harness, starving):
+def test_a_worker_that_drains_gives_the_permits_of_abandoned_work_back(
+    harness: Harness, starving: Any
+) -> None:
     async def test():
         behind = asyncio.ensure_future(starving.run(as_job(jobs.add), (1,), {}, lane="thread"))
         await until(lambda: starving.statistics().queued == 1)
@@ -305,8 +320,8 @@ def test_a_worker_that_drains_gives_the_permits_of_abandoned_work_back(harness, 
 
 
 def test_permits_of_abandoned_work_come_back_also_when_no_replacement_comes(
-    harness, starving, monkeypatch
-):
+    harness: Harness, starving: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("hybrid.pool.abandoned.PATIENCE", 0.0)
 
     assert harness.run(starving.run(as_job(jobs.add), (1,), {}, lane="thread")) == 2
@@ -314,7 +329,7 @@ def test_permits_of_abandoned_work_come_back_also_when_no_replacement_comes(
     assert len(harness.recorder.replacements) == 1
 
 
-def test_a_killed_job_gives_its_permit_back(harness, late_cluster):
+def test_a_killed_job_gives_its_permit_back(harness: Harness, late_cluster: Cluster) -> None:
     late_cluster.other_worker(1)
     pool = harness.pool(slots=2, permits=late_cluster.permits())
 

@@ -7,16 +7,18 @@ import math
 import os
 import pickle
 import signal
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from hybrid.errors import JobOutOfMemory, JobTimeout, PoolBroken
-from hybrid.pool.job import as_job, job
+from hybrid.pool.job import LaneName, as_job, job
 from hybrid.pool.process.pickling import FrameKind
 from hybrid.pool.process.pool_messages import ProcessReady
 from tests.pool import jobs
-from tests.pool.conftest import LANES, until
+from tests.pool.conftest import LANES, Harness, until
 
 every_lane = pytest.mark.parametrize("lane", LANES)
 
@@ -26,7 +28,9 @@ def submit(pool, fn, *args, lane="process", **options):
 
 
 @every_lane
-def test_a_progress_callback_that_raises_costs_its_reports_only(harness, lane, caplog):
+def test_a_progress_callback_that_raises_costs_its_reports_only(
+    harness: Harness, lane: LaneName, caplog: pytest.LogCaptureFixture
+) -> None:
     pool = harness.pool(slots=1)
     heard = []
 
@@ -45,7 +49,7 @@ def test_a_progress_callback_that_raises_costs_its_reports_only(harness, lane, c
 
 
 @every_lane
-def test_the_end_may_be_said_ten_thousand_times(harness, lane):
+def test_the_end_may_be_said_ten_thousand_times(harness: Harness, lane: LaneName) -> None:
     pool = harness.pool(slots=1)
     heard = []
 
@@ -60,7 +64,9 @@ def test_the_end_may_be_said_ten_thousand_times(harness, lane):
     assert len(heard) < 100
 
 
-def test_a_broadcast_that_never_ends_does_not_shrink_the_pool(harness, tmp_path):
+def test_a_broadcast_that_never_ends_does_not_shrink_the_pool(
+    harness: Harness, tmp_path: Path
+) -> None:
     pool = harness.pool(slots=2, kill_grace=0.0)
 
     async def test():
@@ -75,7 +81,7 @@ def test_a_broadcast_that_never_ends_does_not_shrink_the_pool(harness, tmp_path)
     assert harness.recorder.count("pool process killed") == 2
 
 
-def test_a_broadcast_that_is_late_is_not_run_any_more(harness, tmp_path):
+def test_a_broadcast_that_is_late_is_not_run_any_more(harness: Harness, tmp_path: Path) -> None:
     pool, mark = harness.pool(slots=1, kill_grace=0.0), tmp_path / "mark"
 
     async def test():
@@ -92,7 +98,7 @@ def test_a_broadcast_that_is_late_is_not_run_any_more(harness, tmp_path):
     assert not mark.exists()
 
 
-def test_a_job_that_writes_to_its_socket_costs_only_itself(harness):
+def test_a_job_that_writes_to_its_socket_costs_only_itself(harness: Harness) -> None:
     pool = harness.pool(slots=1)
 
     async def test():
@@ -106,14 +112,16 @@ def test_a_job_that_writes_to_its_socket_costs_only_itself(harness):
 FORGED = {
     "rubbish": (FrameKind.NOTE, b"rubbish"),
     "an empty answer": (FrameKind.FAILED, b""),
-    "a second READY": (FrameKind.READY, pickle.dumps(ProcessReady(1, 0.0))),
+    "a second READY": (FrameKind.READY, pickle.dumps(ProcessReady(0.0))),
     "strange progress": (FrameKind.PROGRESS, pickle.dumps(("half", 1))),
     "a job for its worker": (FrameKind.RUN, pickle.dumps(("os:getpid", (), (), {}))),
 }
 
 
 @pytest.mark.parametrize(("kind", "body"), FORGED.values(), ids=FORGED)
-def test_a_job_that_forges_a_frame_costs_only_itself(harness, kind, body):
+def test_a_job_that_forges_a_frame_costs_only_itself(
+    harness: Harness, kind: Any, body: Any
+) -> None:
     pool = harness.pool(slots=1)
     frame = (5 + len(body)).to_bytes(4, "big") + bytes([kind]) + bytes(4) + body
 
@@ -125,7 +133,7 @@ def test_a_job_that_forges_a_frame_costs_only_itself(harness, kind, body):
     harness.run(test(), 10.0)
 
 
-def test_a_private_copy_that_does_not_fit_is_out_of_memory(harness):
+def test_a_private_copy_that_does_not_fit_is_out_of_memory(harness: Harness) -> None:
     pool = harness.pool(slots=1, max_memory=32 * 2**20)
     mine = job(jobs.increment, writable=True)
 
@@ -139,7 +147,7 @@ def test_a_private_copy_that_does_not_fit_is_out_of_memory(harness):
 
 
 @every_lane
-def test_a_deadline_that_is_no_number_is_refused(harness, lane):
+def test_a_deadline_that_is_no_number_is_refused(harness: Harness, lane: LaneName) -> None:
     pool = harness.pool(slots=1)
 
     async def test():
@@ -150,7 +158,7 @@ def test_a_deadline_that_is_no_number_is_refused(harness, lane):
     harness.run(test(), 10.0)
 
 
-def test_a_child_that_a_job_forks_cannot_see_arguments(harness):
+def test_a_child_that_a_job_forks_cannot_see_arguments(harness: Harness) -> None:
     pool = harness.pool(slots=1)
 
     async def test():

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -20,10 +21,10 @@ from hybrid.errors import (
     PoolClosed,
     ResultNotPicklable,
 )
-from hybrid.pool.job import as_job
+from hybrid.pool.job import LaneName, as_job
 from hybrid.pool.process.process_link import ProcessLink
 from tests.pool import jobs
-from tests.pool.conftest import until
+from tests.pool.conftest import Harness, until
 
 both = pytest.mark.parametrize("lane", ["thread", "process"])
 
@@ -40,7 +41,7 @@ def no_pool_threads():
     return not [t for t in threading.enumerate() if t.name.startswith("hybrid-pool")]
 
 
-def test_piscina_805_jobs_behind_an_aborted_one_start(harness):
+def test_piscina_805_jobs_behind_an_aborted_one_start(harness: Harness) -> None:
     pool = harness.pool(slots=2, kill_grace=0.0)
 
     async def test():
@@ -56,7 +57,7 @@ def test_piscina_805_jobs_behind_an_aborted_one_start(harness):
     harness.run(test())
 
 
-def test_piscina_934_an_abort_leaves_the_neighbour_alone(harness, tmp_path):
+def test_piscina_934_an_abort_leaves_the_neighbour_alone(harness: Harness, tmp_path: Path) -> None:
     pool, go = harness.pool(slots=2, kill_grace=0.0), tmp_path / "go"
 
     async def test():
@@ -74,7 +75,7 @@ def test_piscina_934_an_abort_leaves_the_neighbour_alone(harness, tmp_path):
     assert pool.statistics().outcomes[Outcome.BROKEN] == 0
 
 
-def test_workerpool_548_the_kill_timer_of_one_job_spares_the_next(harness):
+def test_workerpool_548_the_kill_timer_of_one_job_spares_the_next(harness: Harness) -> None:
     pool = harness.pool(slots=1, kill_grace=0.2)
 
     async def test():
@@ -88,7 +89,9 @@ def test_workerpool_548_the_kill_timer_of_one_job_spares_the_next(harness):
 
 
 @both
-def test_workerpool_96_a_closed_pool_leaves_no_queue_running(harness, lane, tmp_path):
+def test_workerpool_96_a_closed_pool_leaves_no_queue_running(
+    harness: Harness, lane: LaneName, tmp_path: Path
+) -> None:
     pool = harness.pool(slots=1)
     go, mark = tmp_path / "go", tmp_path / "mark"
 
@@ -111,7 +114,9 @@ def test_workerpool_96_a_closed_pool_leaves_no_queue_running(harness, lane, tmp_
 
 
 @both
-def test_piscina_796_a_drain_ends_also_when_the_last_job_is_withdrawn(harness, lane, tmp_path):
+def test_piscina_796_a_drain_ends_also_when_the_last_job_is_withdrawn(
+    harness: Harness, lane: LaneName, tmp_path: Path
+) -> None:
     pool, go = harness.pool(slots=1, kill_grace=0.0), tmp_path / "go"
 
     async def test():
@@ -128,7 +133,9 @@ def test_piscina_796_a_drain_ends_also_when_the_last_job_is_withdrawn(harness, l
 
 
 @both
-def test_piscina_796_a_drain_does_not_wait_for_work_that_nobody_waits_for(harness, lane, tmp_path):
+def test_piscina_796_a_drain_does_not_wait_for_work_that_nobody_waits_for(
+    harness: Harness, lane: LaneName, tmp_path: Path
+) -> None:
     pool, go = harness.pool(slots=1, kill_grace=60.0), tmp_path / "go"
 
     async def test():
@@ -143,7 +150,9 @@ def test_piscina_796_a_drain_does_not_wait_for_work_that_nobody_waits_for(harnes
     harness.run(test())
 
 
-def test_piscina_868_what_waits_is_counted_in_jobs_not_in_members(harness, tmp_path):
+def test_piscina_868_what_waits_is_counted_in_jobs_not_in_members(
+    harness: Harness, tmp_path: Path
+) -> None:
     pool, go = harness.pool(slots=2), tmp_path / "go"
 
     async def test():
@@ -160,7 +169,7 @@ def test_piscina_868_what_waits_is_counted_in_jobs_not_in_members(harness, tmp_p
     harness.run(test())
 
 
-def test_node_worker_threads_pool_13_timeouts_do_not_shrink_the_pool(harness):
+def test_node_worker_threads_pool_13_timeouts_do_not_shrink_the_pool(harness: Harness) -> None:
     pool = harness.pool(slots=2, kill_grace=0.0)
 
     async def test():
@@ -174,7 +183,7 @@ def test_node_worker_threads_pool_13_timeouts_do_not_shrink_the_pool(harness):
     harness.run(test())
 
 
-def test_impress_1960_a_process_out_of_memory_is_replaced(harness):
+def test_impress_1960_a_process_out_of_memory_is_replaced(harness: Harness) -> None:
     pool = harness.pool(slots=1, max_memory=64 * 2**20)
 
     async def test():
@@ -187,14 +196,15 @@ def test_impress_1960_a_process_out_of_memory_is_replaced(harness):
     harness.run(test())
 
 
-def test_worker_nodes_6_equal_limits_do_not_end_all_processes_at_once(harness):
+def test_worker_nodes_6_equal_limits_do_not_end_all_processes_at_once(harness: Harness) -> None:
     pool = harness.pool(slots=3, max_jobs=4)
     fewest = []
 
     async def client():
         while harness.recorder.count("pool process replaced") < 3:
             await submit(pool, jobs.sleep, 0.002)
-            fewest.append((processes(pool), len(pool._processes.pids)))
+            replaced = harness.recorder.count("pool process replaced")
+            fewest.append((processes(pool), len(harness.spawner.pids) - replaced))
 
     async def test():
         await pool.warm()
@@ -205,7 +215,9 @@ def test_worker_nodes_6_equal_limits_do_not_end_all_processes_at_once(harness):
     assert max(links for _, links in fewest) <= 4  # one at a time
 
 
-def test_worker_nodes_6_limits_are_drawn_apart(harness, monkeypatch):
+def test_worker_nodes_6_limits_are_drawn_apart(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     greeted = []
     send_hello = ProcessLink.send_hello
     monkeypatch.setattr(
@@ -226,7 +238,7 @@ def test_worker_nodes_6_limits_are_drawn_apart(harness, monkeypatch):
         assert max(limits) <= 1.2 * least
 
 
-def test_concurrent_futures_one_death_does_not_break_the_pool(harness):
+def test_concurrent_futures_one_death_does_not_break_the_pool(harness: Harness) -> None:
     pool = harness.pool(slots=2)
 
     async def test():
@@ -242,7 +254,7 @@ def test_concurrent_futures_one_death_does_not_break_the_pool(harness):
     assert pool.statistics().outcomes[Outcome.BROKEN] == 1
 
 
-def test_concurrent_futures_what_cannot_be_pickled_does_not_hang_the_pool(harness):
+def test_concurrent_futures_what_cannot_be_pickled_does_not_hang_the_pool(harness: Harness) -> None:
     pool = harness.pool(slots=1)
 
     async def test():
@@ -256,7 +268,7 @@ def test_concurrent_futures_what_cannot_be_pickled_does_not_hang_the_pool(harnes
     harness.run(test())
 
 
-def test_concurrent_futures_a_cancelled_job_does_not_hang_the_shutdown(harness):
+def test_concurrent_futures_a_cancelled_job_does_not_hang_the_shutdown(harness: Harness) -> None:
     pool = harness.pool(slots=1)
 
     async def test():
@@ -272,7 +284,7 @@ def test_concurrent_futures_a_cancelled_job_does_not_hang_the_shutdown(harness):
     harness.run(test())
 
 
-def test_loky_176_a_running_job_can_be_cancelled(harness):
+def test_loky_176_a_running_job_can_be_cancelled(harness: Harness) -> None:
     pool = harness.pool(slots=1, kill_grace=0.0)
 
     async def test():
@@ -286,7 +298,9 @@ def test_loky_176_a_running_job_can_be_cancelled(harness):
     harness.run(test())
 
 
-def test_bentoml_5642_a_timeout_gives_no_slot_back_that_still_works(harness, tmp_path):
+def test_bentoml_5642_a_timeout_gives_no_slot_back_that_still_works(
+    harness: Harness, tmp_path: Path
+) -> None:
     pool, go = harness.pool(slots=1), tmp_path / "go"
 
     async def test():

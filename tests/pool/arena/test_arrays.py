@@ -6,6 +6,7 @@ import asyncio
 import gc
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from hybrid.pool.arena.blocks import Blocks
 from hybrid.pool.job import as_job
 from hybrid.system.memory.arena import create_arena
 from tests.pool import jobs
-from tests.pool.conftest import until
+from tests.pool.conftest import Harness, is_in_arena, until
 
 LARGE = 1_000_000  # float64: 8 MB
 
@@ -31,7 +32,7 @@ def submit(pool, fn, *args, **options):
     return asyncio.ensure_future(pool.run(as_job(fn), args, {}, lane="process", **options))
 
 
-def test_a_large_array_goes_through_the_arena_and_comes_back(harness):
+def test_a_large_array_goes_through_the_arena_and_comes_back(harness: Harness) -> None:
     pool = harness.pool()
     array = np.arange(float(LARGE))
 
@@ -39,10 +40,10 @@ def test_a_large_array_goes_through_the_arena_and_comes_back(harness):
 
     np.testing.assert_array_equal(result, array + 1)
     assert result.flags.writeable
-    assert pool._arrays.blocks._arena.find(memoryview(result).cast("B")) is not None
+    assert is_in_arena(result)
 
 
-def test_blocks_are_aligned_to_cache_lines(harness):
+def test_blocks_are_aligned_to_cache_lines(harness: Harness) -> None:
     pool = harness.pool()
 
     assert (
@@ -51,7 +52,7 @@ def test_blocks_are_aligned_to_cache_lines(harness):
     assert pool.array((LARGE,), "f8").__array_interface__["data"][0] % 64 == 0
 
 
-def test_an_array_that_lies_in_a_block_is_not_copied_again(harness):
+def test_an_array_that_lies_in_a_block_is_not_copied_again(harness: Harness) -> None:
     pool = harness.pool()
     array = pool.array((LARGE,), "f8")
     array[:] = 2.0
@@ -65,7 +66,7 @@ def test_an_array_that_lies_in_a_block_is_not_copied_again(harness):
     assert arena_bytes(harness) - before < 64 * 1024
 
 
-def test_a_result_handed_to_another_job_is_not_copied_again(harness):
+def test_a_result_handed_to_another_job_is_not_copied_again(harness: Harness) -> None:
     pool = harness.pool()
 
     async def test():
@@ -77,7 +78,7 @@ def test_a_result_handed_to_another_job_is_not_copied_again(harness):
     assert harness.run(test()) < 64 * 1024
 
 
-def test_a_result_lives_as_long_as_any_view_of_it(harness):
+def test_a_result_lives_as_long_as_any_view_of_it(harness: Harness) -> None:
     pool = harness.pool(slots=1)
 
     async def test():
@@ -90,7 +91,7 @@ def test_a_result_lives_as_long_as_any_view_of_it(harness):
     assert harness.run(test()).tolist() == [2.0] * 10
 
 
-def test_a_result_survives_the_death_of_its_process(harness):
+def test_a_result_survives_the_death_of_its_process(harness: Harness) -> None:
     pool = harness.pool(slots=1)
 
     async def test():
@@ -104,7 +105,7 @@ def test_a_result_survives_the_death_of_its_process(harness):
     assert (harness.run(test()) == 2.0).all()
 
 
-def test_memory_returns_to_the_system_when_idle(harness):
+def test_memory_returns_to_the_system_when_idle(harness: Harness) -> None:
     pool = harness.pool(slots=1)
 
     async def test():
@@ -116,7 +117,7 @@ def test_memory_returns_to_the_system_when_idle(harness):
     harness.run(test())
 
 
-def test_memory_that_the_process_knows_to_be_free_returns_too(harness):
+def test_memory_that_the_process_knows_to_be_free_returns_too(harness: Harness) -> None:
     pool = harness.pool(slots=1)
 
     async def test():
@@ -127,7 +128,7 @@ def test_memory_that_the_process_knows_to_be_free_returns_too(harness):
     harness.run(test())
 
 
-def test_memory_does_not_grow_with_the_number_of_jobs(harness):
+def test_memory_does_not_grow_with_the_number_of_jobs(harness: Harness) -> None:
     pool = harness.pool(slots=1)
 
     async def test():
@@ -138,7 +139,7 @@ def test_memory_does_not_grow_with_the_number_of_jobs(harness):
     assert arena_bytes(harness) <= 6 * 8 * LARGE
 
 
-def test_a_job_that_keeps_a_reference_never_sees_the_next_clients_data(harness):
+def test_a_job_that_keeps_a_reference_never_sees_the_next_clients_data(harness: Harness) -> None:
     pool = harness.pool(slots=1)
 
     async def test():
@@ -151,7 +152,7 @@ def test_a_job_that_keeps_a_reference_never_sees_the_next_clients_data(harness):
     assert any("kept a reference" in text for text in harness.recorder.warnings)
 
 
-def test_garbage_in_a_cycle_is_no_kept_reference(harness):
+def test_garbage_in_a_cycle_is_no_kept_reference(harness: Harness) -> None:
     pool = harness.pool(slots=1)
 
     harness.run(pool.run(as_job(jobs.makes_a_cycle), (np.ones(LARGE),), {}, lane="process"))
@@ -159,7 +160,7 @@ def test_garbage_in_a_cycle_is_no_kept_reference(harness):
     assert harness.recorder.warnings == []
 
 
-def test_quarantine_ends_with_the_process(harness):
+def test_quarantine_ends_with_the_process(harness: Harness) -> None:
     pool = harness.pool(slots=1)
 
     async def test():
@@ -170,7 +171,7 @@ def test_quarantine_ends_with_the_process(harness):
     harness.run(test())
 
 
-def test_nothing_is_left_in_dev_shm(harness):
+def test_nothing_is_left_in_dev_shm(harness: Harness) -> None:
     pool = harness.pool(slots=1)
 
     async def test():
@@ -183,17 +184,17 @@ def test_nothing_is_left_in_dev_shm(harness):
     harness.run(test())
 
 
-def test_arena_arrays_are_plain_where_they_are_small(harness):
+def test_arena_arrays_are_plain_where_they_are_small(harness: Harness) -> None:
     pool = harness.pool()
 
     small = pool.array((10, 2), "i4")
 
     assert small.shape == (10, 2)
-    assert pool._arrays.blocks._arena.find(memoryview(small).cast("B")) is None
+    assert not is_in_arena(small)
 
 
 @pytest.mark.parametrize("n", [8192, 8193, 100_000, 3_000_001])
-def test_every_size_comes_back_whole(harness, n):
+def test_every_size_comes_back_whole(harness: Harness, n: int) -> None:
     array = np.random.default_rng(n).normal(size=n)
 
     result = harness.run(harness.pool().run(as_job(jobs.echo), (array,), {}, lane="process"))
@@ -202,7 +203,7 @@ def test_every_size_comes_back_whole(harness, n):
 
 
 @pytest.mark.parametrize("is_taken_again", [False, True])
-def test_a_result_that_outlives_its_process_leaves_no_pages(is_taken_again):
+def test_a_result_that_outlives_its_process_leaves_no_pages(is_taken_again: Any) -> None:
     arena = create_arena()
     assert arena is not None
     blocks = Blocks(arena, lambda: None)
@@ -224,7 +225,7 @@ def test_a_result_that_outlives_its_process_leaves_no_pages(is_taken_again):
     os.close(arena)
 
 
-def test_a_thread_that_a_job_leaves_running_keeps_the_arguments_memory(harness):
+def test_a_thread_that_a_job_leaves_running_keeps_the_arguments_memory(harness: Harness) -> None:
     pool = harness.pool(slots=1)
 
     async def test():

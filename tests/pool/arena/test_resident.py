@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import select
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,13 +26,13 @@ def broken():
 
 
 @pytest.fixture(autouse=True)
-def directory(tmp_path, monkeypatch):
+def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setenv("HYBRID_RESIDENT_DIR", str(tmp_path / "resident"))
     computed.clear()
     return tmp_path / "resident"
 
 
-def test_a_file_is_mapped_read_only(tmp_path):
+def test_a_file_is_mapped_read_only(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.arange(10))
 
     array = resident("a", tmp_path / "a.npy")
@@ -40,7 +42,7 @@ def test_a_file_is_mapped_read_only(tmp_path):
     assert array.tolist() == list(range(10))
 
 
-def test_an_array_is_computed_once_and_mapped():
+def test_an_array_is_computed_once_and_mapped() -> None:
     first, second = resident("table", table), resident("table", table)
 
     assert len(computed) == 1
@@ -48,14 +50,14 @@ def test_an_array_is_computed_once_and_mapped():
     np.testing.assert_array_equal(first, second)
 
 
-def test_a_new_version_is_computed_anew():
+def test_a_new_version_is_computed_anew() -> None:
     resident("table", table, version="1")
     resident("table", table, version="2")
 
     assert len(computed) == 2
 
 
-def test_processes_that_ask_at_once_compute_once(directory):
+def test_processes_that_ask_at_once_compute_once(directory: Path) -> None:
     reader, writer = os.pipe()
     pids = []
     for _ in range(4):
@@ -77,21 +79,23 @@ def test_processes_that_ask_at_once_compute_once(directory):
     assert len(list(directory.glob("*.npy"))) == 1
 
 
-def test_a_failed_computation_leaves_no_array(directory):
+def test_a_failed_computation_leaves_no_array(directory: Path) -> None:
     with pytest.raises(RuntimeError, match="today"):
         resident("broken", broken)
 
     assert not list(directory.glob("*.npy"))
 
 
-def test_objects_are_refused(tmp_path):
+def test_objects_are_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "o.npy", np.array([{}], dtype=object), allow_pickle=True)
 
     with pytest.raises(ValueError, match="objects"):
         resident("o", tmp_path / "o.npy")
 
 
-def test_a_directory_of_somebody_else_is_refused(directory, monkeypatch):
+def test_a_directory_of_somebody_else_is_refused(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     directory.mkdir()
     monkeypatch.setattr(os, "getuid", lambda: 12345)
 
@@ -100,7 +104,9 @@ def test_a_directory_of_somebody_else_is_refused(directory, monkeypatch):
 
 
 @pytest.mark.parametrize("left", [0, 50, 10_000])
-def test_a_computed_file_that_is_damaged_is_computed_anew(directory, caplog, left):
+def test_a_computed_file_that_is_damaged_is_computed_anew(
+    directory: Path, caplog: pytest.LogCaptureFixture, left: Any
+) -> None:
     resident("table", table)
     (path,) = directory.glob("*.npy")
     os.truncate(path, left)
@@ -112,7 +118,7 @@ def test_a_computed_file_that_is_damaged_is_computed_anew(directory, caplog, lef
     assert str(path) in caplog.text
 
 
-def test_a_file_of_the_user_that_is_damaged_stays_as_it_is(tmp_path):
+def test_a_file_of_the_user_that_is_damaged_stays_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "a.npy").write_bytes(b"")
 
     with pytest.raises(EOFError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,7 +37,7 @@ def joined(chunks):
     st.lists(st.integers(1, 400), max_size=60),
     st.integers(0, 60_000),
 )
-def test_any_fragmentation_gives_the_same_messages(messages, sizes, floats):
+def test_any_fragmentation_gives_the_same_messages(messages: Any, sizes: Any, floats: Any) -> None:
     messages = [*messages, np.arange(float(floats))]
     stream = b"".join(joined(encode(FrameKind.RUN, message)) for message in messages)
     reader, got = Reader(Fragments(stream, iter(sizes))), []
@@ -51,11 +52,11 @@ def test_any_fragmentation_gives_the_same_messages(messages, sizes, floats):
     np.testing.assert_array_equal(got[-1], messages[-1])
 
 
-def test_a_small_message_is_one_chunk():
+def test_a_small_message_is_one_chunk() -> None:
     assert len(encode(FrameKind.RUN, ("a:b", (1, 2), {}))) == 1
 
 
-def test_an_array_is_not_copied_into_its_frame():
+def test_an_array_is_not_copied_into_its_frame() -> None:
     array = np.ones(1_000_000)
 
     chunks = encode(FrameKind.RUN, array)
@@ -63,14 +64,14 @@ def test_an_array_is_not_copied_into_its_frame():
     assert np.shares_memory(np.frombuffer(chunks[-1]), array)
 
 
-def test_read_only_is_kept_on_the_way():
+def test_read_only_is_kept_on_the_way() -> None:
     frame = frames_of(encode(FrameKind.RUN, np.ones(10)))[0]
 
     assert not decode(frame, writable=False).flags.writeable
     assert decode(frame).flags.writeable
 
 
-def test_arrays_of_the_frame_are_private():
+def test_arrays_of_the_frame_are_private() -> None:
     reader = Reader(Fragments(joined([*encode(1, np.ones(9)), *encode(1, np.zeros(9))]), iter([])))
     first, second = (decode(frame) for frame in reader.read())
 
@@ -87,7 +88,7 @@ def frames_of(chunks):
 
 
 @pytest.mark.parametrize("order", ["C", "F"])
-def test_both_memory_orders_travel(order):
+def test_both_memory_orders_travel(order: Any) -> None:
     array = np.asarray(np.arange(12.0).reshape(3, 4), order=order)
 
     back = decode(frames_of(encode(FrameKind.RUN, array))[0])

@@ -7,6 +7,7 @@ import gc
 import os
 import threading
 import weakref
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,14 +15,16 @@ import pytest
 from hybrid.errors import JobTimeout
 from hybrid.pool.job import as_job, job
 from tests.pool import jobs
-from tests.pool.conftest import until
+from tests.pool.conftest import Harness, until
 
 
 def submit(pool, fn, *args, **options):
     return asyncio.ensure_future(pool.run(as_job(fn), args, {}, lane="thread", **options))
 
 
-def test_an_abandoned_job_keeps_its_slot_until_it_really_ends(harness, tmp_path):
+def test_an_abandoned_job_keeps_its_slot_until_it_really_ends(
+    harness: Harness, tmp_path: Path
+) -> None:
     # BentoML #5642: the time-out freed the limiter while the work still ran.
     pool, go = harness.pool(slots=1), tmp_path / "go"
 
@@ -48,7 +51,9 @@ async def abandon(pool, go, calls=1):
     assert {type(answer) for answer in answers} == {JobTimeout}
 
 
-def test_abandoned_work_that_goes_on_is_named_once_with_its_cost(harness, tmp_path):
+def test_abandoned_work_that_goes_on_is_named_once_with_its_cost(
+    harness: Harness, tmp_path: Path
+) -> None:
     pool, go = harness.pool(slots=2), tmp_path / "go"
 
     async def test():
@@ -66,7 +71,7 @@ def test_abandoned_work_that_goes_on_is_named_once_with_its_cost(harness, tmp_pa
     assert len(harness.recorder.warnings) == 1
 
 
-def test_abandoned_work_in_nobodys_way_asks_for_nothing(harness, tmp_path):
+def test_abandoned_work_in_nobodys_way_asks_for_nothing(harness: Harness, tmp_path: Path) -> None:
     pool, go = harness.pool(slots=3), tmp_path / "go"
 
     async def test():
@@ -81,7 +86,9 @@ def test_abandoned_work_in_nobodys_way_asks_for_nothing(harness, tmp_path):
     assert harness.recorder.replacements == []
 
 
-def test_a_job_that_waits_for_abandoned_work_gets_the_worker_replaced_once(harness, tmp_path):
+def test_a_job_that_waits_for_abandoned_work_gets_the_worker_replaced_once(
+    harness: Harness, tmp_path: Path
+) -> None:
     pool, go = harness.pool(slots=2), tmp_path / "go"
 
     async def test():
@@ -96,7 +103,9 @@ def test_a_job_that_waits_for_abandoned_work_gets_the_worker_replaced_once(harne
     assert "2 of 2 slots are held by abandoned jobs (wait_for)" in reason
 
 
-def test_jobs_that_give_up_waiting_for_abandoned_work_count_as_well(harness, tmp_path):
+def test_jobs_that_give_up_waiting_for_abandoned_work_count_as_well(
+    harness: Harness, tmp_path: Path
+) -> None:
     # None of them waits as long as the grace.
     pool, go = harness.pool(slots=1, kill_grace=0.2), tmp_path / "go"
 
@@ -111,7 +120,9 @@ def test_jobs_that_give_up_waiting_for_abandoned_work_count_as_well(harness, tmp
     harness.run(test())
 
 
-def test_a_wish_that_is_not_granted_is_made_again(harness, tmp_path, monkeypatch):
+def test_a_wish_that_is_not_granted_is_made_again(
+    harness: Harness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pool, go = harness.pool(slots=1), tmp_path / "go"
     answers = [True, False, False]
 
@@ -132,7 +143,7 @@ def test_a_wish_that_is_not_granted_is_made_again(harness, tmp_path, monkeypatch
     assert len(harness.recorder.replacements) == 3
 
 
-def test_no_array_is_copied(harness):
+def test_no_array_is_copied(harness: Harness) -> None:
     array = np.ones(1_000_000)
     pool = harness.pool()
 
@@ -145,7 +156,7 @@ def pool_threads() -> list[threading.Thread]:
     return [t for t in threading.enumerate() if t.name.startswith("hybrid-pool")]
 
 
-def test_threads_are_started_on_demand_and_reused(harness):
+def test_threads_are_started_on_demand_and_reused(harness: Harness) -> None:
     pool = harness.pool(slots=4)
 
     async def test():
@@ -155,7 +166,7 @@ def test_threads_are_started_on_demand_and_reused(harness):
     assert len(pool_threads()) == 1
 
 
-def test_closing_ends_the_threads(harness):
+def test_closing_ends_the_threads(harness: Harness) -> None:
     pool = harness.pool(slots=2)
 
     async def test():
@@ -166,7 +177,7 @@ def test_closing_ends_the_threads(harness):
     assert pool_threads() == []
 
 
-def test_a_closed_lane_gives_its_descriptors_back_and_can_be_closed_again(harness):
+def test_a_closed_lane_gives_its_descriptors_back_and_can_be_closed_again(harness: Harness) -> None:
     pool, before = harness.pool(slots=2), len(os.listdir("/proc/self/fd"))
 
     async def test():
@@ -183,7 +194,7 @@ class Big:
     """Something whose end can be seen."""
 
 
-def test_neither_thread_nor_pool_keeps_arguments_or_results_alive(harness):
+def test_neither_thread_nor_pool_keeps_arguments_or_results_alive(harness: Harness) -> None:
     pool, argument = harness.pool(slots=1), Big()
     watched = weakref.ref(argument)
 
@@ -196,7 +207,7 @@ def test_neither_thread_nor_pool_keeps_arguments_or_results_alive(harness):
     assert watched() is None
 
 
-def test_a_job_that_holds_the_gil_is_found_and_named_once(harness):
+def test_a_job_that_holds_the_gil_is_found_and_named_once(harness: Harness) -> None:
     pool = harness.pool(slots=1)
     spin = job(jobs.spin, releases_gil=True)
 
@@ -210,7 +221,7 @@ def test_a_job_that_holds_the_gil_is_found_and_named_once(harness):
     assert "tests.pool.jobs:spin" in advice[0]
 
 
-def test_a_job_that_releases_the_gil_is_not_accused(harness):
+def test_a_job_that_releases_the_gil_is_not_accused(harness: Harness) -> None:
     pool = harness.pool(slots=1)
 
     async def test():
@@ -221,7 +232,7 @@ def test_a_job_that_releases_the_gil_is_not_accused(harness):
     assert not [text for text in harness.recorder.warnings if "GIL" in text]
 
 
-def test_a_job_cannot_make_its_arguments_writable(harness):
+def test_a_job_cannot_make_its_arguments_writable(harness: Harness) -> None:
     pool = harness.pool(slots=1)
     array = np.ones(1000)
 

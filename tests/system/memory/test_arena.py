@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import os
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from hybrid.system.memory.arena import Arena, Region, block_size, create_arena
 
 
 @pytest.fixture
-def fd():
+def fd() -> Iterator[Any]:
     made = create_arena()
     assert made is not None
     yield made
@@ -22,7 +24,7 @@ def fd():
 
 
 @given(st.integers(1, 2**34))
-def test_a_block_holds_its_bytes_in_whole_pages_and_wastes_little(size):
+def test_a_block_holds_its_bytes_in_whole_pages_and_wastes_little(size: int) -> None:
     block = block_size(size)
 
     assert block >= size
@@ -31,7 +33,7 @@ def test_a_block_holds_its_bytes_in_whole_pages_and_wastes_little(size):
 
 
 @given(st.lists(st.tuples(st.integers(1, 300_000), st.booleans()), max_size=60))
-def test_blocks_in_use_never_overlap(steps):
+def test_blocks_in_use_never_overlap(steps: Any) -> None:
     region, taken = Region(4096, 2**30), {}
     for size, frees in steps:
         offset = region.allocate(size)
@@ -46,20 +48,20 @@ def test_blocks_in_use_never_overlap(steps):
             region.free(gone)
 
 
-def test_a_full_region_says_so():
+def test_a_full_region_says_so() -> None:
     region = Region(0, 100 * 4096)
 
     assert region.allocate(64 * 4096) == 0
     assert region.allocate(64 * 4096) is None
 
 
-def test_live_blocks_of_a_predecessor_are_left_alone():
+def test_live_blocks_of_a_predecessor_are_left_alone() -> None:
     region = Region(0, 2**30, live=((0, 5000), (8192, 4000)))
 
     assert region.allocate(4096) >= 8192 + 4096
 
 
-def test_a_block_goes_back_when_it_was_free_for_two_rounds():
+def test_a_block_goes_back_when_it_was_free_for_two_rounds() -> None:
     region = Region(0, 2**30)
     offset = region.allocate(10_000)
     region.free(offset)
@@ -70,7 +72,7 @@ def test_a_block_goes_back_when_it_was_free_for_two_rounds():
     assert not region.spare
 
 
-def test_the_last_view_returns_the_block(fd):
+def test_the_last_view_returns_the_block(fd: int) -> None:
     arena, returned = Arena(fd), []
     view = arena.lend(8192, 100_000, returned.append)
     array = np.frombuffer(view, "u1")
@@ -84,7 +86,7 @@ def test_the_last_view_returns_the_block(fd):
     assert returned == [8192]
 
 
-def test_two_mappings_see_the_same_bytes_and_pages_go_back(fd):
+def test_two_mappings_see_the_same_bytes_and_pages_go_back(fd: int) -> None:
     one, other = Arena(fd), Arena(fd)
     one.lend(0, 1_000_000, int)[:5] = b"hello"
 
@@ -97,7 +99,7 @@ def test_two_mappings_see_the_same_bytes_and_pages_go_back(fd):
     assert bytes(view[:5]) == bytes(5)
 
 
-def test_memory_of_the_arena_is_recognised(fd):
+def test_memory_of_the_arena_is_recognised(fd: int) -> None:
     arena = Arena(fd)
     array = np.frombuffer(arena.lend(4096, 80_000, int), "f8")
 

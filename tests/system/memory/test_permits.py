@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import select
 import signal
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -13,7 +15,7 @@ from hybrid.system.scoreboard.scoreboard import Scoreboard
 
 
 @pytest.fixture
-def cluster():
+def cluster() -> Iterator[Any]:
     table = PermitTable(2, 4)
     yield table, Scoreboard(4)
     table.close()
@@ -46,7 +48,7 @@ def end(pid, reader):
     os.close(reader)
 
 
-def test_a_process_takes_each_permit_once(cluster):
+def test_a_process_takes_each_permit_once(cluster: tuple[PermitTable, Scoreboard]) -> None:
     permits = Permits(*cluster, 0)
 
     assert {permits.take(1.0), permits.take(1.0)} == {0, 1}
@@ -57,7 +59,7 @@ def test_a_process_takes_each_permit_once(cluster):
     assert permits.take(1.0) == 1
 
 
-def test_permits_of_another_process_are_taken(cluster):
+def test_permits_of_another_process_are_taken(cluster: tuple[PermitTable, Scoreboard]) -> None:
     pid, reader = other_process(*cluster, 1, lambda other: other.take(1.0))
     try:
         result_of(reader)
@@ -68,7 +70,9 @@ def test_permits_of_another_process_are_taken(cluster):
         end(pid, reader)
 
 
-def test_the_kernel_gives_the_permits_of_a_killed_process_back(cluster):
+def test_the_kernel_gives_the_permits_of_a_killed_process_back(
+    cluster: tuple[PermitTable, Scoreboard],
+) -> None:
     pid, reader = other_process(*cluster, 1, lambda other: (other.take(1.0), other.take(1.0)))
     permits = Permits(*cluster, 0)
     result_of(reader)
@@ -80,7 +84,9 @@ def test_the_kernel_gives_the_permits_of_a_killed_process_back(cluster):
     assert permits.take(1.0) is not None
 
 
-def test_a_forked_child_that_ends_takes_no_permit_with_it(cluster):
+def test_a_forked_child_that_ends_takes_no_permit_with_it(
+    cluster: tuple[PermitTable, Scoreboard],
+) -> None:
     permits = Permits(*cluster, 0)
     assert permits.take(1.0) is not None
     assert permits.take(1.0) is not None
@@ -98,7 +104,9 @@ def test_a_forked_child_that_ends_takes_no_permit_with_it(cluster):
         end(other, reader)
 
 
-def test_a_newcomer_leaves_the_permit_to_the_older_job_and_rings_it(cluster):
+def test_a_newcomer_leaves_the_permit_to_the_older_job_and_rings_it(
+    cluster: tuple[PermitTable, Scoreboard],
+) -> None:
     old, new = Permits(*cluster, 0), Permits(*cluster, 1)
     old.waits_since(5.0)
 
@@ -110,7 +118,7 @@ def test_a_newcomer_leaves_the_permit_to_the_older_job_and_rings_it(cluster):
     assert old.take(5.0) is not None
 
 
-def test_the_regular_look_waits_for_nobody(cluster):
+def test_the_regular_look_waits_for_nobody(cluster: tuple[PermitTable, Scoreboard]) -> None:
     hung, other = Permits(*cluster, 0), Permits(*cluster, 1)
     hung.waits_since(5.0)
 
@@ -123,7 +131,9 @@ def look_twice(permits):
     permits.pass_over_silent()
 
 
-def test_a_worker_that_does_not_answer_its_bell_is_passed_over(cluster):
+def test_a_worker_that_does_not_answer_its_bell_is_passed_over(
+    cluster: tuple[PermitTable, Scoreboard],
+) -> None:
     hung, other = Permits(*cluster, 0), Permits(*cluster, 1)
     hung.waits_since(5.0)
 
@@ -136,7 +146,9 @@ def test_a_worker_that_does_not_answer_its_bell_is_passed_over(cluster):
     assert other.keep(permit)
 
 
-def test_every_worker_that_does_not_answer_is_passed_over(cluster):
+def test_every_worker_that_does_not_answer_is_passed_over(
+    cluster: tuple[PermitTable, Scoreboard],
+) -> None:
     first, second, other = (Permits(*cluster, row) for row in range(3))
     first.waits_since(5.0)
     second.waits_since(6.0)
@@ -148,7 +160,9 @@ def test_every_worker_that_does_not_answer_is_passed_over(cluster):
     assert other.take(9.0) is not None
 
 
-def test_a_worker_that_answers_its_bell_is_never_passed_over(cluster):
+def test_a_worker_that_answers_its_bell_is_never_passed_over(
+    cluster: tuple[PermitTable, Scoreboard],
+) -> None:
     busy, other = Permits(*cluster, 0), Permits(*cluster, 1)
     busy.waits_since(5.0)
 
@@ -161,7 +175,9 @@ def test_a_worker_that_answers_its_bell_is_never_passed_over(cluster):
 
 
 @pytest.mark.parametrize("sign", ["its bell is answered", "it waits for another job"])
-def test_a_worker_that_was_passed_over_comes_first_again_at_its_sign_of_life(cluster, sign):
+def test_a_worker_that_was_passed_over_comes_first_again_at_its_sign_of_life(
+    cluster: tuple[PermitTable, Scoreboard], sign: Any
+) -> None:
     hung, other = Permits(*cluster, 0), Permits(*cluster, 1)
     hung.waits_since(5.0)
     assert other.take(9.0) is None
@@ -178,7 +194,9 @@ def test_a_worker_that_was_passed_over_comes_first_again_at_its_sign_of_life(clu
     assert not other.keep(kept)
 
 
-def test_giving_back_rings_whoever_has_waited_longest(cluster):
+def test_giving_back_rings_whoever_has_waited_longest(
+    cluster: tuple[PermitTable, Scoreboard],
+) -> None:
     giver, second, first = (Permits(*cluster, row) for row in range(3))
     permit = giver.take(1.0)
     second.waits_since(7.0)
@@ -190,7 +208,9 @@ def test_giving_back_rings_whoever_has_waited_longest(cluster):
     assert not select.select([second.fileno()], [], [], 0)[0]
 
 
-def test_a_kept_permit_is_taken_again_without_the_kernel(cluster):
+def test_a_kept_permit_is_taken_again_without_the_kernel(
+    cluster: tuple[PermitTable, Scoreboard],
+) -> None:
     mine, other = Permits(*cluster, 0), other_process(*cluster, 1, lambda o: o.take(1.0))
     permit = mine.take(1.0)
     assert result_of(other[1]) in ("0", "1")
@@ -204,7 +224,9 @@ def test_a_kept_permit_is_taken_again_without_the_kernel(cluster):
     end(*other)
 
 
-def test_nothing_is_kept_while_another_worker_waits(cluster):
+def test_nothing_is_kept_while_another_worker_waits(
+    cluster: tuple[PermitTable, Scoreboard],
+) -> None:
     mine, other = Permits(*cluster, 0), Permits(*cluster, 1)
     permits = [mine.take(1.0), mine.take(1.0)]
     other.waits_since(2.0)
@@ -213,7 +235,9 @@ def test_nothing_is_kept_while_another_worker_waits(cluster):
     assert select.select([other.fileno()], [], [], 0)[0]
 
 
-def test_what_is_kept_goes_to_an_older_job_that_waits_elsewhere(cluster):
+def test_what_is_kept_goes_to_an_older_job_that_waits_elsewhere(
+    cluster: tuple[PermitTable, Scoreboard],
+) -> None:
     mine, other = Permits(*cluster, 0), Permits(*cluster, 1)
     assert mine.keep(mine.take(1.0))
     other.waits_since(2.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -21,7 +22,7 @@ print(json.dumps([searched, blas.blas_threads()]))
 
 
 @pytest.mark.parametrize(("threads", "searches"), [(1, False), (2, True)])
-def test_the_library_reports_what_was_asked_for(threads, searches):
+def test_the_library_reports_what_was_asked_for(threads: Any, searches: Any) -> None:
     done = subprocess.run(
         [sys.executable, "-c", CODE.format(threads=threads)],
         capture_output=True, text=True, timeout=60, check=True,

@@ -35,7 +35,7 @@ def in_a_process(code: str) -> list[int]:
     return [int(word) for word in done.stdout.split()]
 
 
-def test_memory_that_is_kept_is_not_taken_anew():
+def test_memory_that_is_kept_is_not_taken_anew() -> None:
     ok, anew = in_a_process(
         """
         print(int(heap.keep_freed()))
@@ -50,7 +50,7 @@ def test_memory_that_is_kept_is_not_taken_anew():
     assert anew < 100  # page faults; 48,000 where nothing is kept
 
 
-def test_what_was_kept_is_given_back():
+def test_what_was_kept_is_given_back() -> None:
     full, kept, given, left = in_a_process(
         """
         heap.keep_freed()
@@ -67,7 +67,7 @@ def test_what_was_kept_is_given_back():
     assert left < full - 35 * 2**20
 
 
-def test_memory_that_is_only_kept_does_not_end_a_worker():
+def test_memory_that_is_only_kept_does_not_end_a_worker() -> None:
     kept, used = in_a_process(
         """
         from hybrid.config import RestartConfig
@@ -94,7 +94,7 @@ def test_memory_that_is_only_kept_does_not_end_a_worker():
     assert used == 1
 
 
-def test_a_worker_gives_back_when_a_burst_is_over_probes_or_not():
+def test_a_worker_gives_back_when_a_burst_is_over_probes_or_not() -> None:
     given: list[float] = []
     clock = [0.0]
     leisure = HeapTrimmer(lambda: given.append(clock[0]))

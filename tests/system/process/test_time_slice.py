@@ -25,7 +25,7 @@ def slice_of_this_thread():
 @pytest.mark.skipif(
     platform.machine() not in SCHED_GETATTR or KERNEL < (6, 12), reason="needs Linux 6.12"
 )
-def test_a_thread_gets_a_long_slice_and_keeps_its_priority():
+def test_a_thread_gets_a_long_slice_and_keeps_its_priority() -> None:
     before, priority, seen = slice_of_this_thread(), os.getpriority(os.PRIO_PROCESS, 0), []
 
     def work():
@@ -40,6 +40,6 @@ def test_a_thread_gets_a_long_slice_and_keeps_its_priority():
     assert slice_of_this_thread() == before
 
 
-def test_asking_is_harmless_everywhere(monkeypatch):
+def test_asking_is_harmless_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("platform.machine", lambda: "unknown")
     assert ask_for_long_slices() is False

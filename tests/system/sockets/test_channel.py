@@ -5,6 +5,7 @@ import resource
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from hybrid.system.sockets.channel import CONTROL_LIMIT, Channel, channel_pair
 
 
 @pytest.fixture
-def pair():  # type: ignore[no-untyped-def]
+def pair() -> Iterator[Any]:
     ends = [Channel(sock) for sock in socket.socketpair()]
     yield ends
     for end in ends:
