@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import errno
 import sys
+from importlib import import_module
+from typing import Any
 
 import click
 
 from hybrid import __version__
-from hybrid.cli.lazy import LazyGroup
 from hybrid.system.process.streams import give_up_stdout, open_standard_streams
 
 _HELP = """A process cluster with a compute pool in each worker, for Falcon and numpy.
@@ -40,6 +41,26 @@ Signals of the primary (the process that `hybrid serve` starts):
 Exit codes: 0 success, 1 configuration or run-time error, 2 usage error, 3 no
 worker ever became ready, 4 the application cannot be imported or served.
 """
+
+
+class LazyGroup(click.Group):
+    """Commands by name: (module, attribute); imported when used, not when help is shown."""
+
+    def __init__(self, *args: Any, commands_in: dict[str, tuple[str, str]], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._where = commands_in
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names, in the order of the table."""
+        return list(self._where)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return a command; None when there is none of that name."""
+        if cmd_name not in self._where:
+            return None
+        module, attribute = self._where[cmd_name]
+        command: click.Command = getattr(import_module(module), attribute)
+        return command
 
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # a disk, a terminal that is gone

@@ -89,13 +89,13 @@ def top(interval: float, count: int, control_socket: Path | None, pid_file: Path
         auto_refresh=False,
         screen=console.is_terminal,
     ) as live:
-        looks = 1
+        updates = 1
         try:
-            while looks != count:
+            while updates != count:
                 time.sleep(interval)
                 fresh, now = add_memory(client.status()), time.monotonic()
                 live.update(render(fresh, console.width, seen, now - at), refresh=True)
-                seen, at, looks = fresh, now, looks + 1
+                seen, at, updates = fresh, now, updates + 1
         except KeyboardInterrupt:
             pass
     client.close()

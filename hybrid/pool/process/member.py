@@ -195,7 +195,7 @@ class PoolProcess:
             return False
         self._jobs_left = hello.jobs_until_replacement
         self._rss_limit = hello.rss_until_replacement
-        self._send(encode(FrameKind.READY, ProcessReady(os.getpid(), time.monotonic() - started)))
+        self._send(encode(FrameKind.READY, ProcessReady(time.monotonic() - started)))
         return True
 
     def _function(self, address: str) -> Callable[..., Any]:

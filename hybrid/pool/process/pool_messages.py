@@ -23,7 +23,6 @@ class ProcessHello:
 class ProcessReady:
     """The process takes jobs from now on."""
 
-    pid: int
     seconds: float  # for imports and initialisers
 
 

@@ -90,11 +90,6 @@ class ProcessLane:
         return sum(link.state is not LinkState.STARTING for link in self._links)
 
     @property
-    def pids(self) -> list[int]:
-        """The processes' pids, for logs and tests."""
-        return [link.pid for link in self._links]
-
-    @property
     def _asked_for(self) -> int:
         """Processes that are not a link yet.
 
