@@ -13,13 +13,12 @@ from __future__ import annotations
 
 from enum import Enum
 
+from hybrid.core.fast_enum import FastEnum
 from hybrid.errors import IllegalTransition
 
 
-class JobState(Enum):
+class JobState(FastEnum):
     """Where a job is in its life, and the collection it lives in."""
-
-    __hash__ = object.__hash__  # by identity: Enum's own hashes the name, in Python
 
     WAITING = "waiting"  # in the AdmissionQueue; holds a place in line
     RUNNING = "running"  # on a member of a lane; holds a slot, perhaps a permit
@@ -27,10 +26,8 @@ class JobState(Enum):
     ENDED = "ended"  # in no collection
 
 
-class JobEvent(Enum):
+class JobEvent(FastEnum):
     """What can happen to a job."""
-
-    __hash__ = object.__hash__  # by identity: Enum's own hashes the name, in Python
 
     START = "start"  # a slot, a permit and a member are free
     WITHDRAW = "withdraw"  # deadline, cancellation, or its client is gone
@@ -58,10 +55,8 @@ TRANSITIONS: dict[JobState, dict[JobEvent, JobState]] = {
 }
 
 
-class Outcome(Enum):
+class Outcome(FastEnum):
     """How a job was answered; the label of the job counters."""
-
-    __hash__ = object.__hash__  # by identity: Enum's own hashes the name, in Python
 
     OK = "ok"
     ERROR = "error"  # its own code raised

@@ -18,9 +18,9 @@ import os
 import signal
 import socket
 from collections import deque
-from enum import Enum
 from typing import Any, Protocol
 
+from hybrid.core.fast_enum import FastEnum
 from hybrid.errors import FrameTooLarge, IllegalTransition, JobRefused
 from hybrid.pool.arena.blocks import RegionLoan
 from hybrid.pool.call import Call
@@ -30,10 +30,8 @@ from hybrid.pool.process.pool_messages import Failure, Note, ProcessHello, Proce
 from hybrid.pool.process.spawning import SpawnedProcess
 
 
-class LinkState(Enum):
+class LinkState(FastEnum):
     """Where a pool process is in its life, as its worker sees it."""
-
-    __hash__ = object.__hash__  # by identity: Enum's own hashes the name, in Python
 
     STARTING = "starting"  # HELLO is sent; it imports
     IDLE = "idle"  # in ProcessLane's idle list
@@ -41,10 +39,8 @@ class LinkState(Enum):
     GONE = "gone"  # dead, or about to be; in no list
 
 
-class LinkEvent(Enum):
+class LinkEvent(FastEnum):
     """What can happen to a pool process."""
-
-    __hash__ = object.__hash__  # by identity: Enum's own hashes the name, in Python
 
     READY = "ready"
     RUN = "run"
