@@ -38,12 +38,12 @@ class FunctionRequest:
 
 
 def as_application(app: Callable[..., Any]) -> ASGIApp:
-    """Return `app` if it is an ASGI application, else one that answers with its result.
+    """Return `app` if it is an application, else one that answers with its result.
 
     Args:
-        app: takes scope, receive and send; or one `FunctionRequest` (or nothing), plain or
-            async, and returns str, bytes, or JSON values. A plain function
-            blocks its worker's event loop while it runs.
+        app: takes scope, receive and send; or environ and start_response (WSGI); or one
+            `FunctionRequest` (or nothing), plain or async, and returns str, bytes, or JSON
+            values. A plain function blocks its worker's event loop while it runs.
 
     Raises:
         TypeError: it cannot be called.

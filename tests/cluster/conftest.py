@@ -191,6 +191,15 @@ def read_answer(
     return answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read()
 
 
+def refuses(server: Server) -> bool:
+    """Return whether it accepts no more connections."""
+    try:
+        socket.create_connection(("127.0.0.1", server.port), PATIENCE).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
 def _alive(process: psutil.Process) -> bool:
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.conftest import Server
+from tests.cluster.conftest import Server, refuses, wait_until
+from tests.cluster.scripting import Run, run  # noqa: F401
 
 Serve = Callable[..., Server]
 FALCON = """
@@ -44,6 +45,48 @@ def test_a_wsgi_application_is_served_and_the_banner_says_so(serve: Serve, tmp_p
         assert headers["x-worker"] in "12"
     server.process.terminate()
     assert server.wait_exit() == 0
+
+
+def test_a_script_s_worker_serves_a_wsgi_application(run: Run) -> None:  # noqa: F811
+    script = run("""
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [environ["PATH_INFO"].encode()]
+
+async def serve_wsgi():
+    await cluster.serve(application)
+
+primary = cluster.Primary("127.0.0.1:0")
+primary.fork(serve_wsgi)
+say(primary.address)
+sys.exit(primary.run())
+""")
+    status, _, body = script.get("/hello")
+    assert (status, body) == (200, b"/hello")
+    script.process.terminate()
+    assert script.wait_exit() == 0
+
+
+def test_a_request_in_its_thread_is_finished_by_the_drain(serve: Serve, tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text(
+        "import pathlib, time\n"
+        "def app(environ, start_response):\n"
+        "    pathlib.Path('entered').touch()\n"
+        "    while not pathlib.Path('go').exists():\n"
+        "        time.sleep(0.01)\n"
+        "    start_response('200 OK', [])\n"
+        "    return [b'finished']\n"
+    )
+    server = serve("slow:app", "--io-workers", "1", "--cpu-pool", "0", cwd=tmp_path)
+    request = server.in_background("GET", "/")
+    wait_until((tmp_path / "entered").exists)
+    server.process.terminate()
+    wait_until(lambda: refuses(server), what="the worker drains")
+    (tmp_path / "go").touch()
+    assert server.wait_exit() == 0
+    result = request.join().result
+    assert result is not None
+    assert (result[0], result[2]) == (200, b"finished")
 
 
 def test_an_asgi_application_says_nothing_of_wsgi(serve: Serve) -> None:

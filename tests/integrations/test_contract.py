@@ -27,7 +27,7 @@ import psutil
 import pytest
 
 from hybrid.api.npy import array_to_bytes
-from tests.cluster.conftest import PATIENCE, Server, wait_until
+from tests.cluster.conftest import PATIENCE, Server, refuses, wait_until
 
 ROOT = Path(__file__).parents[2]
 APPS = {
@@ -243,15 +243,6 @@ def test_work_behind_the_answer_is_finished_by_the_drain(framework: str, tmp_pat
         assert path.read_text() == "finished"
     finally:
         server.end()
-
-
-def refuses(server: Server) -> bool:
-    """Return whether it accepts no more connections."""
-    try:
-        socket.create_connection(("127.0.0.1", server.port), PATIENCE).close()
-    except ConnectionRefusedError:
-        return True
-    return False
 
 
 # -- under another server -------------------------------------------------------------
