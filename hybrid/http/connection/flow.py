@@ -8,9 +8,16 @@ bytes in the kernel). So the memory that one connection can fill is bounded.
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import Any
 
 from hybrid.http.shared import Shared
+
+# Before 3.12.9 and 3.13.2 asyncio's `writelines` never pauses the protocol (CVE-2024-12254): the
+# answer to a client that does not read would pile up here. uvloop's does; a copy costs it little.
+_PAUSES_AFTER_WRITELINES = not (
+    (3, 12) <= sys.version_info < (3, 12, 9) or (3, 13) <= sys.version_info < (3, 13, 2)
+)
 
 
 class Flow(asyncio.Protocol):
@@ -48,13 +55,15 @@ class Flow(asyncio.Protocol):
         self.transport.write(data)
 
     def write_all(self, pieces: tuple[bytes, ...]) -> None:
-        """Send pieces without joining them."""
+        """Send pieces, without joining them where asyncio can do that safely."""
         if self.held:
             self.release()
         if len(pieces) == 1:
             self.transport.write(pieces[0])
-        elif pieces:
+        elif pieces and _PAUSES_AFTER_WRITELINES:
             self.transport.writelines(pieces)
+        elif pieces:
+            self.transport.write(b"".join(pieces))
 
     def release(self) -> None:
         """Send the held answer; called before any other write and before the end."""
