@@ -71,6 +71,8 @@ class MemcachedStore:
 
         self._connect = connect
         self._client = connect()
+        self._old: list[Any] = []  # those that are being closed
+        self._timeout = timeout
 
     async def _ask(self, call: Callable[[Any], Awaitable[T]]) -> T:
         """Return what the server answers; after a silence go on with new connections.
@@ -83,9 +85,15 @@ class MemcachedStore:
             return await call(client)
         except (TimeoutError, MemcachioConnectionError):
             if client is self._client:
-                client.connection_pool.close()
                 self._client = self._connect()
+                self._old.append(client)
+                # Later: calls that are under way give their connections back first.
+                asyncio.get_running_loop().call_later(self._timeout, self._close_oldest)
             raise
+
+    def _close_oldest(self) -> None:
+        if self._old:
+            self._old.pop(0).connection_pool.close()
 
     async def get(self, key: bytes) -> bytes | None:
         """Return a value."""
@@ -171,7 +179,9 @@ class MemcachedStore:
 
     async def close(self) -> None:
         """Close the connections."""
-        self._client.connection_pool.close()
+        for client in (self._client, *self._old):
+            client.connection_pool.close()
+        self._old.clear()
         await asyncio.sleep(0)  # the transports close with the loop's next turn
 
 
