@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from hybrid.api.resources import Metrics as Metrics
     from hybrid.api.resources import Ready as Ready
     from hybrid.api.resources import Status as Status
+    from hybrid.api.session.middleware import FalconSessions as FalconSessions
+    from hybrid.api.session.middleware import Sessions as Sessions
+    from hybrid.api.session.session import Session as Session
+    from hybrid.api.session.signed import SignedSessions as SignedSessions
+    from hybrid.api.session.stored import StoredSessions as StoredSessions
     from hybrid.api.view import current_view as current_view
     from hybrid.core.departure import JobTimes as JobTimes
     from hybrid.errors import DeadlineTooShort as DeadlineTooShort
@@ -38,6 +43,7 @@ if TYPE_CHECKING:
     from hybrid.errors import QueueFull as QueueFull
     from hybrid.errors import RequestFailed as RequestFailed
     from hybrid.errors import ResultNotPicklable as ResultNotPicklable
+    from hybrid.errors import SessionConflict as SessionConflict
     from hybrid.errors import StateError as StateError
     from hybrid.errors import StateUnavailable as StateUnavailable
     from hybrid.errors import StateUnsupported as StateUnsupported
@@ -62,6 +68,10 @@ _NAMES = {
     "hybrid.api.resources": ("Live", "Metrics", "Ready", "Status"),
     "hybrid.integrations.installing": ("install",),
     "hybrid.integrations.middleware": ("Middleware",),
+    "hybrid.api.session.middleware": ("FalconSessions", "Sessions"),
+    "hybrid.api.session.session": ("Session",),
+    "hybrid.api.session.signed": ("SignedSessions",),
+    "hybrid.api.session.stored": ("StoredSessions",),
     "hybrid.api.view": ("current_view",),
     "hybrid.errors": (
         "HybridError",
@@ -84,6 +94,7 @@ _NAMES = {
         "DeadlineTooShort",
         "RequestFailed",
         "ResultNotPicklable",
+        "SessionConflict",
         "StateError",
         "StateUnavailable",
         "StateUnsupported",

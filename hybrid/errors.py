@@ -18,6 +18,7 @@
     │   ├── StateUnsupported   ... this kind of store cannot do it; raised when the state is made
     │   ├── ValueTooLarge      ... the value or message is too large for this store
     │   ├── NotACounter        ... the value is not a number, or would become too large
+    │   ├── SessionConflict    ... another request has changed the session (HTTP 409)
     │   ├── LockBusy           ... another task holds the lock
     │   └── LockLost           ... the lock could not be renewed in time
     ├── RateLimited            this key has asked too often (HTTP 429 + Retry-After)
@@ -137,6 +138,10 @@ class ValueTooLarge(StateError):
 
 class NotACounter(StateError):
     """The value is not a whole number, or would leave 64 bits; it is unchanged."""
+
+
+class SessionConflict(StateError):
+    """Another request of the same session has changed it meanwhile; nothing was written."""
 
 
 class LockBusy(StateError):

@@ -15,7 +15,7 @@ from workloads.cpu import Kernel, Kernels
 from workloads.home import Home
 from workloads.messages import Ping
 from workloads.resources import Block, Counter, Crash, Echo, FanOut, Hello, Leak, Mixed, Wait
-from workloads.sharing import SharedCounter
+from workloads.sharing import Login, Logout, Me, SharedCounter
 
 
 def create_app() -> falcon.asgi.App[Any, Any]:
@@ -36,6 +36,9 @@ def create_app() -> falcon.asgi.App[Any, Any]:
         "/ops/leak": Leak(),
         "/isolation/counter": Counter(),
         "/state/counter": SharedCounter(),
+        "/session/login": Login(),
+        "/session/logout": Logout(),
+        "/session/me": Me(),
         "/ipc/ping": Ping(),
         "/livez": hybrid.Live(),
         "/readyz": hybrid.Ready(),

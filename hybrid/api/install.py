@@ -19,9 +19,13 @@ from hybrid.api.problems import (
     log_uncaught,
     serialize_http_error,
 )
-from hybrid.api.state_problems import handle_rate_limited, handle_state_unavailable
+from hybrid.api.state_problems import (
+    handle_rate_limited,
+    handle_session_conflict,
+    handle_state_unavailable,
+)
 from hybrid.core.departure import Departure, current_departure
-from hybrid.errors import JobError, RateLimited, StateUnavailable
+from hybrid.errors import JobError, RateLimited, SessionConflict, StateUnavailable
 
 
 def install(app: falcon.asgi.App[Any, Any]) -> None:
@@ -47,6 +51,7 @@ def install(app: falcon.asgi.App[Any, Any]) -> None:
     app.add_error_handler(falcon.HTTPStatus, _compose_http_status)
     app.add_error_handler(JobError, handle_job_error)
     app.add_error_handler(StateUnavailable, handle_state_unavailable)
+    app.add_error_handler(SessionConflict, handle_session_conflict)
     app.add_error_handler(RateLimited, handle_rate_limited)
     app.add_middleware([ServerTiming(), ArraysUncopied()])
 

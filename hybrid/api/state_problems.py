@@ -8,7 +8,7 @@ from typing import Any
 import falcon
 
 from hybrid.api.problems import write_problem
-from hybrid.errors import RateLimited, StateUnavailable
+from hybrid.errors import RateLimited, SessionConflict, StateUnavailable
 
 
 async def handle_state_unavailable(
@@ -39,6 +39,21 @@ async def handle_rate_limited(
         falcon.HTTPError: of a WebSocket, for Falcon to close it with the status' code.
     """
     _tell(req, resp, 429, "Too many requests", str(ex), ex.retry_after)
+
+
+async def handle_session_conflict(
+    req: falcon.Request,
+    resp: falcon.Response | None,
+    ex: SessionConflict,
+    params: dict[str, Any],
+    **_: Any,
+) -> None:
+    """Answer 409.
+
+    Raises:
+        falcon.HTTPError: of a WebSocket, for Falcon to close it with the status' code.
+    """
+    _tell(req, resp, 409, "The session was changed meanwhile", str(ex), 1.0)
 
 
 def _tell(

@@ -157,3 +157,37 @@ def test_what_the_store_cannot_do_is_missed_at_the_start(serve: Serve, tmp_path:
     assert "StateUnsupported: SQLite cannot do this: any_host" in server.log.replace(
         "hybrid.errors.", ""
     )
+
+
+def test_a_session_survives_the_death_of_its_worker_a_reload_and_another_worker(
+    serve: Serve,
+) -> None:
+    server = serve("--io-workers", "2", "--cpu-pool", "0", "--scheduling", "round-robin")
+    status, headers, _ = server.request("POST", "/session/login?name=Ann")
+    assert status == 200
+    cookie = headers["set-cookie"].partition(";")[0]
+    slots: set[int] = set()
+    visits = 0
+
+    def visit_both() -> None:
+        nonlocal visits
+        slots.clear()
+        while len(slots) < 2:
+            status, _, body = server.get("/session/me", Cookie=cookie)
+            assert status == 200, body
+            visits += 1
+            answer = json.loads(body)
+            assert (answer["name"], answer["visits"]) == ("Ann", visits)
+            slots.add(answer["worker"])
+
+    visit_both()
+    victim = server.workers()[0]["pid"]
+    os.kill(victim, signal.SIGKILL)
+    wait_until(lambda: len(pids(server) - {victim}) == 2, what="refilled")
+    visit_both()
+    before = pids(server)
+    server.signal(signal.SIGHUP)
+    wait_until(lambda: not before & pids(server) and len(pids(server)) == 2, what="reloaded")
+    visit_both()
+    assert server.request("POST", "/session/logout", Cookie=cookie)[0] == 204
+    assert server.get("/session/me", Cookie=cookie)[0] == 401
