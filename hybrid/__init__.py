@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from hybrid.api.resources import Metrics as Metrics
     from hybrid.api.resources import Ready as Ready
     from hybrid.api.resources import Status as Status
-    from hybrid.api.session.middleware import FalconSessions as FalconSessions
-    from hybrid.api.session.middleware import Sessions as Sessions
     from hybrid.api.session.session import Session as Session
+    from hybrid.api.session.session_middleware import FalconSessions as FalconSessions
+    from hybrid.api.session.session_middleware import Sessions as Sessions
     from hybrid.api.session.signed import SignedSessions as SignedSessions
     from hybrid.api.session.stored import StoredSessions as StoredSessions
     from hybrid.api.view import current_view as current_view
@@ -68,7 +68,7 @@ _NAMES = {
     "hybrid.api.resources": ("Live", "Metrics", "Ready", "Status"),
     "hybrid.integrations.installing": ("install",),
     "hybrid.integrations.middleware": ("Middleware",),
-    "hybrid.api.session.middleware": ("FalconSessions", "Sessions"),
+    "hybrid.api.session.session_middleware": ("FalconSessions", "Sessions"),
     "hybrid.api.session.session": ("Session",),
     "hybrid.api.session.signed": ("SignedSessions",),
     "hybrid.api.session.stored": ("StoredSessions",),

@@ -8,7 +8,7 @@ from typing import Any
 import falcon
 import falcon.asgi
 
-from hybrid.api.job_answers import JobAnswer, answer_to, id_in_environ, id_in_scope
+from hybrid.api.job_answers import JobAnswer, answer_to, id_in
 from hybrid.errors import JobError
 from hybrid.http.problem import PROBLEM_JSON, problem
 
@@ -21,9 +21,10 @@ def request_id(req: falcon.Request) -> str:
     hybrid's server always sets it. Under another server it is kept in the request's state, so
     that the log and the answer have the same one.
     """
+    sent = (req.get_header("X-Request-ID") or "").encode("latin-1", "replace")
     if hasattr(req, "scope"):
-        return id_in_scope(req.scope)
-    return id_in_environ(req.env)  # WSGI
+        return id_in(req.scope.setdefault("state", {}), "request_id", sent)
+    return id_in(req.env, "hybrid.request_id", sent)  # WSGI
 
 
 def write_problem(

@@ -12,7 +12,7 @@ from hybrid.errors import ConfigError
 from hybrid.shared_state.contract import Store
 
 _REDIS = ("redis_store", "RedisStore", "redis", "redis")
-_POSTGRESQL = ("postgresql_store", "PostgresqlStore", "psycopg_pool", "postgresql")
+_POSTGRESQL = ("postgresql_store", "PostgresqlStore", "psycopg", "postgresql")
 _MONGODB = ("mongodb_store", "MongodbStore", "pymongo", "mongodb")
 # scheme -> module, class, what its driver is imported as, the extra that installs it
 _STORES = {

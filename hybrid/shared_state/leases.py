@@ -14,12 +14,10 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import Literal, Protocol
 
 from hybrid.errors import LockBusy, LockLost, StateUnavailable
-
-if TYPE_CHECKING:
-    from hybrid.shared_state.state import State
+from hybrid.shared_state.contract import Version, Versioned
 
 _ASK_AGAIN = (0.01, 0.2)  # s between two attempts, first and longest
 
@@ -34,10 +32,40 @@ class Lease:
     token: int  # greater than that of every earlier holder
 
 
+class LockStore(Protocol):
+    """What a lock needs of the shared state; see `hybrid.shared_state.state.State`."""
+
+    async def incr(self, key: str) -> int:
+        """Add 1 and return the sum."""
+        ...
+
+    async def set(self, key: str, value: bytes, *, ttl: float, only_if: Literal["absent"]) -> bool:
+        """Store a value where there is none; return whether it was stored."""
+        ...
+
+    async def get(self, key: str) -> bytes | None:
+        """Return a value, or None."""
+        ...
+
+    async def get_versioned(self, key: str) -> Versioned | None:
+        """Return a value with its version, or None."""
+        ...
+
+    async def compare_and_set(
+        self, key: str, value: bytes, version: Version, *, ttl: float
+    ) -> bool:
+        """Replace the value of this version; return whether it still had it."""
+        ...
+
+    async def delete(self, key: str, *, version: Version) -> bool:
+        """Delete the value of this version; return whether it was there."""
+        ...
+
+
 class Lock:
     """See `State.lock`. One object locks once at a time."""
 
-    def __init__(self, state: State, name: str, ttl: float, wait: float) -> None:
+    def __init__(self, state: LockStore, name: str, ttl: float, wait: float) -> None:
         self._state, self._name, self._ttl, self._wait = state, name, ttl, wait
         self._key, self._counter = f"lock:{name}", f"lock-token:{name}"
         self._mine = b""
