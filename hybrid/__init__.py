@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from hybrid.errors import PoolBroken as PoolBroken
     from hybrid.errors import PoolClosed as PoolClosed
     from hybrid.errors import QueueFull as QueueFull
+    from hybrid.errors import RateLimited as RateLimited
     from hybrid.errors import RequestFailed as RequestFailed
     from hybrid.errors import ResultNotPicklable as ResultNotPicklable
     from hybrid.errors import SessionConflict as SessionConflict
@@ -60,6 +61,9 @@ if TYPE_CHECKING:
     from hybrid.pool.submit import broadcast as broadcast
     from hybrid.pool.submit import last_timing as last_timing
     from hybrid.pool.submit import submit as submit
+    from hybrid.shared_state.caching import cached as cached
+    from hybrid.shared_state.rate_limiting import RateDecision as RateDecision
+    from hybrid.shared_state.rate_limiting import RateLimit as RateLimit
     from hybrid.shared_state.state import state as state
 
 __version__ = "0.1.0"
@@ -93,6 +97,7 @@ _NAMES = {
         "QueueFull",
         "DeadlineTooShort",
         "RequestFailed",
+        "RateLimited",
         "ResultNotPicklable",
         "SessionConflict",
         "StateError",
@@ -105,6 +110,8 @@ _NAMES = {
     "hybrid.pool.blocking": ("run",),
     "hybrid.pool.job": ("Job", "initializer", "job"),
     "hybrid.pool.arena.resident": ("resident",),
+    "hybrid.shared_state.caching": ("cached",),
+    "hybrid.shared_state.rate_limiting": ("RateDecision", "RateLimit"),
     "hybrid.shared_state.state": ("state",),
     "hybrid.pool.submit": ("arena_alloc", "broadcast", "last_timing", "submit"),
 }
