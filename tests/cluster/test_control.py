@@ -79,8 +79,9 @@ def test_status_shows_every_worker_as_table_and_as_json(controlled: Serve, hybri
     assert [w["slot"] for w in status["workers"]] == [1, 2]
     assert status["primary"]["phase"] == "ready"
     assert status["permits"]["in_use"] == 0
-    assert all(w["rss_bytes"] > 1e6 and w["accepting"] for w in status["workers"])
-    assert all(len(w["pool"]["pids"]) == 1 for w in status["workers"])
+    assert [w["accepting"] for w in status["workers"]] == [True] * 2
+    assert [len(w["pool"]["pids"]) for w in status["workers"]] == [1] * 2
+    assert min(w["rss_bytes"] for w in status["workers"]) > 1e6
 
 
 def test_a_permit_in_use_is_seen(controlled: Serve, hybrid: Run) -> None:

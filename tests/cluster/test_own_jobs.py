@@ -119,7 +119,7 @@ def test_a_broadcast_reaches_every_process_of_the_worker(own: Serve) -> None:
 
     assert answers[0][0] == ask(server, "lane=inline")[0]
     assert len({pid for pid, _, _ in answers}) == 4
-    assert all(is_prepared for _, is_prepared, _ in answers)
+    assert [is_prepared for _, is_prepared, _ in answers] == [True] * 4
 
 
 def test_a_thread_job_that_holds_the_gil_is_named_once_with_the_advice(own: Serve) -> None:

@@ -209,7 +209,7 @@ def test_a_new_generation_that_cannot_boot_aborts_the_reload() -> None:
     assert any("aborted" in log.text for log in of(e.Log, actions))
     assert not of(e.DrainWorker, actions + later)
     assert not of(e.StartWorker, actions + later)
-    assert all(story.supervisor.workers[w].state is WorkerState.READY for w in old)
+    assert [story.supervisor.workers[w].state for w in old] == [WorkerState.READY] * 2
 
 
 def test_a_crash_in_the_middle_of_a_reload_fills_the_slot_with_the_new_generation() -> None:
