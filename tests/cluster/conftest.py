@@ -19,6 +19,7 @@ from typing import Any
 import psutil
 import pytest
 
+SCRIPTS = Path(__file__).parent / "scripts"
 PATIENCE = 20.0  # s; a test that waits longer has failed
 
 
@@ -227,3 +228,51 @@ def free_port() -> int:
         sock.bind(("127.0.0.1", 0))
         port: int = sock.getsockname()[1]
         return port
+
+
+class Script(Server):
+    """A running script; `lines` are what its primary and its workers print."""
+
+    def __init__(self, path: Path, *args: str) -> None:
+        env = {k: v for k, v in os.environ.items() if not k.startswith("HYBRID_")}
+        self.process = subprocess.Popen(
+            [sys.executable, str(path), *args],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            start_new_session=True,
+            env={**env, "PYTHONPATH": os.pathsep.join(sys.path)},
+        )
+        self.process.stderr = self.process.stdout  # where `Server` reads
+        self.pid = self.process.pid
+        self.lines: list[str] = []
+        self._seen: dict[int, psutil.Process] = {}
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    known_port = 0  # where the script does not say it
+
+    @property
+    def port(self) -> int:
+        return self.known_port or int(self.wait_for_log(r"http://127\.0\.0\.1:(\d+)")[1])
+
+    def said(self, pattern: str) -> list[re.Match[str]]:
+        return [found for line in list(self.lines) if (found := re.fullmatch(pattern, line))]
+
+
+Run = Callable[..., Script]
+
+
+@pytest.fixture
+def run() -> Iterator[Run]:
+    """Run scripts (a name in `SCRIPTS`, or a path; arguments); none of their processes stays."""
+    scripts: list[Script] = []
+
+    def start(path: str | Path, *args: str) -> Script:
+        scripts.append(Script(SCRIPTS / path, *args))
+        return scripts[-1]
+
+    yield start
+    for script in scripts:
+        script.end()

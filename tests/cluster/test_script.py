@@ -15,22 +15,9 @@ import pytest
 
 from hybrid.cluster import cpu_budget
 from hybrid.core.workers.ending import SAME_STOP
-from tests.cluster.conftest import free_port, wait_until
-from tests.cluster.scripting import Run, Script, run  # noqa: F401
+from tests.cluster.conftest import Run, Script, free_port, wait_until
 
 FROM_NODE = Path(__file__).parent.parent.parent / "FROM_NODE.md"
-
-# Prints every event, and forks nobody again.
-TOLD = """
-def tell(primary):
-    for name in ("fork", "online", "ready", "drain"):
-        primary.on(name)(lambda worker, name=name: say(name, worker.id, worker.slot))
-    primary.on("listening")(lambda worker, address: say("listening", worker.id, address))
-    primary.on("exit")(lambda worker, code, signal: say(
-        "exit", worker.id, code, signal and signal.name, worker.reason,
-        worker.exited_after_disconnect, worker.is_dead, worker.is_connected))
-    return primary
-"""
 
 
 def story(script: Script, worker: int) -> list[str]:
@@ -38,17 +25,8 @@ def story(script: Script, worker: int) -> list[str]:
     return [found[1] for found in script.said(rf"({names}) {worker}(?: .*)?")]
 
 
-def test_events_come_in_order_and_once_for_every_worker(run: Run) -> None:  # noqa: F811
-    script = run(
-        TOLD
-        + """
-primary = tell(cluster.Primary("127.0.0.1:0"))
-for _ in range(3):
-    worker = primary.fork(serve)
-    say("alive", worker.exited_after_disconnect, worker.state.value)
-sys.exit(primary.run())
-"""
-    )
+def test_events_come_in_order_and_once_for_every_worker(run: Run) -> None:
+    script = run("three_workers.py")
     wait_until(lambda: len(script.said(r"ready .*")) == 3, what=script.log)
     assert len(script.said("alive None starting")) == 3
     script.remember()
@@ -66,43 +44,26 @@ sys.exit(primary.run())
 @pytest.mark.parametrize(
     ("program", "expected"),
     [
-        ("lambda: None", "0 None finished False"),
-        ("lambda: True", "0 None finished False"),
-        ("lambda: 42", "42 None crashed False"),
-        ("lambda: sys.exit(42)", "42 None crashed False"),
-        ("lambda: os._exit(42)", "42 None crashed False"),
-        ("lambda: 1 / 0", "70 None crashed False"),
-        ("lambda: os.kill(os.getpid(), signal.SIGKILL)", "None SIGKILL killed False"),
-        ("lambda: os.kill(os.getpid(), signal.SIGABRT)", "None SIGABRT killed False"),
-        ("lambda: asyncio.sleep(0, 7)", "7 None crashed False"),
+        ("nothing", "0 None finished False"),
+        ("true", "0 None finished False"),
+        ("a number", "42 None crashed False"),
+        ("sys.exit", "42 None crashed False"),
+        ("os._exit", "42 None crashed False"),
+        ("an exception", "70 None crashed False"),
+        ("SIGKILL", "None SIGKILL killed False"),
+        ("SIGABRT", "None SIGABRT killed False"),
+        ("a coroutine", "7 None crashed False"),
     ],
 )
-def test_an_exit_has_a_code_or_a_signal(run: Run, program: str, expected: str) -> None:  # noqa: F811
-    script = run(
-        TOLD
-        + f"""
-primary = tell(cluster.Primary())
-primary.fork({program})
-sys.exit(primary.run())
-"""
-    )
+def test_an_exit_has_a_code_or_a_signal(run: Run, program: str, expected: str) -> None:
+    script = run("one_program.py", program)
     assert script.wait_exit() == 0
     assert script.said(rf"exit 1 {expected} True False"), script.log
     assert len(script.said(r"exit .*")) == 1
 
 
-def test_the_workers_of_a_killed_primary_are_gone(run: Run) -> None:  # noqa: F811
-    script = run("""
-def spin():
-    say("spins")
-    while True: pass
-
-primary = cluster.Primary("127.0.0.1:0")
-primary.fork(spin)
-primary.fork(serve)
-primary.on("listening")(lambda *args: say("listening"))
-primary.run()
-""")
+def test_the_workers_of_a_killed_primary_are_gone(run: Run) -> None:
+    script = run("killed_primary.py")
     script.wait_for_log("listening")
     script.wait_for_log("spins")
     assert len(script.remember()) == 2
@@ -111,51 +72,14 @@ primary.run()
     script.assert_gone()
 
 
-def test_an_exception_that_leaves_run_ends_everybody(run: Run) -> None:  # noqa: F811
-    script = run("""
-primary = cluster.Primary("127.0.0.1:0")
-primary.on("listening")(lambda *args: sys.exit(5))
-primary.fork(serve)
-primary.run()
-""")
+def test_an_exception_that_leaves_run_ends_everybody(run: Run) -> None:
+    script = run("exits_in_callback.py")
     assert script.wait_exit() == 5
     script.assert_gone()
 
 
-def test_disconnect_lets_a_request_finish_and_kill_does_not(run: Run) -> None:  # noqa: F811
-    script = run(
-        TOLD
-        + """
-async def slow(request):
-    say("begun")
-    await asyncio.sleep(1.0)
-    return "done"
-
-primary = tell(cluster.Primary("127.0.0.1:0"))
-
-@primary.on("ready")
-def ready(worker):
-    say("url", primary.address)
-
-@primary.on("message")
-def obey(worker, message):
-    for each in (worker, worker):  # twice is once
-        each.kill() if message.body == "kill me" else each.disconnect()
-
-async def work(wish):
-    async def wish_soon():
-        await asyncio.sleep(0.3)
-        await cluster.send("primary", wish)
-    async def slow_then_wish(request):
-        task = asyncio.ensure_future(wish_soon())
-        return await slow(request)
-    await cluster.serve(slow_then_wish)
-
-primary.on("exit")(lambda worker, *how: worker.id == 1 and primary.fork(work, "kill me"))
-primary.fork(work, "disconnect me")
-sys.exit(primary.run())
-"""
-    )
+def test_disconnect_lets_a_request_finish_and_kill_does_not(run: Run) -> None:
+    script = run("disconnect_and_kill.py")
     script.wait_for_log("ready 1")
     assert script.get("/")[2] == b"done"
     script.wait_for_log("ready 2")
@@ -166,116 +90,38 @@ sys.exit(primary.run())
     assert script.said("exit 2 None SIGKILL killed False True False")
 
 
-def test_what_is_asked_of_dead_and_missing_workers_is_harmless(run: Run) -> None:  # noqa: F811
-    script = run("""
-primary = cluster.Primary()
-
-@primary.on("exit")
-def dead(worker, code, signal):
-    worker.kill(); worker.disconnect(); primary.disconnect(); primary.disconnect()
-    assert primary.fork(serve).is_dead, "nothing is forked while the cluster stops"
-    for call in (worker.send, lambda body: worker.request(body, print)):
-        try:
-            call("x")
-        except hybrid.NoSuchWorker as ex:
-            say("refused:", ex)
-
-assert primary.run() == 0, "nobody was forked"
-primary = cluster.Primary()
-primary.on("exit")(dead)
-worker = primary.fork(lambda: None)
-worker.disconnect()  # before it is online
-sys.exit(primary.run())
-""")
+def test_what_is_asked_of_dead_and_missing_workers_is_harmless(run: Run) -> None:
+    script = run("dead_and_missing.py")
     assert script.wait_exit() == 0, script.log
     assert len(script.said("refused: there is no ready worker 1")) == 2
 
 
-def test_a_cluster_can_be_started_again_on_its_port(run: Run) -> None:  # noqa: F811
-    script = run("""
-address, round = "127.0.0.1:0", 0
-for round in range(3):
-    primary = cluster.Primary(address)
-    address = primary.address.removeprefix("http://")
-    primary.on("listening")(lambda *args: primary.disconnect())
-    primary.fork(serve)
-    code = primary.run()
-    say("round", round, code, len(os.listdir("/proc/self/fd")))
-""")
+def test_a_cluster_can_be_started_again_on_its_port(run: Run) -> None:
+    script = run("started_again.py")
     assert script.wait_exit() == 0
     rounds = script.said(r"round (\d) 0 (\d+)")
     assert [found[1] for found in rounds] == ["0", "1", "2"], script.log
     assert rounds[1][2] == rounds[2][2], "descriptors"
 
 
-def test_two_hundred_workers_later_the_primary_holds_what_it_held(run: Run) -> None:  # noqa: F811
-    script = run("""
-primary = cluster.Primary("127.0.0.1:0")
-
-@primary.on("exit")
-def again(worker, code, signal):
-    if worker.id in (10, 200):
-        say("after", worker.id, len(os.listdir("/proc/self/fd")), len(primary.workers))
-    if worker.id < 200:
-        primary.fork(lambda: None if worker.id % 2 else serve_not())
-
-async def serve_not():
-    async for message in cluster.messages():
-        pass
-
-primary.on("ready")(lambda worker: worker.disconnect())
-primary.fork(lambda: None)
-sys.exit(primary.run())
-""")
+def test_two_hundred_workers_later_the_primary_holds_what_it_held(run: Run) -> None:
+    script = run("two_hundred_workers.py")
     assert script.wait_exit(60) == 0
     first, last = script.said(r"after (\d+) (\d+) (\d)")
     assert (first[2], first[3]) == (last[2], last[3])
 
 
 def test_a_worker_in_an_endless_loop_can_be_killed_and_disconnect_has_an_end(
-    run: Run,  # noqa: F811
+    run: Run,
 ) -> None:
-    script = run(
-        TOLD
-        + """
-from hybrid.config import Config, RestartConfig
-primary = tell(cluster.Primary(config=Config(restart=RestartConfig(graceful_timeout=0.1))))
-
-async def spin(wish):
-    await cluster.send("primary", wish)
-    while True: pass
-
-@primary.on("message")
-def obey(worker, message):
-    worker.kill() if message.body == "kill" else worker.disconnect()
-
-primary.fork(spin, "kill")
-primary.fork(spin, "disconnect")
-sys.exit(primary.run())
-"""
-    )
+    script = run("endless_loop.py")
     assert script.wait_exit() == 0
     assert script.said("exit 1 None SIGKILL killed False True False")
     assert script.said("exit 2 None SIGKILL killed True True False"), script.log
 
 
-def test_a_term_of_its_own_makes_a_worker_leave_in_order(run: Run) -> None:  # noqa: F811
-    script = run(
-        TOLD
-        + """
-async def jobs():
-    async for message in cluster.messages():
-        await asyncio.sleep(0.2)
-        say("did", message.body)
-
-primary = tell(cluster.Primary())
-worker = primary.fork(jobs)
-for job in range(3):
-    worker.send(job)
-primary.on("ready")(lambda worker: worker.kill(signal.SIGTERM))
-sys.exit(primary.run())
-"""
-    )
+def test_a_term_of_its_own_makes_a_worker_leave_in_order(run: Run) -> None:
+    script = run("term_of_its_own.py")
     assert script.wait_exit() == 0
     assert story(script, 1) == ["fork", "online", "ready", "drain", "exit"]
     # What came before the order to leave is done.
@@ -283,86 +129,35 @@ sys.exit(primary.run())
     assert script.said("exit 1 0 None drained True True False")
 
 
-def test_workers_that_cannot_start_do_not_burn_the_machine(run: Run) -> None:  # noqa: F811
-    script = run("""
-from hybrid.config import Config, RestartConfig
-config = Config(restart=RestartConfig(intensity=3, period=1.0))
-primary = cluster.Primary(config=config)
-primary.on("exit")(lambda worker, code, signal: (say("died", worker.slot), primary.fork(fail)))
-
-def fail():
-    raise ConnectionError("no database")
-
-primary.fork(fail)
-sys.exit(primary.run())
-""")
+def test_workers_that_cannot_start_do_not_burn_the_machine(run: Run) -> None:
+    script = run("cannot_start.py")
     assert script.wait_exit() == 3
     assert 3 <= len(script.said("died 1")) <= 6, "later each time"
     assert "giving up" in script.log
     script.assert_gone()
 
 
-def test_an_application_that_cannot_be_imported_says_why(run: Run) -> None:  # noqa: F811
-    script = run(
-        TOLD
-        + """
-primary = tell(cluster.Primary("127.0.0.1:0"))
-primary.fork(cluster.serve, "nowhere:app")
-sys.exit(primary.run())
-"""
-    )
+def test_an_application_that_cannot_be_imported_says_why(run: Run) -> None:
+    script = run("cannot_import.py")
     assert script.wait_exit() == 0
     assert script.said("exit 1 4 None crashed False True False")
     assert "there is no module 'nowhere'" in script.log
 
 
 def test_an_address_in_use_is_an_error_of_the_script_and_another_try_may_succeed(
-    run: Run,  # noqa: F811
+    run: Run,
 ) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        script = run(f"""
-try:
-    cluster.Primary("127.0.0.1:{taken.getsockname()[1]}")
-except Exception as ex:
-    say(type(ex).__name__, ex)
-primary = cluster.Primary("127.0.0.1:0")
-primary.on("listening")(lambda *args: (say("listening"), primary.disconnect()))
-primary.fork(serve)
-sys.exit(primary.run())
-""")
+        script = run("address_in_use.py", str(taken.getsockname()[1]))
         assert script.wait_exit() == 0
     assert script.said("ConfigError cannot listen on .*: the address is in use.*"), script.log
     assert script.said("listening")
 
 
-def test_what_a_script_may_not_do_is_refused_with_the_reason(run: Run) -> None:  # noqa: F811
-    script = run("""
-primary = cluster.Primary()
-
-def attempt(what):
-    try:
-        what()
-    except Exception as ex:
-        say(type(ex).__name__, "-", ex)
-
-async def inside_a_loop():
-    attempt(lambda: primary.fork(serve))
-
-asyncio.run(inside_a_loop())
-attempt(lambda: primary.on("disconect"))
-
-async def inside_a_worker():
-    attempt(lambda: primary.fork(serve))
-    try:
-        await cluster.serve(hello)
-    except hybrid.NotInCluster as ex:
-        say("worker -", ex)
-
-primary.fork(inside_a_worker)
-sys.exit(primary.run())
-""")
+def test_what_a_script_may_not_do_is_refused_with_the_reason(run: Run) -> None:
+    script = run("refused.py")
     assert script.wait_exit() == 0, script.log
     assert script.said("ConfigError - a primary runs no asyncio.*")
     assert script.said("ConfigError - there is no event 'disconect'.*")
@@ -372,22 +167,10 @@ sys.exit(primary.run())
 
 @pytest.mark.parametrize("policy", ["shared", "round-robin", "least-loaded"])
 def test_connections_of_a_dead_worker_wait_for_the_next_one(
-    run: Run,  # noqa: F811
+    run: Run,
     policy: str,
 ) -> None:
-    script = run(f"""
-from hybrid.config import Config
-primary = cluster.Primary("127.0.0.1:0", config=Config(scheduling="{policy}"))
-primary.on("listening")(lambda worker, address: say("listening", worker.pid, address))
-
-@primary.on("exit")
-def again(worker, code, signal):
-    time.sleep(0.3)  # nobody is there meanwhile
-    primary.fork(serve)
-
-primary.fork(serve)
-sys.exit(primary.run())
-""")
+    script = run("dead_worker_waits.py", policy)
     pid = int(script.wait_for_log(r"listening (\d+)")[1])
     os.kill(pid, signal.SIGSTOP)
     os.kill(pid, signal.SIGKILL)
@@ -400,21 +183,8 @@ sys.exit(primary.run())
     assert script.wait_exit() == 0
 
 
-def test_a_stop_answers_what_waits_in_the_backlog(run: Run) -> None:  # noqa: F811
-    script = run("""
-def block(request):
-    say("begun")
-    time.sleep(0.5)
-    return "answered"
-
-async def work():
-    await cluster.serve(block)
-
-primary = cluster.Primary("127.0.0.1:0")
-primary.on("listening")(lambda worker, address: say("listening", address))
-primary.fork(work)
-sys.exit(primary.run())
-""")
+def test_a_stop_answers_what_waits_in_the_backlog(run: Run) -> None:
+    script = run("backlog.py")
     script.wait_for_log("listening")
     first = script.in_background("GET", "/")
     script.wait_for_log("begun")
@@ -428,56 +198,22 @@ sys.exit(primary.run())
     assert script.wait_exit() == 0
 
 
-def test_every_worker_gets_its_own_environment_and_arguments(run: Run) -> None:  # noqa: F811
-    script = run("""
-def report(name):
-    say("worker", name, os.environ["ROLE"], os.environ.get("NODE_UNIQUE_ID"))
-
-primary = cluster.Primary()
-primary.fork(report, "one", env={"ROLE": "mail"})
-primary.fork(report, "two", env={"ROLE": "cron"})
-code = primary.run()
-say("primary", os.environ.get("ROLE"))
-""")
+def test_every_worker_gets_its_own_environment_and_arguments(run: Run) -> None:
+    script = run("own_environment.py")
     script.wait_exit()
     assert script.said("worker one mail None")
     assert script.said("worker two cron None")
     assert script.said("primary None")
 
 
-def test_a_subprocess_of_a_worker_is_a_normal_program(run: Run) -> None:  # noqa: F811
-    script = run("""
-import subprocess
-CODE = "from hybrid import cluster; print('slot', cluster.slot(), cluster.is_leader())"
-
-def work():
-    found = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True)
-    say(found.stdout, found.stderr)
-
-primary = cluster.Primary()
-primary.fork(work)
-sys.exit(primary.run())
-""")
+def test_a_subprocess_of_a_worker_is_a_normal_program(run: Run) -> None:
+    script = run("worker_subprocess.py")
     assert script.wait_exit() == 0
     assert script.said("slot 0 True"), script.log
 
 
-def test_exactly_one_worker_leads_and_the_next_one_after_its_death(run: Run) -> None:  # noqa: F811
-    script = run("""
-primary = cluster.Primary("127.0.0.1:0")
-
-@cluster.on_leadership
-def lead(leads):
-    say("leads", os.getpid()) if leads else None
-
-@cluster.on_event
-def hear(event):
-    say("told", os.getpid(), event["kind"])
-
-for _ in range(3):
-    primary.fork(serve)
-sys.exit(primary.run())
-""")
+def test_exactly_one_worker_leads_and_the_next_one_after_its_death(run: Run) -> None:
+    script = run("leadership.py")
     first = int(script.wait_for_log(r"leads (\d+)")[1])
     os.kill(first, signal.SIGKILL)
     wait_until(lambda: len(script.said(r"leads \d+")) == 2, what=script.log)
@@ -489,23 +225,8 @@ sys.exit(primary.run())
     wait_until(lambda: script.said(f"told {last} exit") or script.said(f"told {last} leader"))
 
 
-def test_a_worker_has_a_pool_and_its_processes_end_with_it(run: Run) -> None:  # noqa: F811
-    script = run("""
-import hybrid
-from tests.pool.jobs import pid
-
-async def compute(request):
-    return [await hybrid.submit(pid, lane="process"), os.getpid()]
-
-async def work():
-    await cluster.serve(compute)
-
-primary = cluster.Primary("127.0.0.1:0")
-primary.on("listening")(lambda worker, address: say(address))
-primary.on("exit")(lambda worker, code, signal: say("exit", code, signal))
-primary.fork(work)
-sys.exit(primary.run())
-""")
+def test_a_worker_has_a_pool_and_its_processes_end_with_it(run: Run) -> None:
+    script = run("worker_pool.py")
     answer = script.get("/")
     assert answer[0] == 200, script.log
     member, worker = map(int, re.findall(rb"\d+", answer[2]))
@@ -522,14 +243,17 @@ def program_of_the_readme() -> str:
 
 
 def test_the_program_of_the_readme_does_what_the_readme_says(
-    run: Run,  # noqa: F811
+    run: Run,
+    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     program = program_of_the_readme()
     assert len([line for line in program.splitlines() if line.strip()]) <= 30
     port = free_port()
     monkeypatch.setenv("PYTHONUNBUFFERED", "1")
-    script = run(program.replace(":8000", f":{port}"))
+    path = tmp_path / "program.py"
+    path.write_text(program.replace(":8000", f":{port}"))
+    script = run(path)
     script.known_port = port
 
     # Every job is done once, by whoever was free.
@@ -561,77 +285,27 @@ def hello_from(script: Script) -> int:
     return int(script.get("/")[2].removeprefix(b"Hello from worker "))
 
 
-def test_both_sides_may_want_the_end_at_the_same_time(run: Run) -> None:  # noqa: F811
-    script = run(
-        TOLD
-        + """
-async def leave():
-    os.kill(os.getpid(), signal.SIGTERM)
-    await cluster.serve(hello)
-
-primary = tell(cluster.Primary("127.0.0.1:0"))
-
-@primary.on("online")
-def end(worker):
-    worker.disconnect()
-    if worker.id == 8:
-        primary.disconnect()
-        os.kill(os.getpid(), signal.SIGTERM)
-
-for _ in range(8):
-    primary.fork(leave)
-sys.exit(primary.run())
-"""
-    )
+def test_both_sides_may_want_the_end_at_the_same_time(run: Run) -> None:
+    script = run("both_want_the_end.py")
     assert script.wait_exit() == 0
     assert len(script.said(r"exit \d 0 None drained True True False")) == 8, script.log
     assert len(script.said(r"drain .*")) == 8
 
 
-def test_disconnect_is_seen_at_once(run: Run) -> None:  # noqa: F811
-    script = run("""
-primary = cluster.Primary("127.0.0.1:0")
-
-@primary.on("listening")
-def leave(worker, address):
-    say(worker.state.value, worker.is_connected, worker.is_dead)
-    worker.disconnect()
-    say(worker.state.value, worker.is_connected, worker.is_dead, worker.exited_after_disconnect)
-
-primary.on("exit")(lambda worker, *how: say(worker.state.value, worker.exited_after_disconnect))
-primary.fork(serve)
-sys.exit(primary.run())
-""")
+def test_disconnect_is_seen_at_once(run: Run) -> None:
+    script = run("disconnect_at_once.py")
     assert script.wait_exit() == 0
     assert script.lines == ["ready True False", "draining True False None", "exited True"]
 
 
-def test_threads_that_the_script_starts_are_warned_of_once(run: Run) -> None:  # noqa: F811
-    script = run("""
-import threading
-primary = cluster.Primary()
-threading.Thread(target=time.sleep, args=(0.5,), daemon=True).start()
-primary.fork(lambda: None)
-primary.fork(lambda: None)
-sys.exit(primary.run())
-""")
+def test_threads_that_the_script_starts_are_warned_of_once(run: Run) -> None:
+    script = run("other_threads.py")
     assert script.wait_exit() == 0
     assert script.log.count("forking beside other threads") == 1
 
 
-def test_ctrl_c_reaches_the_whole_group_and_finishes_what_is_asked(run: Run) -> None:  # noqa: F811
-    script = run("""
-async def slow(request):
-    say("begun")
-    await asyncio.sleep(0.5)
-    return "done"
-
-primary = cluster.Primary("127.0.0.1:0")
-primary.on("listening")(lambda worker, address: say(address))
-primary.on("exit")(lambda worker, code, signal: say("exit", code))
-primary.fork(cluster.serve, slow)
-sys.exit(primary.run())
-""")
+def test_ctrl_c_reaches_the_whole_group_and_finishes_what_is_asked(run: Run) -> None:
+    script = run("slow_request.py")
     answer = script.in_background("GET", "/")
     script.wait_for_log("begun")
     os.killpg(script.pid, signal.SIGINT)
@@ -640,18 +314,8 @@ sys.exit(primary.run())
     assert script.said("exit 0")
 
 
-def test_a_second_ctrl_c_waits_for_nobody(run: Run) -> None:  # noqa: F811
-    script = run("""
-async def endless(request):
-    say("begun")
-    await asyncio.sleep(60)
-
-primary = cluster.Primary("127.0.0.1:0")
-primary.on("listening")(lambda worker, address: say(address))
-primary.on("drain")(lambda worker: say("drains"))
-primary.fork(cluster.serve, endless)
-sys.exit(primary.run())
-""")
+def test_a_second_ctrl_c_waits_for_nobody(run: Run) -> None:
+    script = run("endless_request.py")
     answer = script.in_background("GET", "/")
     script.wait_for_log("begun")
     script.signal(signal.SIGINT)
@@ -663,49 +327,16 @@ sys.exit(primary.run())
     assert answer.join().error is not None
 
 
-def test_more_workers_than_there_is_room_for_are_refused(run: Run) -> None:  # noqa: F811
-    script = run("""
-primary = cluster.Primary()
-try:
-    while True:
-        primary.fork(asyncio.sleep, 60)
-except OSError as ex:
-    say("refused:", ex, len(primary.workers))
-primary.disconnect()
-for worker in primary.workers.values():
-    worker.kill()
-sys.exit(primary.run())
-""")
+def test_more_workers_than_there_is_room_for_are_refused(run: Run) -> None:
+    script = run("no_more_room.py")
     assert script.wait_exit(60) == 0
     assert script.said("refused: the scoreboard has no free row 256")
 
 
 def test_kills_at_every_stage_leave_a_cluster_that_serves_and_nothing_else(
-    run: Run,  # noqa: F811
+    run: Run,
 ) -> None:
-    script = run("""
-# Deaths by this hand are nobody's fault: no back-off.
-from hybrid.core.workers.restart import RestartPolicy
-RestartPolicy.delay = lambda self, failures, jitter: 0.0
-primary = cluster.Primary("127.0.0.1:0")
-
-for stage, name in enumerate(("fork", "online", "listening")):
-    @primary.on(name)
-    def kill(worker, address=None, stage=stage):
-        if worker.id <= 60 and worker.id % 3 == stage:
-            worker.kill()
-        elif address and worker.id == 63:
-            say(address)
-
-@primary.on("exit")
-def again(worker, code, signal):
-    say("fds", len(primary.workers), len(os.listdir("/proc/self/fd")))
-    primary.fork(serve)
-
-for _ in range(3):
-    primary.fork(serve)
-sys.exit(primary.run())
-""")
+    script = run("kills_at_every_stage.py")
     assert script.get("/")[0] == 200
     counted = [(found[1], found[2]) for found in script.said(r"fds (\d) (\d+)")]
     assert len(counted) == 60
@@ -714,42 +345,8 @@ sys.exit(primary.run())
     assert script.wait_exit() == 0
 
 
-def test_a_worker_serves_any_application_with_its_lifespan_and_hooks(run: Run) -> None:  # noqa: F811
-    script = run("""
-import falcon.asgi
-
-class Resource:
-    async def on_get(self, req, resp):
-        resp.text = "falcon"
-
-class Lifespan:
-    async def process_startup(self, scope, event): say("startup")
-    async def process_shutdown(self, scope, event): say("shutdown")
-
-app = falcon.asgi.App(middleware=[Lifespan()])
-app.add_route("/", Resource())
-cluster.on_start(lambda: say("start"))
-cluster.on_exit(lambda reason: say("exit hook", reason))
-
-primary = cluster.Primary("127.0.0.1:0")
-
-@primary.on("ready")
-def next_one(worker):
-    if worker.program.args == (app,):
-        say(primary.address)
-
-@primary.on("exit")
-def last(worker, code, signal):
-    primary.fork(cluster.serve, "workloads.app:app") if worker.id == 1 else primary.disconnect()
-
-@primary.on("listening")
-def named(worker, address):
-    if worker.id == 2:
-        say("named")
-
-primary.fork(cluster.serve, app)
-sys.exit(primary.run())
-""")
+def test_a_worker_serves_any_application_with_its_lifespan_and_hooks(run: Run) -> None:
+    script = run("application_and_hooks.py")
     assert script.get("/")[2] == b"falcon"
     script.remember()[0].terminate()
     script.wait_for_log("named")

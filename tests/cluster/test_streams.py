@@ -14,8 +14,7 @@ import httpx
 import psutil
 import pytest
 
-from tests.cluster.conftest import PATIENCE, Server, wait_until
-from tests.cluster.scripting import Run, run  # noqa: F401
+from tests.cluster.conftest import PATIENCE, Run, Server, wait_until
 
 Serve = Callable[..., Server]
 CLOSED = ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"]
@@ -55,23 +54,11 @@ def test_a_server_without_its_standard_streams_serves_and_stops(
 
 
 def test_a_script_without_standard_streams_is_a_primary_all_the_same(
-    run: Run,  # noqa: F811
+    run: Run,
     tmp_path: Path,
 ) -> None:
     result = tmp_path / "result"
-    script = run(f"""
-for number in (0, 1, 2):
-    os.close(number)
-sys.stdin = sys.stdout = sys.stderr = None
-
-def work():
-    with open({str(result)!r}, "w") as file:
-        file.write(" ".join(os.readlink(f"/proc/self/fd/{{n}}") for n in (0, 1, 2)))
-
-primary = cluster.Primary("127.0.0.1:0")
-primary.fork(work)
-sys.exit(primary.run())
-""")
+    script = run("no_standard_streams.py", str(result))
     assert script.wait_exit() == 0
     assert result.read_text() == " ".join([os.devnull] * 3)
 

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.conftest import Server, refuses, wait_until
-from tests.cluster.scripting import Run, run  # noqa: F401
+from tests.cluster.conftest import Run, Server, refuses, wait_until
 
 Serve = Callable[..., Server]
 FALCON = """
@@ -47,20 +46,8 @@ def test_a_wsgi_application_is_served_and_the_banner_says_so(serve: Serve, tmp_p
     assert server.wait_exit() == 0
 
 
-def test_a_script_s_worker_serves_a_wsgi_application(run: Run) -> None:  # noqa: F811
-    script = run("""
-def application(environ, start_response):
-    start_response("200 OK", [("Content-Type", "text/plain")])
-    return [environ["PATH_INFO"].encode()]
-
-async def serve_wsgi():
-    await cluster.serve(application)
-
-primary = cluster.Primary("127.0.0.1:0")
-primary.fork(serve_wsgi)
-say(primary.address)
-sys.exit(primary.run())
-""")
+def test_a_script_s_worker_serves_a_wsgi_application(run: Run) -> None:
+    script = run("wsgi.py")
     status, _, body = script.get("/hello")
     assert (status, body) == (200, b"/hello")
     script.process.terminate()
