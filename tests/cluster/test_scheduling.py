@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import json
 import os
 import resource
 import signal
@@ -15,7 +14,6 @@ from collections.abc import Callable, Iterator
 import psutil
 import pytest
 
-from benchmarks.scheduling import README, RESULTS, section
 from tests.cluster.conftest import Server, free_port, wait_until
 
 Serve = Callable[..., Server]
@@ -417,7 +415,3 @@ def test_keepalive_connections_stay_where_they_are_if_wanted(serve: Serve) -> No
         closes.append(answer.headers.get("connection") == "close")
     client.close()
     assert closes == [False, False, True] * 2
-
-
-def test_the_readme_shows_the_table_that_was_measured() -> None:
-    assert section(json.loads(RESULTS.read_text())) in README.read_text()
