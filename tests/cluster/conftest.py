@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -19,6 +20,8 @@ from typing import Any
 import psutil
 import pytest
 
+ROOT = Path(__file__).parent.parent.parent
+TALKING = "tests.cluster.talking:app"
 SCRIPTS = Path(__file__).parent / "scripts"
 PATIENCE = 20.0  # s; a test that waits longer has failed
 
@@ -276,3 +279,62 @@ def run() -> Iterator[Run]:
     yield start
     for script in scripts:
         script.end()
+
+
+class Line:
+    """A kept-alive connection to the worker of one slot."""
+
+    def __init__(self, server: Server, slot: int) -> None:
+        self.connection = wait_until(lambda: self._try(server, slot), what=f"slot {slot}")
+
+    def _try(self, server: Server, slot: int) -> http.client.HTTPConnection | None:
+        connection = server.connection()
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            connection.request("GET", "/received")
+            if json.loads(connection.getresponse().read())["slot"] == slot:
+                return connection
+        connection.close()
+        return None
+
+    def talk(self, call: str, to: Any = None, body: Any = None, **more: Any) -> Any:
+        wish = {"call": call, "to": to, "body": body, **more}
+        self.connection.request("POST", "/talk", json.dumps(wish))
+        return json.loads(self.connection.getresponse().read())
+
+    def state(self) -> dict[str, Any]:
+        self.connection.request("GET", "/received")
+        answer: dict[str, Any] = json.loads(self.connection.getresponse().read())
+        return answer
+
+    def received(self) -> list[Any]:
+        return list(self.state()["received"])
+
+
+Lines = Callable[..., tuple[Server, list[Line]]]
+
+
+@pytest.fixture
+def lines(serve: Callable[..., Server]) -> Iterator[Lines]:
+    opened: list[Line] = []
+
+    def begin(workers: int = 3, *args: str) -> tuple[Server, list[Line]]:
+        server = serve(
+            TALKING, "--io-workers", str(workers), "--cpu-pool", "0",
+            "--scheduling", "round-robin", *args, cwd=ROOT,
+        )  # fmt: skip
+        opened.extend(Line(server, slot) for slot in range(1, workers + 1))
+        return server, opened
+
+    yield begin
+    for line in opened:
+        line.connection.close()
+
+
+def pid_of(line: Line) -> int:
+    peer = line.connection.sock.getsockname()[1]
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            for each in process.net_connections(kind="tcp"):
+                if each.raddr and each.raddr.port == peer and process.pid != os.getpid():
+                    return process.pid
+    raise AssertionError("nobody has that connection")

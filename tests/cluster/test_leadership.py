@@ -15,8 +15,7 @@ from hybrid.core.messages.link_messages import Mail
 from hybrid.errors import HookFailed
 from hybrid.worker.hooks import Moment, Registry
 from hybrid.worker.messages.mailbox import Mailbox
-from tests.cluster.conftest import Server, wait_until
-from tests.cluster.test_messages import APP, ROOT, Line, Lines, lines, pid_of  # noqa: F401
+from tests.cluster.conftest import ROOT, TALKING, Lines, Server, pid_of, wait_until
 
 Serve = Callable[..., Server]
 
@@ -44,20 +43,20 @@ def leads_now(notes: Notes) -> set[str]:
     return leading
 
 
-def test_exactly_one_worker_leads(lines: Lines) -> None:  # noqa: F811
+def test_exactly_one_worker_leads(lines: Lines) -> None:
     _, opened = lines(3)
     wait_until(lambda: sum(line.state()["is_leader"] for line in opened) == 1)
 
 
 def test_another_worker_leads_after_the_leader_was_killed(serve: Serve, notes: Notes) -> None:
-    serve(APP, "--io-workers", "3", "--cpu-pool", "0", cwd=ROOT)
+    serve(TALKING, "--io-workers", "3", "--cpu-pool", "0", cwd=ROOT)
     (first,) = wait_until(lambda: leads_now(notes))
     os.kill(int(first), signal.SIGKILL)
     wait_until(lambda: len(leads_now(notes)) == 2, what="another one; the dead one wrote nothing")
 
 
 def test_a_reload_moves_leadership_and_there_are_never_two(serve: Serve, notes: Notes) -> None:
-    server = serve(APP, "--io-workers", "2", "--cpu-pool", "0", cwd=ROOT)
+    server = serve(TALKING, "--io-workers", "2", "--cpu-pool", "0", cwd=ROOT)
     wait_until(lambda: leads_now(notes))
     server.signal(signal.SIGHUP)
     server.wait_for_log("generation 2 is ready")
@@ -71,7 +70,7 @@ def test_a_reload_moves_leadership_and_there_are_never_two(serve: Serve, notes: 
     assert most == 1
 
 
-def test_the_leader_hears_what_happens_to_workers(lines: Lines) -> None:  # noqa: F811
+def test_the_leader_hears_what_happens_to_workers(lines: Lines) -> None:
     _, opened = lines(2)
     leader = wait_until(lambda: next((x for x in opened if x.state()["is_leader"]), None))
     other = next(line for line in opened if line is not leader)
@@ -84,7 +83,7 @@ def test_the_leader_hears_what_happens_to_workers(lines: Lines) -> None:  # noqa
 
 
 def test_hooks_run_in_order_with_the_reason(serve: Serve, notes: Notes) -> None:
-    server = serve(APP, "--io-workers", "1", "--cpu-pool", "0", cwd=ROOT)
+    server = serve(TALKING, "--io-workers", "1", "--cpu-pool", "0", cwd=ROOT)
     pid = str(server.remember()[0].pid)
     server.signal(signal.SIGHUP)
     server.wait_for_log("generation 2 is ready")
@@ -101,7 +100,7 @@ def test_a_hook_that_raises_or_hangs_is_logged_and_the_next_one_runs(
 ) -> None:
     monkeypatch.setenv("TALKING_SLOW", "1")
     monkeypatch.setenv("TALKING_BROKEN", "1")
-    server = serve(APP, "--io-workers", "1", "--cpu-pool", "0", cwd=ROOT)
+    server = serve(TALKING, "--io-workers", "1", "--cpu-pool", "0", cwd=ROOT)
     server.signal(signal.SIGTERM)
     assert server.wait_exit() == 0
     assert "on_drained hook slow: took over 0.2 s" in server.log

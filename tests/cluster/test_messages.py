@@ -8,67 +8,16 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
-from tests.cluster.conftest import Server, wait_until
+from tests.cluster.conftest import Line, Lines, Server, pid_of, wait_until
 
 Serve = Callable[..., Server]
-APP = "tests.cluster.talking:app"
-ROOT = Path(__file__).parent.parent.parent
-
-
-class Line:
-    """A kept-alive connection to the worker of one slot."""
-
-    def __init__(self, server: Server, slot: int) -> None:
-        self.connection = wait_until(lambda: self._try(server, slot), what=f"slot {slot}")
-
-    def _try(self, server: Server, slot: int) -> http.client.HTTPConnection | None:
-        connection = server.connection()
-        with contextlib.suppress(OSError, http.client.HTTPException):
-            connection.request("GET", "/received")
-            if json.loads(connection.getresponse().read())["slot"] == slot:
-                return connection
-        connection.close()
-        return None
-
-    def talk(self, call: str, to: Any = None, body: Any = None, **more: Any) -> Any:
-        wish = {"call": call, "to": to, "body": body, **more}
-        self.connection.request("POST", "/talk", json.dumps(wish))
-        return json.loads(self.connection.getresponse().read())
-
-    def state(self) -> dict[str, Any]:
-        self.connection.request("GET", "/received")
-        answer: dict[str, Any] = json.loads(self.connection.getresponse().read())
-        return answer
-
-    def received(self) -> list[Any]:
-        return list(self.state()["received"])
-
-
-@pytest.fixture
-def lines(serve: Serve) -> Iterator[Callable[..., tuple[Server, list[Line]]]]:
-    opened: list[Line] = []
-
-    def begin(workers: int = 3, *args: str) -> tuple[Server, list[Line]]:
-        server = serve(
-            APP, "--io-workers", str(workers), "--cpu-pool", "0",
-            "--scheduling", "round-robin", *args, cwd=ROOT,
-        )  # fmt: skip
-        opened.extend(Line(server, slot) for slot in range(1, workers + 1))
-        return server, opened
-
-    yield begin
-    for line in opened:
-        line.connection.close()
-
-
-Lines = Callable[..., tuple[Server, list[Line]]]
 
 
 def test_a_message_reaches_one_slot_with_its_sender(lines: Lines) -> None:
@@ -201,16 +150,6 @@ def test_ping_says_how_long_it_took(serve: Serve) -> None:
         assert 0 < json.loads(body)["min_ms"] <= json.loads(body)["mean_ms"]
     for nowhere in ("9", "9" * 30, "9" * 4400, "%ff"):
         assert server.get(f"/ipc/ping?to={nowhere}")[0] == 404
-
-
-def pid_of(line: Line) -> int:
-    peer = line.connection.sock.getsockname()[1]
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error):
-            for each in process.net_connections(kind="tcp"):
-                if each.raddr and each.raddr.port == peer and process.pid != os.getpid():
-                    return process.pid
-    raise AssertionError("nobody has that connection")
 
 
 GARBLING = """
