@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.installed
 RESULTS := benchmarks/results
 REAL_PROGRAMS := chromium curl openssl redis-server memcached postgresql
 
-.PHONY: help serve test check fmt soak bench bench-pool fairness scheduling record picture peers idle bench-http notebooks flags lock clean suite-cluster suite-parts suite-bench real-programs
+.PHONY: help serve test check fmt soak bench bench-pool fairness scheduling record picture peers idle bench-http bench-state notebooks flags lock clean suite-cluster suite-parts suite-bench real-programs
 
 help:  ## list the verbs
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -71,6 +71,9 @@ idle: $(STAMP)  ## CPU, wake-ups and memory of a cluster that has nothing to do
 
 bench-http: $(STAMP)  ## HTTP connections beside Node's and other Python servers' (BENCH_ARGS="--python …"); needs wrk and node
 	@exec $(BIN)/python -m benchmarks.http $(BENCH_ARGS)
+
+bench-state: $(STAMP)  ## shared state on every store, beside the bare drivers; into STATE.md (two minutes)
+	@$(BIN)/python -m benchmarks.state && exec $(BIN)/python -m benchmarks.state --page
 
 notebooks: $(STAMP)  ## show in the notebooks what is recorded
 	@for book in notebooks/*.ipynb; do $(BIN)/jupyter execute --inplace "$$book" || exit 1; done
