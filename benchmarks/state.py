@@ -98,7 +98,7 @@ async def bare_postgresql(url: str) -> AsyncIterator[Verbs]:
 
     async def run(query: str, *values: bytes) -> Any:
         cursor = await connection.execute(query, values, binary=True)
-        return await cursor.fetchone() if cursor.description else None
+        return None if query is upsert else await cursor.fetchone()
 
     await run(upsert, b"value", VALUE, VALUE)
     yield {
