@@ -58,6 +58,7 @@ def test_the_front_page_is_json_for_a_program_and_a_page_for_a_browser(client: A
         "/cpu",
         "/mixed?io_ms=2&kernel=sort&n=10",
         "/isolation/counter",
+        "/state/counter",
         "/livez",
         "/readyz",
         "/healthz",
