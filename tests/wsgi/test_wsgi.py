@@ -386,9 +386,10 @@ def test_an_unread_body_does_not_ask_for_100(run: Any) -> None:
 
 def test_a_cut_upload_is_not_an_upload(run: Any) -> None:
     heard: list[BaseException] = []
-    is_over = threading.Event()
+    has_begun, is_over = threading.Event(), threading.Event()
 
     def app(environ: Any, start_response: Any) -> list[bytes]:
+        has_begun.set()
         try:
             return echo(environ, start_response)
         except BaseException as ex:
@@ -401,7 +402,7 @@ def test_a_cut_upload_is_not_an_upload(run: Any) -> None:
         async with serving_wsgi(app) as server:
             client = await server.connect()
             client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 900000\r\n\r\n" + b"x" * 9)
-            await server.until(lambda: threading.active_count() > 1)
+            await server.until(has_begun.is_set)
             client.close()
             await asyncio.to_thread(is_over.wait, PATIENCE)
 
