@@ -5,10 +5,11 @@ and returns the actions that follow. It performs none of them, so every
 sequence of events (a crash in the middle of a reload, a second Ctrl-C while
 draining) is a list in a test.
 
-     events --> Supervisor --> roster     the records, and the steps that change them
-                    |--------> restart    how long a slot waits, when to give up
-                    |--------> generations, phase
-                    +--------> ending     from the request to stop to the exit code
+     events --> Supervisor --> roster        the records, and the steps that change them
+                    |--------> restart       how long a slot waits, when to give up
+                    |--------> generations   the reload in progress
+                    |--------> slot_filling  while the cluster runs: fill, replace, drain surplus
+                    +--------> ending        from the request to stop to the exit code
 
 Rule 1: after every event `_converge` compares what is with what should be.
         No event starts or ends a worker by itself, so no order of events can
@@ -30,6 +31,7 @@ from hybrid.core.workers.lifecycle import Leaving, WorkerEvent, WorkerState, adv
 from hybrid.core.workers.phase import Change, Phase, advance_phase
 from hybrid.core.workers.restart import RestartPolicy, Restarts
 from hybrid.core.workers.roster import APPLICATION, Roster, Work, WorkerRecord
+from hybrid.core.workers.slot_filling import SlotFilling
 
 EXIT_GAVE_UP = 1
 EXIT_NEVER_READY = 3
@@ -59,7 +61,7 @@ class Supervisor:
         self.restarts = Restarts(policy, jitter, now)
         self.most = most
         self._ending = Ending(self.roster)
-        self._surge = max_surge
+        self._filling = SlotFilling(self.roster, self.restarts, max_surge)
         self._boot_timeout = boot_timeout
         self._logged_failure = ""  # of a boot; the last one that was logged
 
@@ -131,7 +133,7 @@ class Supervisor:
     ) -> None:
         """Use other settings from now on: the configuration was read again."""
         self.roster.grace, self.restarts.policy = grace, policy
-        self._surge, self._boot_timeout = max_surge, boot_timeout
+        self._filling.surge, self._boot_timeout = max_surge, boot_timeout
 
     def next_timer(self) -> float | None:
         """Return the monotonic time of the next decision that no event brings about."""
@@ -139,20 +141,10 @@ class Supervisor:
         times = [w.kill_at for w in workers if w.kill_at is not None]
         times += [w.started_at + self._boot_timeout for w in workers if self._may_be_late(w)]
         if not self.stopping:
-            times += [
-                self.restarts.slots[number].start_at
-                for number in self.roster.wanted
-                if number in self.restarts.slots and self._waits_for_its_time(number)
-            ]
+            times += self._filling.start_times()
             gives_up_at = self.restarts.gives_up_at()
             times += [gives_up_at] if gives_up_at is not None else []
         return min(times, default=None)
-
-    def _waits_for_its_time(self, number: int) -> bool:
-        """Return whether a slot gets a worker as soon as its `start_at` has passed."""
-        if not self.roster.serving(number):
-            return True
-        return self._has_room() and self.roster.is_replaceable(number)
 
     # -- events of one worker --------------------------------------------------
 
@@ -305,14 +297,10 @@ class Supervisor:
     # -- convergence -----------------------------------------------------------
 
     def _converge(self, now: float, actions: list[e.Action]) -> None:
-        """Bring the workers one step nearer to what is wanted.
+        """Do what the records call for, whichever event came.
 
-        It runs after every event and starts from the records alone. If each event
-        did its own part instead, two that cross (a worker dies while a reload is
-        about to replace it) would fill a slot twice, or each would leave it to the
-        other. The order matters: giving up comes before filling, so that a cluster
-        that gives up forks no worker that it kills at once; empty slots are filled
-        before replacements start, so that `--max-surge` never delays lost capacity.
+        Giving up comes before filling slots: otherwise the last event would fork
+        workers that the same turn kills, and each would import the application.
         """
         self._note_proof(now)
         self.roster.kill_overdue(now, actions)
@@ -322,9 +310,7 @@ class Supervisor:
         if self.stopping:
             self._ending.converge(now, actions)
         else:
-            self._fill_slots(now, actions)
-            self._start_replacements(now, actions)
-            self._drain_surplus(now, actions)
+            self._filling.converge(self.generations.wanted, now, actions)
             self._announce_readiness(actions)
 
     def _note_proof(self, now: float) -> None:
@@ -358,27 +344,6 @@ class Supervisor:
         if not self._boot_timeout or self.roster.work.works_at_once:
             return False
         return worker.state is WorkerState.STARTING and not worker.late
-
-    def _fill_slots(self, now: float, actions: list[e.Action]) -> None:
-        for number in sorted(self.roster.wanted):
-            is_due = now >= self.restarts.slot(number, now).start_at
-            if is_due and not self.roster.serving(number):
-                self.roster.start(number, self.generations.wanted, now, actions)
-
-    def _start_replacements(self, now: float, actions: list[e.Action]) -> None:
-        for number in sorted(self.roster.wanted):
-            is_due = now >= self.restarts.slot(number, now).start_at
-            if is_due and self._has_room() and self.roster.is_replaceable(number):
-                self.roster.start(number, self.generations.wanted, now, actions)
-
-    def _has_room(self) -> bool:
-        """Return whether one more worker than wanted may live, for a replacement."""
-        return len(self.workers) - self.target < self._surge
-
-    def _drain_surplus(self, now: float, actions: list[e.Action]) -> None:
-        for worker in self.workers.values():
-            if worker.slot not in self.roster.wanted and worker.state is not WorkerState.DRAINING:
-                self.roster.drain(worker, Leaving.SCALE, now, actions)
 
     def _announce_readiness(self, actions: list[e.Action]) -> None:
         if self.phase is Phase.READY:

@@ -12,7 +12,7 @@
 
 It runs on the loop and the supervisor of ``hybrid serve``, with a function for
 every slot. `fork` wants a slot, `disconnect` wants it no more, and a slot whose
-worker exits stays empty until the script forks again: see `hybrid.core.workers.lifecycle.FUNCTION`.
+worker exits stays empty until the script forks again: see `hybrid.core.workers.roster.FUNCTION`.
 
 Rule 1: callbacks run in `run`, in the script's only thread, one after the
         other; one that raises is logged, the others go on.

@@ -30,7 +30,7 @@ INTEGERS = (
     "slot",  # 1 … n; 0: the row is free
     "generation",
     "pid",
-    "state",  # hybrid.core.workers.lifecycle.State by position
+    "state",  # hybrid.core.workers.lifecycle.WorkerState by position
     "leaving",  # 1: takes no new connections
     "leader",  # 1: is the leader
     "requests",
