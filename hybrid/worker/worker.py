@@ -152,7 +152,7 @@ class Worker:
             self._inbox = Inbox(lambda: self.link.send(m.Ready(listening=False)))
         server = self._serve_once if is_function else None
         self.mailbox = Mailbox(context.slot, self.link, loop, registry, self._inbox, server)
-        self.leading = LeaderDuties(self.mailbox, self._row, self.link, loop)
+        self.leading = LeaderDuties(self.mailbox, self.link, loop)
         self.store = use_store(context.config.state, int(str(context.facts["pid"])))
         self._view = ScoreboardView(context, self._publish, self.store.is_ready)
         self._pool: Pool | None = None
@@ -177,7 +177,6 @@ class Worker:
             return self._could_not_boot("startup", traceback.format_exc(), EXIT_NEVER_READY)
         pulse, watchdog = self._start_pulse()
         self._enter(WorkerState.READY)
-        self._row.set("ready_at", self._loop.time())
         self.link.send(m.Ready())
         self.store.begin_probing()
         self.watch_for_term()
@@ -342,7 +341,6 @@ class Worker:
         deadline = self._loop.time() + order.grace
         self._enter(WorkerState.DRAINING)
         self._view.is_draining = True
-        self._row.set("leaving", 1)
         pool.leave()
         server.stop_accepting()
         if self.context.config.scheduling == Policy.REUSEPORT.value:

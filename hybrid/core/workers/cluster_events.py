@@ -1,25 +1,21 @@
-"""What happens in the life of the cluster, told to whoever wants to know.
+"""What happens in the cluster: the events, and their way to the subscribers.
 
-The primary announces, at one place; `hybrid events`, the leader and the script
-that is its own primary subscribe. An announcement is a plain value: it can be
+The primary publishes them, in one place; `hybrid events`, the leader and the
+script that is its own primary subscribe. An event is a plain value: it can be
 kept, sent as JSON and compared in a test.
 
-Rule 1: a subscriber may be slow or broken, the cluster may not: a subscriber
-        that raises is logged by the caller and the others still hear it.
-Rule 2: the story is bounded; who needs all of it subscribes.
+A broken subscriber must not break the cluster: one that raises is reported, and
+the other subscribers still get the event.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
 from hybrid.core.workers.lifecycle import Leaving
-
-STORY = 1000  # announcements kept; some 200 bytes each
 
 
 class EventKind(Enum):
@@ -88,20 +84,18 @@ Subscriber = Callable[[ClusterEvent], object]
 
 
 class EventPublisher:
-    """Tells every subscriber, and remembers the last `STORY` announcements."""
+    """Calls every subscriber with every event."""
 
     def __init__(self, on_error: Callable[[Subscriber, Exception], object]) -> None:
         """Report a subscriber that raises to `on_error`."""
         self.subscribers: list[Subscriber] = []
-        self.story: deque[ClusterEvent] = deque(maxlen=STORY)
         self._on_error = on_error
 
-    def announce(self, announcement: ClusterEvent) -> None:
-        """Tell everybody, in the order in which they subscribed."""
-        self.story.append(announcement)
-        for subscriber in tuple(self.subscribers):  # one may unsubscribe while it is told
+    def publish(self, event: ClusterEvent) -> None:
+        """Call the subscribers, in the order in which they subscribed."""
+        for subscriber in tuple(self.subscribers):  # a call may change the list
             try:
-                subscriber(announcement)
+                subscriber(event)
             except Exception as ex:
                 self._on_error(subscriber, ex)
 

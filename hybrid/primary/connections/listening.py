@@ -23,9 +23,7 @@ MOST_SOCKETS = 250  # one message to the last acceptor carries them all; the ker
 class Listening:
     """The cluster's listening sockets."""
 
-    def __init__(
-        self, listeners: Sequence[Listener], policy: Policy, workers: int, backlog: int
-    ) -> None:
+    def __init__(self, listeners: Sequence[Listener], policy: Policy, workers: int) -> None:
         """Bind what `workers` slots need.
 
         Raises:
@@ -33,7 +31,6 @@ class Listening:
             OSError: a slot's socket cannot be bound.
         """
         self.policy = policy
-        self._backlog = backlog
         self._first = tuple(listeners)
         self._of_slot: dict[int, tuple[Listener, ...]] = {}
         if policy is Policy.REUSEPORT:

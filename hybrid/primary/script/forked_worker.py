@@ -70,11 +70,6 @@ class ForkedWorker:
         return "" if self.record is None else self.record.failure or ""
 
     @property
-    def is_listening(self) -> bool:
-        """Whether it takes connections."""
-        return self.record is not None and self.record.has_listened and self.record.accepting
-
-    @property
     def is_dead(self) -> bool:
         """Whether it has exited."""
         return self.state is WorkerState.EXITED

@@ -97,7 +97,7 @@ def open_cluster(config: Config, rows: int, began: float | None = None) -> Opene
         preload(config.app.preload)
         limit = config.cpu.limit
         return Opened(
-            Listening(listeners, policy, config.io_workers, config.bind.backlog),
+            Listening(listeners, policy, config.io_workers),
             Scoreboard(rows),
             PermitTable(limit, rows) if limit is not None else None,
             _facts(config, listeners, began),

@@ -35,8 +35,6 @@ _STACK = (
     "numpy.typing",
     "hybrid.api.install",
     "hybrid.api.resources",
-    "hybrid.api.resources",
-    "hybrid.api.resources",
     "hybrid.pool.process.member",
     "hybrid.worker.worker",
 )

@@ -44,7 +44,7 @@ class EventLog:
             else (0, self._supervisor.generations.wanted, os.getpid())
         )
         now = time.monotonic()
-        self.announcer.announce(ClusterEvent(kind, slot, generation, pid, now, **detail))
+        self.announcer.publish(ClusterEvent(kind, slot, generation, pid, now, **detail))
 
     def aborted(self, generation: int) -> None:
         """Announce that a reload was given up, with the last line of the reason."""

@@ -31,8 +31,6 @@ INTEGERS = (
     "generation",
     "pid",
     "state",  # hybrid.core.workers.lifecycle.WorkerState by position
-    "leaving",  # 1: takes no new connections
-    "leader",  # 1: is the leader
     "requests",
     "requests_active",
     "connections",
@@ -56,7 +54,6 @@ INTEGERS = (
 )
 FLOATS = (  # seconds; the *_at are monotonic
     "started_at",
-    "ready_at",
     "tick_due",  # when the event loop is meant to run next; 0: the worker still starts
     "lag_last",
     "lag_max",
@@ -109,10 +106,6 @@ class Row:
         if name in _INTEGER_AT:
             return self._integers[_INTEGER_AT[name]]
         return self._floats[_FLOAT_AT[name]]
-
-    def float_at(self, name: str) -> tuple[memoryview[float], int]:
-        """Return where a float field lies, for a reader in a hurry."""
-        return self._floats, _FLOAT_AT[name]
 
     def counts(self, name: str) -> memoryview[int]:
         """Return the buckets of a histogram, in place."""

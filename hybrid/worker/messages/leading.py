@@ -1,4 +1,4 @@
-"""Being the leader: the flag, the row, and the application's hooks around both."""
+"""Being the leader: the flag, and the application's hooks around it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import asyncio
 from typing import Any
 
 from hybrid.core.messages import link_messages as m
-from hybrid.system.scoreboard.scoreboard import Row
 from hybrid.worker.hooks import Moment, registry
 from hybrid.worker.messages.mailbox import Mailbox
 from hybrid.worker.messages.primary_link import PrimaryLink
@@ -18,12 +17,10 @@ class LeaderDuties:
     def __init__(
         self,
         mailbox: Mailbox,
-        row: Row,
         link: PrimaryLink,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         self._mailbox = mailbox
-        self._row = row
         self._link = link
         self._loop = loop
         self._last: asyncio.Task[None] | None = None
@@ -55,15 +52,11 @@ class LeaderDuties:
             if not self._leaves:  # news would only keep it from leaving
                 await registry.run(Moment.EVENT, message.event)
         elif message.leads:
-            self._set(True)
+            self._mailbox.is_leader = True
             await registry.run(Moment.LEADERSHIP, True)
         else:
             if self._mailbox.is_leader:
-                self._set(False)
+                self._mailbox.is_leader = False
                 # The next one is appointed only when these are done: they end the work here.
                 await registry.run(Moment.LEADERSHIP, False)
             self._link.send(m.LeadGivenUp())
-
-    def _set(self, leads: bool) -> None:
-        self._mailbox.is_leader = leads
-        self._row.set("leader", int(leads))

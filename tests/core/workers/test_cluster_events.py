@@ -3,7 +3,6 @@ from __future__ import annotations
 import pytest
 
 from hybrid.core.workers.cluster_events import (
-    STORY,
     ClusterEvent,
     EventKind,
     EventPublisher,
@@ -13,47 +12,37 @@ from hybrid.core.workers.cluster_events import (
 from hybrid.core.workers.lifecycle import Leaving
 
 
-def an_announcement(at: float = 1.0) -> ClusterEvent:
+def an_event(at: float = 1.0) -> ClusterEvent:
     return ClusterEvent(EventKind.FORK, slot=1, generation=1, pid=100, at=at)
 
 
 def test_a_subscriber_that_raises_is_reported_and_the_next_one_still_hears() -> None:
     errors: list[Exception] = []
     heard: list[ClusterEvent] = []
-    announcer = EventPublisher(on_error=lambda _, ex: errors.append(ex))
+    publisher = EventPublisher(on_error=lambda _, ex: errors.append(ex))
 
     def broken(_: ClusterEvent) -> None:
         raise RuntimeError("mine")
 
-    announcer.subscribers += [broken, heard.append]
+    publisher.subscribers += [broken, heard.append]
 
-    announcer.announce(an_announcement())
+    publisher.publish(an_event())
 
     assert [str(ex) for ex in errors] == ["mine"]
-    assert heard == [an_announcement()]
-
-
-def test_the_story_is_bounded_and_keeps_the_newest() -> None:
-    announcer = EventPublisher(on_error=lambda _, ex: None)
-
-    for at in range(STORY + 5):
-        announcer.announce(an_announcement(at))
-
-    assert len(announcer.story) == STORY
-    assert announcer.story[-1].at == STORY + 4
+    assert heard == [an_event()]
 
 
 def test_a_subscriber_may_unsubscribe_while_it_is_told() -> None:
-    announcer = EventPublisher(on_error=lambda _, ex: None)
+    publisher = EventPublisher(on_error=lambda _, ex: None)
     heard: list[str] = []
 
     def once(_: ClusterEvent) -> None:
         heard.append("once")
-        announcer.subscribers.remove(once)
+        publisher.subscribers.remove(once)
 
-    announcer.subscribers += [once, lambda _: heard.append("always")]
-    announcer.announce(an_announcement())
-    announcer.announce(an_announcement())
+    publisher.subscribers += [once, lambda _: heard.append("always")]
+    publisher.publish(an_event())
+    publisher.publish(an_event())
 
     assert heard == ["once", "always", "always"]
 
