@@ -9,7 +9,7 @@
     answer = await cluster.request(2, {"want": "visits"}, timeout=1.0)
 
 A script that is its own primary forks functions (`Primary`); they serve HTTP
-(`serve`), take messages (`messages`, or the same handlers), or both.
+(`serve`, `serve_function`), take messages (`messages`, or the same handlers), or both.
 
 Messages are JSON of at most 64 KiB and go through the primary: worker to
 primary and back costs two hops, worker to worker four. Nothing of the
@@ -19,7 +19,7 @@ the event loop's thread of a worker; a job has no access to it.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,7 @@ from hybrid.worker.messages.membership import To, membership
 if TYPE_CHECKING:
     from hybrid.primary.script.forked_worker import ForkedWorker as ForkedWorker
     from hybrid.primary.script.script_primary import Primary as Primary
+    from hybrid.worker.function import FunctionRequest as FunctionRequest
     from hybrid.worker.messages.mailbox import Message as Message
 
 on_message = Decorator(Moment.MESSAGE)  # handler(message); see Message
@@ -44,6 +45,7 @@ on_event = Decorator(Moment.EVENT)  # hook(event) in the leader; a dict as `hybr
 _LAZY = {
     "ForkedWorker": "hybrid.primary.script.forked_worker",
     "Primary": "hybrid.primary.script.script_primary",
+    "FunctionRequest": "hybrid.worker.function",
     "Message": "hybrid.worker.messages.mailbox",
 }
 
@@ -52,6 +54,7 @@ __all__ = [
     "LEADER",
     "PRIMARY",
     "ForkedWorker",
+    "FunctionRequest",
     "Message",
     "Primary",
     "broadcast",
@@ -69,6 +72,7 @@ __all__ = [
     "request",
     "send",
     "serve",
+    "serve_function",
     "slot",
 ]
 
@@ -120,15 +124,31 @@ async def serve(app: Any) -> None:
     In a function that `Primary.fork` was given. Hooks run as in ``hybrid serve``.
 
     Args:
-        app: an ASGI application, its ``module:attribute``, or a function of one
-            request (see `hybrid.worker.function`) that returns str, bytes or JSON values.
+        app: an ASGI or WSGI application, or its ``module:attribute``.
 
     Raises:
-        NotInCluster: this process is no script's worker, has served already, or its
+        NotInCluster: this process is not a script's worker, has served already, or its
             primary has no address.
-        SystemExit: it cannot start; the primary has heard why. 4: it cannot be imported.
+        SystemExit: it cannot start, and the primary knows why. 4: it cannot be imported.
+        TypeError: it is not an application.
     """
     await membership().serve(app)
+
+
+async def serve_function(function: Callable[[FunctionRequest], Any]) -> None:
+    """Serve HTTP like `serve`: every request is answered with the result of a function.
+
+    Args:
+        function: takes a `FunctionRequest`, plain or async, and returns str, bytes or
+            JSON values. A plain function blocks its worker's event loop while it runs.
+
+    Raises:
+        NotInCluster: as for `serve`.
+        TypeError: it cannot be called with one argument.
+    """
+    from hybrid.worker.function import FunctionApplication
+
+    await membership().serve(FunctionApplication(function))
 
 
 def messages() -> AsyncIterator[Message]:

@@ -17,7 +17,6 @@ from typing import Any
 import orjson
 
 from hybrid.http.request.refusal import ClientGone
-from hybrid.http.shared import ASGIApp
 
 _TEXT, _BYTES, _JSON = (
     b"text/plain; charset=utf-8",
@@ -37,44 +36,61 @@ class FunctionRequest:
     body: bytes
 
 
-def as_application(app: Callable[..., Any]) -> ASGIApp:
-    """Return `app` if it is an application, else one that answers with its result.
-
-    Args:
-        app: takes scope, receive and send; or environ and start_response (WSGI); or one
-            `FunctionRequest` (or nothing), plain or async, and returns str, bytes, or JSON
-            values. A plain function blocks its worker's event loop while it runs.
+def check_application(app: object) -> None:
+    """Check that an application can be called as ASGI or as WSGI.
 
     Raises:
-        TypeError: it cannot be called.
+        TypeError: it cannot be called like that; every request would answer 500.
     """
-    if not callable(app):
-        raise TypeError(f"{app!r} is neither an application nor a function")
-    try:
-        parameters = inspect.signature(app).parameters.values()
-    except ValueError:
-        return app  # written in C, which a handler of requests hardly is
-    if any(each.kind is each.VAR_POSITIONAL for each in parameters):
-        return app  # a wrapper around an application
-    if sum(each.default is each.empty for each in parameters) > 1:
-        return app
-    return _Function(app, min(1, len(parameters)))
+    if not _takes(app, 3) and not _takes(app, 2):
+        raise TypeError(
+            f"{app!r} is not an application: it takes neither (scope, receive, send) nor "
+            "(environ, start_response); a function of one request is for cluster.serve_function"
+        )
 
 
-class _Function:
-    def __init__(self, function: Callable[..., Any], wanted: int) -> None:
-        self._function, self._wanted = function, wanted
+class FunctionApplication:
+    """An ASGI application that answers each request with the result of a function."""
+
+    def __init__(self, function: Callable[[FunctionRequest], Any]) -> None:
+        """Call `function`, plain or async, for each request.
+
+        It returns str, bytes, or JSON values. A plain function blocks its worker's
+        event loop while it runs.
+
+        Raises:
+            TypeError: it cannot be called with one argument.
+        """
+        if not _takes(function, 1):
+            raise TypeError(
+                f"{function!r} is not a function of one request; "
+                "an application is for cluster.serve"
+            )
+        self._function = function
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answer one request (ASGI)."""
         if scope["type"] != "http":
-            raise NotImplementedError(f"a function does not speak {scope['type']}")
-        result = self._function(*[await _read(scope, receive)][: self._wanted])
+            raise NotImplementedError(f"a function does not serve {scope['type']}")
+        result = self._function(await _read(scope, receive))
         if inspect.isawaitable(result):
             result = await result
         kind, body = _encode(result)
         head = [(b"content-type", kind), (b"content-length", str(len(body)).encode())]
         await send({"type": "http.response.start", "status": 200, "headers": head})
         await send({"type": "http.response.body", "body": body})
+
+
+def _takes(call: object, count: int) -> bool:
+    if not callable(call):
+        return False
+    try:
+        inspect.signature(call).bind(*[None] * count)
+    except TypeError:
+        return False
+    except ValueError:
+        pass  # written in C and without a signature: calling it will show
+    return True
 
 
 async def _read(scope: Any, receive: Any) -> FunctionRequest:

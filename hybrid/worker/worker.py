@@ -50,7 +50,7 @@ from hybrid.system.scoreboard.snapshot import STATES
 from hybrid.worker.application import load_application
 from hybrid.worker.connections.adoption import Adoption
 from hybrid.worker.context import WorkerContext
-from hybrid.worker.function import as_application
+from hybrid.worker.function import check_application
 from hybrid.worker.hooks import Moment, registry
 from hybrid.worker.interface import interface_of
 from hybrid.worker.messages.leading import LeaderDuties
@@ -198,7 +198,8 @@ class Worker:
         if isinstance(app, str):
             code = await self.serve(replace(context.config.app, target=app))
         else:
-            code = await self.serve(as_application(app))
+            check_application(app)
+            code = await self.serve(app)
         if code:
             sys.exit(code)  # it has told the primary why it cannot serve
 

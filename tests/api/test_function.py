@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from hybrid.http.request.refusal import ClientGone
-from hybrid.worker.function import FunctionRequest, as_application
+from hybrid.worker.function import FunctionApplication, FunctionRequest, check_application
 
 
 def ask(function: Callable[..., Any], *pieces: bytes) -> tuple[dict[str, Any], bytes]:
@@ -33,7 +33,7 @@ def ask(function: Callable[..., Any], *pieces: bytes) -> tuple[dict[str, Any], b
         "query_string": b"a=1",
         "headers": [(b"x-name", b"value")],
     }
-    asyncio.run(as_application(function)(scope, receive, send))  # type: ignore[arg-type]
+    asyncio.run(FunctionApplication(function)(scope, receive, send))
     head, body = sent
     return head, body["body"]
 
@@ -45,7 +45,7 @@ async def later(request: FunctionRequest) -> str:
 @pytest.mark.parametrize(
     ("function", "kind", "body"),
     [
-        (lambda: "Grüße", b"text/plain; charset=utf-8", "Grüße".encode()),
+        (lambda request: "Grüße", b"text/plain; charset=utf-8", "Grüße".encode()),
         (lambda request: b"\x00", b"application/octet-stream", b"\x00"),
         (lambda request: {"a": [1, None]}, b"application/json", b'{"a":[1,null]}'),
         (later, b"text/plain; charset=utf-8", b"later"),
@@ -77,7 +77,7 @@ def test_a_body_is_not_copied_anew_for_every_piece() -> None:
     assert ask(lambda request: request.body, Piece(b"ab"), Piece(b"cd"))[1] == b"abcd"
 
 
-def test_an_asgi_application_is_left_alone() -> None:
+def test_an_asgi_application_can_be_served() -> None:
     class Application:
         async def __call__(self, scope: Any, receive: Any, send: Any) -> None: ...
 
@@ -85,26 +85,35 @@ def test_an_asgi_application_is_left_alone() -> None:
 
     async def wrapper(*args: Any) -> None: ...
 
-    application = Application()
-    assert as_application(wrapper) is wrapper
-    assert as_application(app) is app
-    assert as_application(application) is application
+    for application in (wrapper, app, Application(), print):
+        check_application(application)
+
+
+class Uncalled:
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None: ...
+
+
+@pytest.mark.parametrize("other", [later, lambda: "", Uncalled, 5, "module:attribute"])
+def test_what_is_neither_asgi_nor_wsgi_is_refused(other: object) -> None:
+    with pytest.raises(TypeError, match=r"is not an application.*serve_function"):
+        check_application(other)
 
 
 def test_a_function_speaks_http_only() -> None:
-    app = as_application(lambda: "x")
+    app = FunctionApplication(lambda request: "x")
     with pytest.raises(NotImplementedError, match="websocket"):
         asyncio.run(app({"type": "websocket"}, None, None))  # type: ignore[arg-type]
 
 
-def test_what_cannot_be_called_is_refused() -> None:
-    with pytest.raises(TypeError, match="neither an application nor a function"):
-        as_application(5)  # type: ignore[arg-type]
+@pytest.mark.parametrize("other", [lambda: "", lambda scope, receive, send: None, 5])
+def test_what_cannot_take_one_request_is_refused(other: Any) -> None:
+    with pytest.raises(TypeError, match=r"not a function of one request.*cluster\.serve"):
+        FunctionApplication(other)
 
 
 def test_a_cut_upload_never_reaches_the_function() -> None:
     called: list[FunctionRequest] = []
-    app = as_application(lambda request: called.append(request))
+    app = FunctionApplication(lambda request: called.append(request))
     messages = iter(
         [
             {"type": "http.request", "body": b"a part", "more_body": True},

@@ -14,7 +14,7 @@ def block(request):
 
 
 async def work():
-    await cluster.serve(block)
+    await cluster.serve_function(block)
 
 
 primary = cluster.Primary("127.0.0.1:0")

@@ -10,7 +10,7 @@ from tests.cluster.scripts.common import hello, tell
 
 async def leave():
     os.kill(os.getpid(), signal.SIGTERM)
-    await cluster.serve(hello)
+    await cluster.serve_function(hello)
 
 
 primary = tell(cluster.Primary("127.0.0.1:0"))

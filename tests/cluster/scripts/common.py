@@ -16,7 +16,7 @@ def hello(request):
 
 
 async def serve():
-    await cluster.serve(hello)
+    await cluster.serve_function(hello)
 
 
 def tell(primary):

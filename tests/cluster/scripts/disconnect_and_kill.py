@@ -38,7 +38,7 @@ async def work(wish):
         await task  # it has ended long before
         return answer
 
-    await cluster.serve(slow_then_wish)
+    await cluster.serve_function(slow_then_wish)
 
 
 primary.on("exit")(lambda worker, *how: worker.id == 1 and primary.fork(work, "kill me"))

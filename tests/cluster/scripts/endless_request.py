@@ -15,5 +15,5 @@ async def endless(request):
 primary = cluster.Primary("127.0.0.1:0")
 primary.on("listening")(lambda worker, address: say(address))
 primary.on("drain")(lambda worker: say("drains"))
-primary.fork(cluster.serve, endless)
+primary.fork(cluster.serve_function, endless)
 sys.exit(primary.run())

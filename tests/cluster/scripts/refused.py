@@ -28,7 +28,7 @@ attempt(lambda: primary.on("disconect"))
 async def inside_a_worker():
     attempt(lambda: primary.fork(serve))
     try:
-        await cluster.serve(hello)
+        await cluster.serve_function(hello)
     except hybrid.NotInCluster as ex:
         say("worker -", ex)
 

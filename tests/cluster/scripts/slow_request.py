@@ -16,5 +16,5 @@ async def slow(request):
 primary = cluster.Primary("127.0.0.1:0")
 primary.on("listening")(lambda worker, address: say(address))
 primary.on("exit")(lambda worker, code, signal: say("exit", code))
-primary.fork(cluster.serve, slow)
+primary.fork(cluster.serve_function, slow)
 sys.exit(primary.run())

@@ -14,7 +14,7 @@ async def compute(request):
 
 
 async def work():
-    await cluster.serve(compute)
+    await cluster.serve_function(compute)
 
 
 primary = cluster.Primary("127.0.0.1:0")
