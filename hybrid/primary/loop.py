@@ -156,7 +156,7 @@ class PrimaryLoop:
     def _turn(self) -> None:
         self.feed(e.Tick())
         self._owner.after_wait()
-        self._distributor.go_on()
+        self._distributor.distribute()
 
     def _wait(self) -> None:
         """Wait for whatever comes first, and deal with it."""
@@ -295,7 +295,7 @@ class PrimaryLoop:
         if handle.slot not in self.supervisor.roster.wanted:
             self._listening.retire(handle.slot)
         if order.final:
-            self._distributor.last_resort(handle.id)
+            self._distributor.keep_last(handle.id)
         else:
             self._distributor.leave(handle.id)
         fds = [sock.fileno() for sock in self._listening.all()] if order.final else []

@@ -3,13 +3,13 @@
      backlog --> accept --> offer to a worker --> "taken": close our copy
                    |             |                "refused", or the worker died:
                    |             |                offer it to the next one
-                   |             +-- left lying: read it back, offer it to the next one
+                   |             +-- not read: take it back, offer it to the next one
                    +-- only while a worker is free: else connections wait in the backlog
 
-The decisions are `hybrid.core.connections.handoff_queue`'s. The primary's copy stays open until
-the worker has said that it takes the connection, which it does before its
-first read: so at any moment at most one process has read from it, and a worker
-that dies in between loses nothing.
+`hybrid.core.connections.handoff_queue` decides. The primary's copy stays open until
+the worker has answered that it takes the connection, which it does before its
+first read: so at any moment at most one process has read from the connection,
+and a worker that dies in between loses nothing.
 """
 
 from __future__ import annotations
@@ -38,27 +38,27 @@ def make_distributor(
     scoreboard: Scoreboard,
 ) -> ConnectionDistributor:
     """Return one for the cluster's policy; where workers accept, it has nothing to do."""
-    rota = least_loaded(row_of, scoreboard)
-    if listening.policy is not Policy.LEAST_LOADED:
-        rota = HandoffQueue()
-    return ConnectionDistributor(listening.all() if listening.handed_over else [], selector, rota)
+    if listening.policy is Policy.LEAST_LOADED:
+        queue = make_least_loaded_queue(row_of, scoreboard)
+    else:
+        queue = HandoffQueue()
+    return ConnectionDistributor(listening.all() if listening.handed_over else [], selector, queue)
 
 
-def least_loaded(row_of: Callable[[int], int], scoreboard: Scoreboard) -> HandoffQueue:
-    """Return a rota that asks whoever has least to do, by the scoreboard.
+def make_least_loaded_queue(row_of: Callable[[int], int], scoreboard: Scoreboard) -> HandoffQueue:
+    """Return a queue that chooses the worker with the least work, by the scoreboard.
 
-    A row is up to 0.1 s old. What a worker has taken since then is counted on top,
-    or a burst would go to one worker whole.
+    A row is up to 0.1 s old. Connections that a worker has taken since then are
+    counted on top; otherwise a whole burst would go to one worker.
     """
 
-    def load(worker: int) -> tuple[float, float]:
+    def load(worker: int, taken: int) -> tuple[float, float]:
         row = scoreboard.row(row_of(worker))
-        unseen = max(0.0, rota.given(worker) - row.get("accepted"))
+        unseen = max(0.0, taken - row.get("accepted"))
         busy = row.get("requests_active") + row.get("pool_queued")
         return busy + unseen, row.get("connections") + unseen
 
-    rota = HandoffQueue(load)
-    return rota
+    return HandoffQueue(load)
 
 
 class ConnectionDistributor:
@@ -68,61 +68,69 @@ class ConnectionDistributor:
         self,
         listeners: Sequence[socket.socket],
         selector: selectors.BaseSelector,
-        rota: HandoffQueue,
+        queue: HandoffQueue,
     ) -> None:
         self._listeners = list(listeners)
         self._selector = selector
-        self._rota = rota
+        self._queue = queue
         self._pairs: dict[int, HandoverPair] = {}  # by worker id
         self._offered: dict[int, socket.socket] = {}  # by number; our copies
-        self._waiting: deque[socket.socket] = deque()  # accepted, taken by nobody yet
+        self._waiting: deque[socket.socket] = deque()  # accepted; no worker has taken them yet
         self._next_number = ARE_YOU_THERE + 1
-        self._watching = False
-        self._accepting = True
+        self._is_watching = False  # the listeners
+        self._is_accepting = True
         self._back_off_until = 0.0
 
-    # -- who takes part ------------------------------------------------------------
+    # -- which workers take part ---------------------------------------------------
 
     def join(self, worker: int, pair: HandoverPair | None) -> None:
         """Offer connections to a worker from now on, unless it accepts by itself."""
         if pair is None:
             return
         self._pairs[worker] = pair
-        self._rota.join(worker)
-        self._selector.register(pair, selectors.EVENT_READ, lambda: self._on_verdict(worker))
-        self.go_on()
+        self._queue.join(worker)
+        self._selector.register(pair, selectors.EVENT_READ, lambda: self._on_readable(worker))
+        self.distribute()
 
     def leave(self, worker: int, dead: bool = False) -> None:
-        """Offer it nothing more. What it was offered it still takes, unless it is `dead`."""
+        """Offer nothing more to a worker; one that is not `dead` may take what it was offered.
+
+        The connection that it has not answered must end in exactly one place. If the
+        worker has taken it and its answer was not read first, it would be offered
+        again, and two processes would read one request. If the worker is alive and
+        the offer was dropped here, no process would ever answer the client. So:
+        answers that have arrived come first; then a dead worker's offer goes to the
+        next one; a living worker's offer does so only if it can be read back from
+        its socket. If not, the worker has read it, and its answer arrives later.
+        """
         pair = self._pairs.get(worker)
         if pair is None:
             return
-        for number, taken in pair.verdicts():  # its last words
-            self._hear(worker, number, taken)
+        for number, taken in pair.verdicts():
+            self._on_answer(worker, number, taken)
         if dead:
             self._selector.unregister(pair)
             del self._pairs[worker]
-            self._offer_again(self._rota.leave(worker))
-        elif worker in self._rota:
-            holds = self._rota.leave(worker)
-            if holds is not None and pair.take_back():
-                self._offer_again(holds)
-            # Otherwise it has seen it, and its verdict comes; see `_hear`.
-        self.go_on()
+            self._offer_again(self._queue.leave(worker))
+        elif worker in self._queue:
+            unanswered = self._queue.leave(worker)
+            if unanswered is not None and pair.take_back():
+                self._offer_again(unanswered)
+        self.distribute()
 
-    def last_resort(self, worker: int) -> None:
-        """Offer what nobody has taken to this worker, which drains; there is no other one."""
-        if worker in self._pairs and worker not in self._rota:
-            self._rota.join(worker)
-        self.go_on()
+    def keep_last(self, worker: int) -> None:
+        """Go on offering to this worker though it drains: no other one is left."""
+        if worker in self._pairs and worker not in self._queue:
+            self._queue.join(worker)
+        self.distribute()
 
     def stop_accepting(self) -> None:
-        """Leave what comes now in the backlog, for the last acceptor."""
-        self._accepting = False
+        """Leave new connections in the backlog, for the last acceptor."""
+        self._is_accepting = False
         self._unwatch()
 
     def close(self) -> None:
-        """Give back every descriptor; connections that nobody took are lost."""
+        """Close every descriptor; connections that no worker has taken are lost."""
         self.stop_accepting()
         for worker in list(self._pairs):
             self.leave(worker, dead=True)
@@ -138,7 +146,7 @@ class ConnectionDistributor:
     # -- what came -------------------------------------------------------------------
 
     def _on_listener(self, listener: socket.socket) -> None:
-        while (worker := self._rota.choose(time.monotonic())) is not None:
+        while (worker := self._queue.choose(time.monotonic())) is not None:
             try:
                 sock = accept(listener)
             except OSError as ex:
@@ -149,51 +157,50 @@ class ConnectionDistributor:
             if sock is None:
                 return
             self._offer(worker, sock)
-        self._unwatch()  # nobody is free
+        self._unwatch()  # no worker is free
 
-    def _on_verdict(self, worker: int) -> None:
+    def _on_readable(self, worker: int) -> None:
         pair = self._pairs.get(worker)
         if pair is None:
             return  # reaped earlier in this round of the loop
         for number, taken in pair.verdicts():
-            self._hear(worker, number, taken)
-        self.go_on()
+            self._on_answer(worker, number, taken)
+        self.distribute()
 
-    def _hear(self, worker: int, number: int, taken: bool) -> None:
+    def _on_answer(self, worker: int, number: int, taken: bool) -> None:
         if number == ARE_YOU_THERE:
-            self._rota.returned(worker)
-            return
-        if taken:
-            self._rota.taken(worker, number)
+            self._queue.note_alive(worker)
+        elif taken:
+            self._queue.note_taken(worker, number)
             self._offered.pop(number).close()
         else:
-            self._rota.refused(worker, number, time.monotonic())
+            self._queue.note_refused(worker, number, time.monotonic())
             self._offer_again(number)
 
-    def go_on(self) -> None:
-        """Find takers for what waits; accept if somebody is free then."""
+    def distribute(self) -> None:
+        """Offer the connections that wait; accept more only if a worker is free then."""
         now = time.monotonic()
-        for worker, number in self._rota.overdue(now):
+        for worker, number in self._queue.overdue(now):
             if self._pairs[worker].take_back():
                 self._pairs[worker].ask()
-                self._rota.taken_back(worker)
+                self._queue.note_taken_back(worker)
                 self._offer_again(number)
         while self._waiting:
-            taker = self._rota.choose(now)
-            if taker is None:
+            free = self._queue.choose(now)
+            if free is None:
                 break
-            self._offer(taker, self._waiting.popleft())
-        if self._waiting or self._rota.choose(now) is None:
+            self._offer(free, self._waiting.popleft())
+        if self._waiting or self._queue.choose(now) is None:
             self._unwatch()
-        elif self._accepting and now >= self._back_off_until:
+        elif self._is_accepting and now >= self._back_off_until:
             self._watch()
 
     def next_timer(self) -> float | None:
-        """Return when `go_on` has something to do that no descriptor tells."""
+        """Return when `distribute` has something to do that no descriptor announces."""
         now = time.monotonic()
         times = [self._back_off_until] if self._back_off_until > now else []
-        rest = self._rota.next_timer(now)
-        return min([*times, rest] if rest is not None else times, default=None)
+        queue_timer = self._queue.next_timer(now)
+        return min([*times, queue_timer] if queue_timer is not None else times, default=None)
 
     # -- small steps -----------------------------------------------------------------
 
@@ -202,9 +209,9 @@ class ConnectionDistributor:
         self._next_number = number % 0xFFFFFFFF + 1
         now = time.monotonic()
         self._offered[number] = sock
-        self._rota.handed(worker, number, now)
+        self._queue.note_offered(worker, number, now)
         if not self._pairs[worker].offer(number, sock):
-            self._rota.refused(worker, number, now)
+            self._queue.note_refused(worker, number, now)
             self._offer_again(number)
 
     def _offer_again(self, number: int | None) -> None:
@@ -212,16 +219,16 @@ class ConnectionDistributor:
             self._waiting.append(self._offered.pop(number))
 
     def _watch(self) -> None:
-        if not self._watching:
-            self._watching = True
+        if not self._is_watching:
+            self._is_watching = True
             for listener in self._listeners:
                 self._selector.register(
                     listener, selectors.EVENT_READ, lambda s=listener: self._on_listener(s)
                 )
 
     def _unwatch(self) -> None:
-        if self._watching:
-            self._watching = False
+        if self._is_watching:
+            self._is_watching = False
             for listener in self._listeners:
                 with contextlib.suppress(KeyError):
                     self._selector.unregister(listener)
