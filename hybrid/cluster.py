@@ -80,14 +80,14 @@ __all__ = [
 async def send(to: To, body: Any) -> None:
     """Send a message to a slot, to "leader" or to "primary".
 
-    Returns when the primary has put it on its way. In the primary of ``hybrid
+    Returns when the primary has sent it on. In the primary of ``hybrid
     serve`` a message becomes an event that ``hybrid events`` shows.
 
     Raises:
         FrameTooLarge: over 64 KiB of JSON.
-        MailboxFull: too much already waits for that reader; nothing was sent.
-        NoSuchWorker: no ready worker there.
-        NotInCluster: this process is no worker.
+        MailboxFull: the receiver is not reading and its outbox is full; nothing was sent.
+        NoSuchWorker: that slot has no ready worker.
+        NotInCluster: this process is not a worker.
     """
     await membership().send(to, body)
 
@@ -97,7 +97,7 @@ async def broadcast(body: Any) -> list[int]:
 
     Raises:
         FrameTooLarge: over 64 KiB of JSON.
-        MailboxFull: one of them reads too slowly; its `slots` did not get it, all others did.
+        MailboxFull: some read too slowly: its `slots` did not get the message, all others did.
     """
     return await membership().broadcast(body)
 
@@ -107,14 +107,14 @@ async def request(to: To, body: Any, timeout: float = 5.0) -> Any:
 
     Raises:
         NoReply: none within `timeout` seconds; the message may have arrived.
-        RequestFailed: the handler raised, or there is none.
+        RequestFailed: the handler raised, or there is no handler.
         FrameTooLarge, MailboxFull, NoSuchWorker, NotInCluster: as for `send`.
     """
     return await membership().request(to, body, timeout)
 
 
 async def ping(to: To, timeout: float = 5.0) -> float:
-    """Return the seconds that a message takes to a process and back; no handler is asked."""
+    """Return the seconds that a message takes to a process and back; no handler is called."""
     return await membership().ping(to, timeout)
 
 
@@ -152,16 +152,16 @@ async def serve_function(function: Callable[[FunctionRequest], Any]) -> None:
 
 
 def messages() -> AsyncIterator[Message]:
-    """Return what comes and no `on_message` handler takes, one by one.
+    """Return the messages that have no `on_message` handler, one by one.
 
     In a function that `Primary.fork` was given. Ends with the order to leave,
-    after everything that came before it: a job at hand is finished.
+    after the messages that came before it: the one at hand is finished.
     """
     return membership().messages()
 
 
 def is_leader() -> bool:
-    """Return whether this worker is the leader: at most one is; without a cluster True."""
+    """Return whether this worker is the leader (at most one is); True without a cluster."""
     return membership().is_leader
 
 
@@ -171,11 +171,11 @@ def slot() -> int:
 
 
 def __getattr__(name: str) -> Any:
-    """Import the home of a public name on first use (PEP 562)."""
+    """Import the module of a public name on first use (PEP 562)."""
     try:
-        home = _LAZY[name]
+        module = _LAZY[name]
     except KeyError:
         raise AttributeError(f"module 'hybrid.cluster' has no attribute {name!r}") from None
-    value = getattr(import_module(home), name)
+    value = getattr(import_module(module), name)
     globals()[name] = value
     return value

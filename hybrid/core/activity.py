@@ -26,7 +26,7 @@ class Activity:
         self.is_resting, self._wake = True, wake
 
     def begin(self) -> None:
-        """Take note that something has changed, or is about to."""
+        """Note that work has come, or is about to."""
         if self.is_resting:
             self.is_resting, wake, self._wake = False, self._wake, None
             assert wake is not None

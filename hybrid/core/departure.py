@@ -1,10 +1,10 @@
-"""What a request and its jobs know of each other, and no more.
+"""The link between a request and its jobs: the client has left, and the jobs' times.
 
 The connection protocol makes a `Departure` for every request, lets the
 application run with it as `current_departure`, and triggers it when the
-client has left. `submit` finds it there, registers the job with it and leaves the
-job's times in it. So the pool knows nothing of HTTP, and the protocol nothing
-of jobs.
+client has left. `submit` finds it there, registers the job with it and adds the
+job's times to it. So the pool needs to know nothing of HTTP, and the protocol
+nothing of jobs.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ class JobTimes:
 
 
 class Departure:
-    """Tells, once, that the client of a request is gone. Event-loop thread only.
+    """Calls back, once, when the client of a request has left. Event-loop thread only.
 
-    `times` are those of the request's jobs so far. Most requests have no job:
-    what they do not write is a default of the class and costs nothing.
+    `times` are those of the request's jobs so far. Most requests have no job: the
+    defaults are the class's, so that such a request does not pay for them.
     """
 
     happened = False
@@ -40,7 +40,7 @@ class Departure:
         """Call `callback` at the departure, at once if it has happened.
 
         Returns:
-            A function that takes the callback back; calling it late is fine.
+            A function that unregisters the callback; it may be called too late.
         """
         if self.happened:
             callback()
@@ -50,10 +50,14 @@ class Departure:
             callbacks = self._callbacks = {}
         key = id(callback)
         callbacks[key] = callback
-        return lambda: callbacks.pop(key, None) and None
+
+        def unregister() -> None:
+            callbacks.pop(key, None)
+
+        return unregister
 
     def trigger(self) -> None:
-        """The client is gone. A second call changes nothing."""
+        """Call the callbacks: the client has left. A second call changes nothing."""
         self.happened = True
         callbacks, self._callbacks = self._callbacks, None
         if callbacks:
@@ -61,14 +65,14 @@ class Departure:
                 callback()
 
     def book(self) -> list[JobTimes]:
-        """Return `times`, to be added to."""
+        """Return the list that job times are added to; it becomes `times`."""
         if self.times is None:
             self.times = []
         return self.times
 
 
 def _nothing() -> None:
-    """Take back a callback that was called already."""
+    """Unregister a callback that was called already."""
 
 
 current_departure: ContextVar[Departure | None] = ContextVar("hybrid_departure", default=None)

@@ -36,7 +36,7 @@ def quantile(counts: Sequence[int], q: float) -> float | None:
     """Return the upper bound, in seconds, of the bucket in which quantile `q` lies.
 
     Args:
-        counts: one per bucket; sums or differences of several histograms do, too.
+        counts: one per bucket; may be the sum or difference of several histograms.
         q: 0.5 for the median, 0.99 for the 99th percentile.
 
     Returns:

@@ -1,4 +1,4 @@
-"""The primary's loop: wait, turn what came into an event, perform the answer.
+"""The primary's loop: wait, turn what came into an event, perform the actions.
 
      signals ---+                                     +--> fork, kill (ProcessTable)
      links -----+--> event --> Supervisor.handle() ---+--> a frame to a worker
@@ -47,7 +47,7 @@ from hybrid.worker.context import WorkerContext
 logger = logging.getLogger("hybrid.error")
 
 _LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
-_LONGEST_WAIT = 3600.0  # s of one poll; a timer further away is looked at again
+_LONGEST_WAIT = 3600.0  # s of one poll; a later timer is compared again
 _LAST_WAIT = 5.0  # s for killed children to be reaped before the primary leaves
 
 
@@ -55,37 +55,37 @@ class ClusterOwner(Protocol):
     """The program that a loop runs a cluster for."""
 
     def begin(self) -> None:
-        """Start what stands beside the loop; signals are taken from here on."""
+        """Start the services; signals are handled from here on."""
 
     def run_of(self, slot: int) -> Callable[[WorkerContext], int]:
-        """Return what a worker forked for a slot does; its result is the exit code."""
+        """Return the main function of a worker for a slot; its result is the exit code."""
 
     def on_signal(self, number: signal.Signals) -> None:
-        """Take a signal; SIGCHLD is the loop's."""
+        """Handle a signal other than SIGCHLD."""
 
     def on_mail(self, handle: WorkerHandle, mail: m.Mail) -> None:
-        """Take a message that a worker has sent to the primary."""
+        """Handle a message that a worker has sent to the primary."""
 
     def on_all_ready(self, generation: int) -> None:
-        """Note that every wanted worker is ready."""
+        """Act on every wanted worker being ready."""
 
     def on_aborted(self, generation: int) -> None:
-        """Note that a reload was given up."""
+        """Act on a reload being aborted."""
 
     def after_event(self) -> None:
-        """See what an event has changed."""
+        """Act on what an event has changed."""
 
     def after_wait(self) -> None:
-        """Do what is due, once a turn of the loop; may feed events."""
+        """Do what is due, once a turn of the loop; may pass events to the loop."""
 
     def is_over(self) -> bool:
-        """Return whether the loop ends, though no stop was asked for."""
+        """Return whether the loop ends without a stop."""
 
     def next_timer(self) -> float | None:
-        """Return the monotonic time of the next turn that no descriptor brings about."""
+        """Return the monotonic time at which `after_wait` is due, whatever comes."""
 
     def sockets(self) -> list[socket.socket]:
-        """Return every socket of its own, for a child to forget."""
+        """Return its own sockets: a forked child must close them."""
 
     def close(self) -> None:
         """Close everything."""
@@ -105,7 +105,7 @@ class PrimaryLoop:
         workers: int,
         most: int,
     ) -> None:
-        """Fork nothing yet: `run` does, and what is fed before it."""
+        """Fork nothing yet: `run` does, and `handle` called before it."""
         restart, listening, scoreboard = config.restart, opened.listening, opened.scoreboard
         self.exit_code: int | None = None  # set: the loop ends
         self.address = opened.address
@@ -123,9 +123,9 @@ class PrimaryLoop:
             work=work,
         )
         self.hangs = HangWatch(restart.hang_timeout)
-        self.herald = EventLog(self.supervisor, scoreboard, self.hangs.killed)
+        self.event_log = EventLog(self.supervisor, scoreboard, self.hangs.killed)
         self.members = Members(
-            self.supervisor, self.processes, self.tell, self.herald, owner.on_mail
+            self.supervisor, self.processes, self.send, self.event_log, owner.on_mail
         )
         self._owner = owner
         self._listening = listening
@@ -136,15 +136,15 @@ class PrimaryLoop:
             lambda worker: self.processes.workers[worker].row,
             scoreboard,
         )
-        self._is_closed = False  # last words of workers change nothing any more
+        self._is_closed = False  # messages of workers have no effect any more
 
     def run(self) -> int:
-        """Fork the workers, watch over them, return the exit code."""
+        """Fork the workers, supervise them, return the exit code."""
         with self._signals:
             self.selector.register(self._signals, selectors.EVENT_READ, self._on_signals)
             try:
                 self._owner.begin()
-                self._reap()  # who died before we looked
+                self._reap()  # children that died before the signal queue existed
                 self._turn()
                 while self.exit_code is None and not self._owner.is_over():
                     self._wait()
@@ -154,12 +154,12 @@ class PrimaryLoop:
                 self._close()
 
     def _turn(self) -> None:
-        self.feed(e.Tick())
+        self.handle(e.Tick())
         self._owner.after_wait()
         self._distributor.distribute()
 
     def _wait(self) -> None:
-        """Wait for whatever comes first, and deal with it."""
+        """Wait for a signal, a descriptor or a timer, and handle what came."""
         times = (
             self.supervisor.next_timer(),
             self._owner.next_timer(),
@@ -167,16 +167,16 @@ class PrimaryLoop:
         )
         due = [at for at in times if at is not None]
         # poll(2) counts milliseconds in an int: about 24 days are too much for it.
-        patience = min(_LONGEST_WAIT, max(0.0, min(due) - time.monotonic())) if due else None
-        ready = self.selector.select(patience)
+        timeout = min(_LONGEST_WAIT, max(0.0, min(due) - time.monotonic())) if due else None
+        ready = self.selector.select(timeout)
         # Signals first: a TERM to the whole group arrives with the workers' answers to it.
         for key, _ in sorted(ready, key=lambda item: item[0].fileobj is not self._signals):
             key.data()
 
     # -- what came ---------------------------------------------------------------
 
-    def feed(self, event: e.Event) -> None:
-        """Let the supervisor take an event, and do what follows."""
+    def handle(self, event: e.Event) -> None:
+        """Pass an event to the supervisor, and perform the actions that follow."""
         for action in self.supervisor.handle(event, time.monotonic()):
             self._perform(action)
         self.members.update_leader()
@@ -192,19 +192,25 @@ class PrimaryLoop:
 
     def _reap(self) -> None:
         for handle, status in self._reaped():
-            self.members.forget(handle.id)
-            self.herald.exited(handle, status)
+            self.members.note_exit(handle.id)
+            self.event_log.publish_exit(handle, status)
             code = os.waitstatus_to_exitcode(status)
             how = f"pid {handle.pid}, {describe_exit(status)}"
-            self.feed(e.WorkerExited(handle.id, how, code if code >= 0 else None))
+            self.handle(e.WorkerExited(handle.id, how, code if code >= 0 else None))
 
     def _reaped(self) -> Iterator[tuple[WorkerHandle, int]]:
-        """Yield every worker that has ended, with its status from ``waitpid``; never waits."""
+        """Yield every worker that has ended, with its status from ``waitpid``; never waits.
+
+        The order prevents three accidents. The link is read before it is closed:
+        its last frames say why a boot failed. The distributor takes back unanswered
+        connections while the pair of sockets is still open. The row and the pool
+        processes go last, when no event can refer to the worker any more.
+        """
         for handle, pid, status in self.processes.reap():
             if handle is None:
                 logger.debug("pool process pid=%d ended: %s", pid, describe_exit(status))
                 continue
-            self._on_link(handle)  # its last words may still be in the socket
+            self._on_link(handle)  # what it sent before its death may still be in the socket
             self._unwatch(handle)
             self._distributor.leave(handle.id, dead=True)
             self.processes.forget(handle)
@@ -214,35 +220,35 @@ class PrimaryLoop:
         match message:
             case m.Online():
                 handle.is_online = True
-                self.herald.announce(EventKind.ONLINE, handle)
+                self.event_log.publish(EventKind.ONLINE, handle)
             case m.Ready(listening):
                 self._on_ready(handle, listening)
             case m.BootFailed(kind, text):
-                self.feed(e.WorkerFailedToBoot(handle.id, kind, text))
+                self.handle(e.WorkerFailedToBoot(handle.id, kind, text))
             case m.Leave(leaving, text):
-                self.feed(e.WorkerWantsToLeave(handle.id, leaving, text))
+                self.handle(e.WorkerWantsToLeave(handle.id, leaving, text))
             case m.LeftDistribution():
-                self.feed(e.WorkerLeftDistribution(handle.id))
+                self.handle(e.WorkerLeftDistribution(handle.id))
             case m.Mail() | m.LeadGivenUp():
-                self.members.take(handle, message)
+                self.members.handle(handle, message)
             case m.QueueEmptied():
-                self.feed(e.BacklogEmptied(handle.id))
+                self.handle(e.BacklogEmptied(handle.id))
             case m.ForkPoolProcess(request):
                 self._fork_pool_process(handle, request)
             case _:
-                raise LinkError(f"a worker may not say {type(message).__name__}")
+                raise LinkError(f"a worker may not send {type(message).__name__}")
 
     def _on_ready(self, handle: WorkerHandle, listening: bool) -> None:
         worker = self.supervisor.workers[handle.id]
         if worker.has_listened:
-            raise LinkError("a worker is ready once")
+            raise LinkError("a worker may be ready only once")
         was_ready = worker.ready_at is not None
         if listening:
-            self.herald.announce(EventKind.LISTENING, handle, text=self.address)
+            self.event_log.publish(EventKind.LISTENING, handle, text=self.address)
         if not was_ready:
-            self.herald.announce(EventKind.READY, handle)
-        self.feed(e.WorkerReady(handle.id, listening))
-        if listening and worker.state is WorkerState.READY:  # it stays
+            self.event_log.publish(EventKind.READY, handle)
+        self.handle(e.WorkerReady(handle.id, listening))
+        if listening and worker.state is WorkerState.READY:  # and not draining
             self._distributor.join(handle.id, handle.handover)
 
     # -- what to do --------------------------------------------------------------
@@ -258,17 +264,17 @@ class PrimaryLoop:
             case e.CloseListeners(worker):
                 self._close_listeners(worker)
             case e.ReloadBegun(generation):
-                self.herald.announce(EventKind.RELOAD, text=f"generation {generation}")
+                self.event_log.publish(EventKind.RELOAD, text=f"generation {generation}")
             case e.Scaled(before, target):
-                self.herald.announce(EventKind.SCALE, text=f"from {before} to {target} workers")
+                self.event_log.publish(EventKind.SCALE, text=f"from {before} to {target} workers")
             case e.StopBegun():
-                self.herald.announce(EventKind.STOP)
+                self.event_log.publish(EventKind.STOP)
                 self._distributor.stop_accepting()
             case e.AllReady(generation):
-                self.herald.announce(EventKind.READY, text=f"generation {generation}")
+                self.event_log.publish(EventKind.READY, text=f"generation {generation}")
                 self._owner.on_all_ready(generation)
             case e.ReloadAborted(generation):
-                self.herald.aborted(generation)
+                self.event_log.publish_abort(generation)
                 self._owner.on_aborted(generation)
             case e.Log(level, text):
                 logger.log(_LEVELS[level], "%s", text)
@@ -280,18 +286,18 @@ class PrimaryLoop:
         try:
             handle = self.processes.start_worker(worker, slot, generation, time.monotonic(), run)
         except OSError as ex:
-            self.feed(e.WorkerNotForked(worker, str(ex)))
+            self.handle(e.WorkerNotForked(worker, str(ex)))
             return
         self.selector.register(handle.channel, selectors.EVENT_READ, lambda: self._on_link(handle))
         logger.debug("worker slot=%d generation=%d pid=%d forked", slot, generation, handle.pid)
-        self.herald.announce(EventKind.FORK, handle)
+        self.event_log.publish(EventKind.FORK, handle)
 
     def _drain(self, order: e.DrainWorker) -> None:
         handle = self.processes.workers.get(order.worker)
         if handle is None:
             return
         if not order.again:
-            self.herald.announce(EventKind.DRAIN, handle, reason=order.reason)
+            self.event_log.publish(EventKind.DRAIN, handle, reason=order.reason)
         if handle.slot not in self.supervisor.roster.wanted:
             self._listening.retire(handle.slot)
         if order.final:
@@ -299,38 +305,38 @@ class PrimaryLoop:
         else:
             self._distributor.leave(handle.id)
         fds = [sock.fileno() for sock in self._listening.all()] if order.final else []
-        self.tell(handle.id, m.Drain(order.grace, order.final, order.reason), fds)
+        self.send(handle.id, m.Drain(order.grace, order.final, order.reason), fds)
 
     def _close_listeners(self, worker: int | None) -> None:
-        """Close our copies; `worker`, if any, is told that it has the last ones."""
+        """Close the primary's copies; inform `worker`, if any, that it has the last ones."""
         self._listening.close()
         if worker is not None:
-            self.tell(worker, m.ListenersClosed())
+            self.send(worker, m.ListenersClosed())
 
     def _fork_pool_process(self, handle: WorkerHandle, request: int) -> None:
-        """Fork one for a worker, and pass it its socket and pidfd."""
+        """Fork a pool process for a worker, and pass its socket and pidfd to the worker."""
         try:
-            pid, pidfd, sock = self.processes.hatch(handle)
+            pid, pidfd, sock = self.processes.fork_pool_process(handle)
         except OSError as ex:
-            self.tell(handle.id, m.ForkRefused(request, str(ex)))
+            self.send(handle.id, m.ForkRefused(request, str(ex)))
             return
         with sock:
             fds = (sock.fileno(),) if pidfd < 0 else (sock.fileno(), pidfd)
-            self.tell(handle.id, m.PoolProcessForked(request, pid), fds)
+            self.send(handle.id, m.PoolProcessForked(request, pid), fds)
         if pidfd >= 0:
             os.close(pidfd)
 
     # -- links -------------------------------------------------------------------
 
-    def tell(self, worker: int, message: m.Message, fds: Sequence[int] = ()) -> None:
-        """Write to a worker, now or when it reads; harmless when it is gone."""
+    def send(self, worker: int, message: m.Message, fds: Sequence[int] = ()) -> None:
+        """Send to a worker, now or when it reads; harmless when it has exited."""
         handle = self.processes.workers.get(worker)
         if handle is None:
             return
         try:
             handle.channel.send(m.encode(message), fds)
         except OSError as ex:
-            logger.debug("worker slot=%d is gone: %s", handle.slot, ex)
+            logger.debug("worker slot=%d has exited: %s", handle.slot, ex)
             return
         self._watch(handle)
 
@@ -346,8 +352,10 @@ class PrimaryLoop:
         except (EOFError, ConnectionError, BrokenPipeError):
             self._unwatch(handle)  # its exit will be reaped
         except LinkError as ex:
-            # Whatever garbled the link is in that worker, so that worker pays for it.
-            logger.error("worker slot=%d sent garbage: %s; it is killed", handle.slot, ex)
+            # The fault is in that worker; the frames after a broken one cannot be trusted.
+            logger.error(
+                "worker slot=%d sent an invalid message: %s; it is killed", handle.slot, ex
+            )
             self._unwatch(handle)
             self.processes.kill_worker(handle.id)
 
@@ -366,7 +374,7 @@ class PrimaryLoop:
     # -- the end -----------------------------------------------------------------
 
     def _close(self) -> None:
-        """End whatever is left: nobody outlives the primary. Give back every descriptor."""
+        """Kill and reap every process that is left; close every descriptor."""
         self._is_closed = True
         self.processes.kill_all()
         deadline = time.monotonic() + _LAST_WAIT
@@ -382,6 +390,6 @@ class PrimaryLoop:
         self._listening.close()
 
     def _sockets(self) -> list[socket.socket]:
-        """Return the sockets that a child must forget, links and listeners apart."""
+        """Return the sockets that a child must close, without links and listeners."""
         ours = [self._signals.reader, self._signals.writer]
         return [*ours, *self._distributor.sockets(), *self._owner.sockets()]

@@ -1,4 +1,4 @@
-"""The primary of ``hybrid serve``: an operator's wishes, and what stands beside the loop."""
+"""The primary of ``hybrid serve``: the operator's requests, and the services of a server."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ _SIGNALS = (
     signal.SIGUSR1,
     signal.SIGUSR2,
 )
-_SHOWN = 1024  # bytes; a larger message to the primary is announced without its body
+_SHOWN = 1024  # bytes; a larger message to the primary is published without its body
 
 
 class ServingPrimary:
-    """Everything the primary of a server holds; `run` is its life."""
+    """A loop with what only a server has: control socket, settings, systemd, terminal."""
 
     def __init__(
         self,
@@ -67,29 +67,29 @@ class ServingPrimary:
             workers=config.io_workers,
             most=most_workers(config),
         )
-        self._renewal = SettingsReload(
+        self._settings_reload = SettingsReload(
             configuration,
             loop.supervisor,
             loop.processes,
             loop.hangs,
             opened.facts,
             set_logging,
-            loop.feed,
+            loop.handle,
         )
-        desk = ControlPort(loop.supervisor, loop.feed, self._renewal.reload, self.status)
-        self._attendants = Services(
+        port = ControlPort(loop.supervisor, loop.handle, self._settings_reload.reload, self.status)
+        self._services = Services(
             config,
-            desk,
+            port,
             loop.processes,
             opened.scoreboard,
             loop.selector,
             notifier,
             loop.hangs,
         )
-        loop.herald.announcer.subscribers.append(self._attendants.publish)
+        loop.event_log.publisher.subscribers.append(self._services.publish)
 
     def run(self) -> int:
-        """Fork the workers, watch over them, return the exit code."""
+        """Fork the workers, supervise them, return the exit code."""
         return self._loop.run()
 
     def status(self) -> dict[str, Any]:
@@ -99,82 +99,82 @@ class ServingPrimary:
             loop.supervisor, loop.processes, opened.scoreboard, opened.permits, opened.facts
         )
 
-    # -- for the loop; see `hybrid.primary.loop.Owner` ------------------------------
+    # -- for the loop; see `hybrid.primary.loop.ClusterOwner` ------------------------------
 
     def begin(self) -> None:
-        """Start the control socket and the rest."""
-        self._attendants.start()
+        """Start the control socket and the other services."""
+        self._services.start()
 
     def run_of(self, slot: int) -> Callable[[WorkerContext], int]:
-        """Serve the application, in every slot."""
+        """Return the main function of a server's worker, the same in every slot."""
         return worker_main
 
     def on_signal(self, number: signal.Signals) -> None:
-        """Take an operator's wish."""
+        """Act on an operator's signal."""
         match number:
             case signal.SIGTERM | signal.SIGINT:
                 logger.info("received %s", number.name)
-                self._loop.feed(e.StopAsked(quick=False))
+                self._loop.handle(e.StopAsked(quick=False))
             case signal.SIGQUIT:
-                self._loop.feed(e.StopAsked(quick=True))
+                self._loop.handle(e.StopAsked(quick=True))
             case signal.SIGHUP if self._terminal.is_gone():
                 self._on_closed_terminal()
             case signal.SIGHUP:
-                self._renewal.reload_or_say_why()
+                self._settings_reload.reload_or_log()
             case signal.SIGTTIN:
-                self._loop.feed(e.ScaleAsked(+1))
+                self._loop.handle(e.ScaleAsked(+1))
             case signal.SIGTTOU:
-                self._loop.feed(e.ScaleAsked(-1))
+                self._loop.handle(e.ScaleAsked(-1))
             case _:
-                logger.debug("%s means nothing here", number.name)
+                logger.debug("%s has no effect here", number.name)
 
     def on_mail(self, handle: WorkerHandle, mail: m.Mail) -> None:
-        """Announce a message, refuse a request: nothing of the application runs here."""
+        """Publish a message, refuse a request: nothing of the application runs here."""
         if mail.kind == MailKind.SEND.value:
             size = len(orjson.dumps(mail.body))
             shown: dict[str, Any] = {"body": mail.body}
             if size > _SHOWN:
                 shown = {"text": f"a message of {size} bytes"}
-            self._loop.herald.announce(EventKind.MESSAGE, handle, **shown)
+            self._loop.event_log.publish(EventKind.MESSAGE, handle, **shown)
         elif mail.kind == MailKind.REQUEST.value:
             why = "nothing of the application runs in the primary: ask a slot, or the leader"
-            self._loop.tell(handle.id, m.Mail(MailKind.FAILURE.value, mail.number, "", why))
+            self._loop.send(handle.id, m.Mail(MailKind.FAILURE.value, mail.number, "", why))
 
     def on_all_ready(self, generation: int) -> None:
-        """Keep the settings with which it is ready."""
+        """Confirm the settings with which it is ready."""
         self._configuration.confirm()
         self._on_ready(generation)
 
     def on_aborted(self, generation: int) -> None:
         """Return to the settings of the generation that stays."""
-        self._renewal.revert()
+        self._settings_reload.revert()
 
     def after_event(self) -> None:
-        """Tell whoever waits for something."""
-        self._attendants.look()
+        """Let the services act on what has changed."""
+        self._services.update()
 
     def after_wait(self) -> None:
-        """See whether the terminal is still there."""
+        """Stop if the terminal was closed."""
         if self._terminal.was_closed(time.monotonic()):
             self._on_closed_terminal()
 
     def is_over(self) -> bool:
-        """Go on until a stop."""
+        """Return False: a server ends by a stop only."""
         return False
 
     def next_timer(self) -> float | None:
-        """Return when something is due that no descriptor announces."""
-        times = (self._attendants.next_timer(), self._terminal.next_look())
+        """Return when a service or the terminal has to be checked."""
+        times = (self._services.next_timer(), self._terminal.next_check())
         return min((at for at in times if at is not None), default=None)
 
     def sockets(self) -> list[socket.socket]:
-        """Return those beside the loop."""
-        return self._attendants.sockets()
+        """Return those of the services."""
+        return self._services.sockets()
 
     def close(self) -> None:
-        """Close what stands beside the loop."""
-        self._attendants.close()
+        """Close the services."""
+        self._services.close()
 
     def _on_closed_terminal(self) -> None:
         logger.info("the terminal was closed")
-        self._loop.feed(e.StopAsked(quick=False))
+        self._loop.handle(e.StopAsked(quick=False))

@@ -1,1 +1,1 @@
-"""What runs in an I/O worker: one event loop that serves, and the pool beside it."""
+"""What runs in an I/O worker: one event loop that serves, and its pool."""

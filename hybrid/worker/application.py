@@ -1,4 +1,4 @@
-"""Importing the application, and saying clearly why it could not be."""
+"""Importing the application, with a clear error when that fails."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def _call(factory: Any, target: str) -> Any:
 
 
 def _application_traceback(ex: BaseException) -> str:
-    """Return the traceback without our frames and importlib's: they explain nothing."""
+    """Return the traceback without the frames of hybrid and importlib: they explain nothing."""
     frames = ex.__traceback__
     while frames is not None and _is_machinery(frames.tb_frame.f_code.co_filename):
         frames = frames.tb_next

@@ -1,4 +1,4 @@
-"""What a worker is born with: everything it inherits from the primary, by name."""
+"""What a worker inherits from the primary, by name."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Terminated:
-    """The worker's SIGTERM handler: remembers, and wakes whoever waits for it.
+    """The worker's SIGTERM handler: remembers the signal, and calls `on_signal` if that is set.
 
     It is in force from the fork on, so that a TERM to the whole process group
     while a worker imports its application is not lost and does not kill.
@@ -28,7 +28,7 @@ class Terminated:
         self.on_signal: Callable[[], object] | None = None
 
     def __call__(self, number: int, frame: object) -> None:
-        """Take the signal."""
+        """Handle the signal."""
         self.happened = True
         if self.on_signal is not None:
             self.on_signal()
@@ -36,7 +36,7 @@ class Terminated:
 
 @dataclass(frozen=True)
 class WorkerContext:
-    """The inheritance. Every descriptor in it was named to `fork_child`."""
+    """The inheritance. `fork_child` keeps exactly its descriptors open."""
 
     config: Config
     slot: int  # 1 … n; survives the worker
@@ -45,7 +45,7 @@ class WorkerContext:
     scoreboard: Scoreboard
     channel: Channel  # to the primary
     listeners: tuple[socket.socket, ...]  # empty: the primary accepts
-    handover: socket.socket | None  # where it passes connections on then
+    handover: socket.socket | None  # the socket on which it then passes connections on
     resources: WorkerResources
     permits: PermitTable | None
     terminated: Terminated

@@ -1,7 +1,7 @@
-"""What the application wants to be told: handlers and hooks, collected at its import.
+"""The application's hooks and message handlers, collected at its import.
 
-One registry per process. The worker runs what it finds here; without a worker
-(a test, another server) nothing is ever called.
+One registry per process. The worker runs the hooks; without a worker (a test,
+another server) none is ever called.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ F = TypeVar("F", bound=Hook)
 
 
 class Moment(Enum):
-    """When a hook is called, and how many seconds it has unless it says otherwise."""
+    """When a hook is called, and its timeout in seconds unless it sets another."""
 
     START = ("start", 30.0)  # the application is started; not accepting yet
-    DRAIN = ("drain", 5.0)  # no new connections from here on
+    DRAIN = ("drain", 5.0)  # no new connections from now on
     DRAINED = ("drained", 5.0)  # every request is answered, the pool is closed
-    EXIT = ("exit", 5.0)  # the last thing; called with the reason
+    EXIT = ("exit", 5.0)  # the last one; called with the reason
     LEADERSHIP = ("leadership", 5.0)  # called with True when it begins, False before it ends
     EVENT = ("event", 5.0)  # in the leader: something happened to a worker
     MESSAGE = ("message", 60.0)  # a message arrived
@@ -57,7 +57,7 @@ class Registered:
 
 
 def is_cancelled() -> bool:
-    """Return whether the current task shall end: a CancelledError may be a hook's own."""
+    """Return whether the current task was cancelled: a CancelledError may be a hook's own."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 
@@ -78,7 +78,7 @@ class Registry:
         self._hooks[moment].append(Registered(call, seconds))
 
     def clear(self) -> None:
-        """Forget everything; for tests."""
+        """Remove every hook; for tests."""
         for hooks in self._hooks.values():
             hooks.clear()
 
@@ -86,15 +86,15 @@ class Registry:
         """Call every hook of a moment, one after the other.
 
         Raises:
-            HookFailed: `strict`, and one raised or took too long; the rest is not
-                called. Otherwise that is logged and the next one is called.
+            HookFailed: `strict`, and a hook raised or took too long; the rest are not
+                called. Without `strict` that is logged and the next one is called.
         """
         for hook in self.at(moment):
             try:
                 await hook.run(*args)
             except (Exception, asyncio.CancelledError) as ex:
                 if is_cancelled():
-                    raise  # not the hook's doing
+                    raise  # the worker's own cancellation, not a fault of the hook
                 why = f"took over {hook.timeout:g} s" if isinstance(ex, TimeoutError) else repr(ex)
                 name = getattr(hook.call, "__qualname__", repr(hook.call))
                 text = f"on_{moment.label} hook {name}: {why}"
@@ -118,7 +118,7 @@ class Decorator:
     @overload
     def __call__(self, /, *, timeout: float) -> Callable[[F], F]: ...
     def __call__(self, function: Hook | None = None, /, *, timeout: float | None = None) -> Any:
-        """Register `function`, which may take `timeout` seconds; return it unchanged."""
+        """Register `function` with a timeout in seconds; return it unchanged."""
         if function is not None:
             registry.add(self._moment, function, timeout)
             return function

@@ -1,7 +1,7 @@
-"""A worker whose life is a function of the script that forked it.
+"""A worker that runs a function of the script that forked it.
 
-The function may serve HTTP, take messages, compute, or all of it; when it
-returns, the worker exits: with its int, or 0. Everything else (link, messages,
+The function may serve HTTP, take messages, compute, or all of these; when it
+returns, the worker exits: with the returned int, or 0. Everything else (link, messages,
 HTTP, pool, drain) is what a worker of ``hybrid serve`` uses.
 """
 
@@ -15,23 +15,23 @@ from typing import Any
 
 from hybrid.worker.context import WorkerContext
 from hybrid.worker.messages.membership import set_membership
-from hybrid.worker.worker import Worker, live
+from hybrid.worker.worker import Worker, run_worker
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """What a script wants a worker to be."""
+    """A function with its arguments and environment, to run in a worker."""
 
     call: Callable[..., Any]  # plain or async
     args: tuple[Any, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)  # on top of the primary's
 
     def main(self, context: WorkerContext) -> int:
-        """Live as this worker; return the exit code. Called in a fresh child process."""
+        """Run as this worker; return the exit code. Called in a new child process."""
         os.environ.update(self.env)
-        return live(context, self._live, is_function=True)
+        return run_worker(context, self._run, is_function=True)
 
-    async def _live(self, worker: Worker) -> int:
+    async def _run(self, worker: Worker) -> int:
         set_membership(worker.mailbox)
         worker.watch_for_term()
         result = self.call(*self.args)

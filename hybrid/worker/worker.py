@@ -1,10 +1,10 @@
-"""The life of a worker, from the fork to its exit code.
+"""A worker, from the fork to its exit code.
 
      import the application --> pool, warm slots --> lifespan start-up
          --> accept, READY --> (serve) --> an order to leave
          --> stop accepting --> requests and jobs finish --> lifespan shutdown --> exit
 
-Rule 1: READY is said only when a request would be answered at once.
+Rule 1: READY is sent only when a request would be answered at once.
 Rule 2: a worker leaves on the primary's order. A SIGTERM of its own makes it
         ask for one, so that a replacement is ready before it drains.
 """
@@ -71,29 +71,29 @@ from hybrid.wsgi.wsgi_application import WsgiApplication
 
 logger = logging.getLogger("hybrid.error")
 
-_ORDER_PATIENCE = 5.0  # s a terminated worker waits for the primary's order
-_LAST_WORD = 0.5  # s the application's shutdown has in any case, before the primary's SIGKILL
+_ORDER_TIMEOUT = 5.0  # s a terminated worker waits for the primary's order
+_SHORTEST_SHUTDOWN = 0.5  # s that the application's shutdown has, whatever the drain took
 _LAST_ACCEPT = 1.0  # s the last acceptor waits for the primary to close its listeners
 
 
 def worker_main(context: WorkerContext) -> int:
-    """Live as a worker of `hybrid serve`; return the exit code. Called in a fresh child process."""
-    return live(context, lambda worker: worker.serve(context.config.app))
+    """Run as a worker of `hybrid serve`; return the exit code. Called in a new child process."""
+    return run_worker(context, lambda worker: worker.serve(context.config.app))
 
 
-def live(
+def run_worker(
     context: WorkerContext,
-    life: Callable[[Worker], Coroutine[Any, Any, int]],
+    main: Callable[[Worker], Coroutine[Any, Any, int]],
     *,
     is_function: bool = False,
 ) -> int:
-    """Run a worker's `life` on an event loop of its own; return the exit code.
+    """Run a worker's `main` on an event loop of its own; return the exit code.
 
     Args:
         context: what it inherits.
-        life: what it does.
-        is_function: its life is a function of a script, which takes messages from an
-            inbox and serves when it says so.
+        main: what it does; its result is the exit code.
+        is_function: it runs a function of a script, which takes messages from an
+            inbox, and serves if it asks for that.
     """
     # C code, so that it answers even while something holds the GIL: `kill -USR2 PID`, and
     # the primary before it kills a hung worker.
@@ -103,7 +103,7 @@ def live(
     asyncio.set_event_loop(loop)
     worker = Worker(context, loop, is_function)
     try:
-        return loop.run_until_complete(life(worker))
+        return loop.run_until_complete(main(worker))
     finally:
         loop.run_until_complete(worker.store.close())  # last: every hook may still use it
         with contextlib.suppress(RuntimeError):
@@ -113,7 +113,7 @@ def live(
 
 
 class WorkerObserver(LoggingObserver):
-    """The pool's word to the primary: abandoned work of this worker is in the way."""
+    """Asks the primary for a replacement when abandoned jobs block this worker's pool."""
 
     def __init__(
         self, send: Callable[[m.Message], None], clock: Callable[[], float] = time.monotonic
@@ -122,9 +122,10 @@ class WorkerObserver(LoggingObserver):
         self._born = clock()
 
     def wants_replacement(self, reason: str) -> bool:
-        """Ask for it, unless this worker is young.
+        """Ask for a replacement, unless this worker is young; return whether it was asked for.
 
-        Why: clients that send hopeless jobs on and on must not make the primary fork on and on.
+        Clients that keep sending jobs that never end must not make the primary fork
+        as fast as they send.
         """
         if self._clock() - self._born < YOUNG:
             return False
@@ -188,7 +189,7 @@ class Worker:
         return 0
 
     async def _serve_once(self, app: Any) -> None:
-        """Serve because a script's function says so; see `hybrid.cluster.serve`."""
+        """Serve for a script's function; see `hybrid.cluster.serve`."""
         context = self.context
         if not context.accepting_fds():
             raise NotInCluster('nothing to serve on: Primary("127.0.0.1:8000") opens an address')
@@ -201,7 +202,7 @@ class Worker:
             check_application(app)
             code = await self.serve(app)
         if code:
-            sys.exit(code)  # it has told the primary why it cannot serve
+            sys.exit(code)  # it has sent the reason to the primary
 
     def _start_pulse(self) -> tuple[Heartbeat, Watchdog]:
         config, row = self.context.config, self._row
@@ -209,19 +210,19 @@ class Worker:
             config.restart, lambda why: self.link.send(m.Leave(Leaving.RECYCLE, why))
         )
         assert self._server is not None
-        balancer = ConnectionShedder(self.context.scoreboard, self._server)
-        leisure = HeapTrimmer()
+        shedder = ConnectionShedder(self.context.scoreboard, self._server)
+        trimmer = HeapTrimmer()
 
         def tick() -> None:
             self._publish()
             requests, now = int(row.get("requests")), time.monotonic()
-            recycler.look(requests)
-            leisure.look(requests, now)
+            recycler.check_limits(requests)
+            trimmer.trim_if_idle(requests, now)
             if config.http.keepalive_balance:
-                balancer.look(int(row.get("connections")), now)
+                shedder.shed_excess(int(row.get("connections")), now)
 
         watchdog = Watchdog(self.context.slot, config.log.block_warning, lambda: pulse.due)
-        pulse = Heartbeat(self._loop, self._row, tick, self._activity, watchdog.look_again)
+        pulse = Heartbeat(self._loop, self._row, tick, self._activity, watchdog.note_earlier_tick)
         pulse.start()
         watchdog.start()
         return pulse, watchdog
@@ -273,7 +274,7 @@ class Worker:
         return WsgiApplication(app, self._loop, threads=threads, queue=queue)
 
     def _ssl(self) -> SSLContext | None:
-        """Read the certificate anew in every worker: a reload renews it."""
+        """Return the TLS context; every worker reads the certificate, so a reload renews it."""
         bind = self.context.config.bind
         return None if bind.certfile is None else server_context(bind.certfile, bind.keyfile)
 
@@ -295,7 +296,7 @@ class Worker:
         return Permits(table, self.context.scoreboard, self.context.row)
 
     def _could_not_boot(self, kind: str, text: str, code: int) -> int:
-        self.link.send(m.BootFailed(kind, text.rstrip()[-32_000:]))
+        self.link.send(m.BootFailed(kind, text.rstrip()[-m.BOOT_FAILURE_LIMIT :]))
         return code
 
     # -- orders ------------------------------------------------------------------
@@ -311,12 +312,12 @@ class Worker:
             case m.Receipt():
                 self.mailbox.on_receipt(message)
             case m.Lead() | m.EventHappened():
-                self.leading.hear(message)
+                self.leading.enqueue(message)
             case _:
-                logger.error("the primary may not say %s", type(message).__name__)
+                logger.error("the primary may not send %s", type(message).__name__)
 
     def watch_for_term(self) -> None:
-        """Take a SIGTERM of its own as the wish to leave."""
+        """Ask to leave when this process gets a SIGTERM."""
         term = self.context.terminated
         # A signal handler may run between any two bytecodes: only wake the loop.
         term.on_signal = lambda: self._loop.call_soon_threadsafe(self._on_term)
@@ -326,7 +327,7 @@ class Worker:
     def _on_term(self) -> None:
         self.link.send(m.Leave(Leaving.TERM))
         order = m.Drain(self.context.config.restart.graceful_timeout, final=False)
-        self._loop.call_later(_ORDER_PATIENCE, self._take_order, order, ())
+        self._loop.call_later(_ORDER_TIMEOUT, self._take_order, order, ())
 
     def _take_order(self, order: m.Drain, fds: tuple[int, ...]) -> None:
         self._orders.put_nowait((order, fds))
@@ -345,18 +346,18 @@ class Worker:
         pool.leave()
         server.stop_accepting()
         if self.context.config.scheduling == Policy.REUSEPORT.value:
-            server.accept_remaining(self.context.listeners)  # nobody else looks there
-        if order.final and not fds:  # no descriptor was free for the primary's; ours will do
+            server.accept_remaining(self.context.listeners)  # no other worker accepts there
+        if order.final and not fds:  # no descriptor was free for the primary's copies
             fds = tuple(sock.detach() for sock in self.context.listeners)
         for sock in self.context.listeners:
             sock.close()
         self.link.send(m.LeftDistribution())
         if order.final:
             await self._empty_backlog(server, fds)
-        # A later order can only be: become the last acceptor after all.
+        # A later order can only be to become the last acceptor after all.
         later = self._loop.create_task(self._late_final(server))
         begin = self._loop.create_task(registry.run(Moment.DRAIN))
-        steps_down = self._loop.create_task(self.leading.step_down())
+        step_down = self._loop.create_task(self.leading.step_down())
         cut = await server.drain(max(0.0, deadline - self._loop.time()))
         if self._adoption is not None:
             self._adoption.stop()
@@ -365,9 +366,9 @@ class Worker:
         await pool.close(max(0.0, deadline - self._loop.time()))
         later.cancel()
         await begin
-        await steps_down
+        await step_down
         await registry.run(Moment.DRAINED)
-        await lifespan.shutdown(max(_LAST_WORD, deadline - self._loop.time()))
+        await lifespan.shutdown(max(_SHORTEST_SHUTDOWN, deadline - self._loop.time()))
         await registry.run(Moment.EXIT, order.reason)
 
     async def _late_final(self, server: HttpServer) -> None:
@@ -377,7 +378,13 @@ class Worker:
                 await self._empty_backlog(server, fds)
 
     async def _empty_backlog(self, server: HttpServer, fds: tuple[int, ...]) -> None:
-        """Answer what still waits in the backlog; the last one to hold the listeners."""
+        """Accept what waits in the backlog, twice; close the last copies of the listeners.
+
+        A client whose connection was completed by the kernel, but accepted by no
+        process, is reset when the last copy of the listener is closed. After the
+        first pass new ones can still arrive, as long as the primary has its copies.
+        So the primary closes those, and the second pass finds what came until then.
+        """
         if self._adoption is not None:
             self._adoption.lift_limit()
         listeners = [socket.socket(fileno=fd) for fd in fds]
@@ -387,8 +394,7 @@ class Worker:
         self.link.send(m.QueueEmptied())
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._listeners_closed.wait(), _LAST_ACCEPT)
-        # Our copies are the last ones now: what arrived in between is taken here,
-        # and only a connection of the next microseconds could be reset.
+        # Only a connection of the next microseconds could be reset.
         server.accept_remaining(listeners)
         for sock in listeners:
             sock.close()

@@ -183,7 +183,7 @@ def test_a_garbled_link_costs_its_worker_and_nobody_else(
     victims = {process.pid for process in server.remember()}
     with contextlib.suppress(OSError, http.client.HTTPException):
         server.get("/garble")
-    server.wait_for_log(r"worker slot=\d sent garbage: .*it is killed")
+    server.wait_for_log(r"worker slot=\d sent an invalid message: .*it is killed")
     wait_until(lambda: len({p.pid for p in server.remember()} - victims) == 1, what="one more")
     assert len({p.pid for p in server.remember()} & victims) == 1
     wait_until(lambda: server.get("/")[2] == b"fine")

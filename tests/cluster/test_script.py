@@ -301,7 +301,7 @@ def test_disconnect_is_seen_at_once(run: Run) -> None:
 def test_threads_that_the_script_starts_are_warned_of_once(run: Run) -> None:
     script = run("other_threads.py")
     assert script.wait_exit() == 0
-    assert script.log.count("forking beside other threads") == 1
+    assert script.log.count("forking while other threads run") == 1
 
 
 def test_ctrl_c_reaches_the_whole_group_and_finishes_what_is_asked(run: Run) -> None:

@@ -110,7 +110,7 @@ def test_a_worker_that_garbles_its_link_is_killed_and_nobody_else(
 ) -> None:
     script = run("garbling.py", what)
     script.wait_for_log("exit 2 SIGKILL")
-    assert "worker slot=2 sent garbage" in script.log
+    assert "worker slot=2 sent an invalid message" in script.log
     assert script.get("/")[0] == 200
     script.signal(signal.SIGTERM)
     assert script.wait_exit() == 0

@@ -1,1 +1,1 @@
-"""Decisions about jobs: admission, deadlines, the life of a ticket, who holds the GIL."""
+"""Decisions about jobs: admission, deadlines, the life of a ticket, which job holds the GIL."""

@@ -1,7 +1,7 @@
-"""Who may wait, who is next, and who is told to come back later.
+"""Which job may wait, which is next, and which is refused with a time to come back.
 
 Rule 1: one queue per pool, of `lines`. A line is a kind of job that can be
-        started or not for a reason of its own (its lane has no member yet, no
+        started or not for a reason of its own (its lane has no process yet, no
         permit is free), so a job that cannot start never blocks one that can.
 Rule 2: among the lines that can start, NORMAL before LOW, then oldest first.
 Rule 3: entering, leaving and taking cost the same with 1 and with 10,000 waiting.
@@ -19,7 +19,7 @@ from hybrid.errors import DeadlineTooShort, QueueFull
 
 T = TypeVar("T", bound=Ticket)
 
-SHORTEST_RETRY = 0.1  # s; a smaller Retry-After only makes clients knock in a loop
+SHORTEST_RETRY = 0.1  # s; a smaller Retry-After only makes clients ask in a loop
 _SMOOTHING = 0.125  # weight of a new sample, as TCP's smoothed RTT (RFC 6298 §2.3)
 _TRUSTED = 8  # samples before an admission is refused on an estimate
 
@@ -40,7 +40,7 @@ class ServiceRate:
         self.samples = 0
 
     def ended(self, now: float, run: float, saturated: bool) -> None:
-        """Take one end into account; `saturated`: somebody waits at this moment."""
+        """Take one end into account; `saturated`: a job waits at this moment."""
         self.samples += 1
         self._run += _SMOOTHING * (run - self._run) if self._run else run
         if self._last_end:
@@ -88,21 +88,21 @@ class AdmissionQueue(Generic[T]):
             yield from line.values()
 
     def enter(self, ticket: T) -> None:
-        """Give `ticket` the last place of its line."""
+        """Put `ticket` at the end of its line."""
         self._arrivals += 1
         ticket.number = self._arrivals
         self._lines[ticket.line][ticket.number] = ticket
         self.length += 1
 
     def enter_again(self, ticket: T) -> None:
-        """Give `ticket`, which was taken out before, the first place of its line."""
+        """Put `ticket`, which was removed before, at the head of its line."""
         line = self._lines[ticket.line]
         line[ticket.number] = ticket
         line.move_to_end(ticket.number, last=False)
         self.length += 1
 
     def leave(self, ticket: T) -> None:
-        """Take `ticket` out, wherever it stands.
+        """Remove `ticket`, wherever it stands.
 
         Raises:
             KeyError: it is not waiting; a bug in the pool.
@@ -111,7 +111,7 @@ class AdmissionQueue(Generic[T]):
         self.length -= 1
 
     def next(self, kinds: Iterable[int]) -> T | None:
-        """Return who is next among the startable `kinds`, without taking it out."""
+        """Return the next ticket of the startable `kinds`, without removing it."""
         for low in (0, 1):
             first: T | None = None
             for kind in kinds:
@@ -139,21 +139,21 @@ class AdmissionQueue(Generic[T]):
         return min(heads, default=0.0)
 
     def ahead_of(self, low: bool) -> int:
-        """Return how many waiting jobs a newcomer of that priority would wait for."""
+        """Return how many waiting jobs a new one of that priority would wait for."""
         if low:
             return self.length
         return sum(len(line) for line in self._lines[::2])
 
 
 def admit(waiting: int, ahead: int, limit: int, rate: ServiceRate, patience: float) -> None:
-    """Let a newcomer in, or tell it when to come back.
+    """Admit a new job, or raise with the time to come back.
 
     Args:
         waiting: jobs in line now for which no slot is free.
-        ahead: those of them that would run before the newcomer.
+        ahead: those of them that would run before the new one.
         limit: places in line; 0: no limit.
         rate: how fast this pool works.
-        patience: seconds until the newcomer's deadline; ``inf``: none.
+        patience: seconds until the new job's deadline; ``inf``: none.
 
     Raises:
         QueueFull: no place is free; `retry_after` is when one can be expected.

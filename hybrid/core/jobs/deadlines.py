@@ -1,4 +1,4 @@
-"""Which waiting or running job is the next to be late.
+"""Which waiting or running job is the next to pass its deadline.
 
 A timer per job costs the loop two system-library calls per job, and nearly no
 timer ever fires: jobs end long before their deadline. So all deadlines of a
@@ -29,7 +29,7 @@ class Deadlines(Generic[T]):
         return len(self._heap)
 
     def add(self, ticket: T) -> bool:
-        """Watch `ticket`; return whether it is now the first to be late."""
+        """Add `ticket`; return whether its deadline is now the earliest."""
         if ticket.deadline_at == math.inf:
             return False
         self._entries += 1
@@ -37,7 +37,7 @@ class Deadlines(Generic[T]):
         return self._heap[0][2] is ticket
 
     def forget_ended(self, alive: int) -> None:
-        """Drop ended tickets once they are the greater part; `alive`: those that are not.
+        """Drop ended tickets once they outnumber the `alive` ones.
 
         Amortised O(1) per ticket: the heap is rebuilt after it has doubled.
         """
@@ -46,7 +46,7 @@ class Deadlines(Generic[T]):
             heapq.heapify(self._heap)
 
     def due(self, now: float) -> list[T]:
-        """Take out and return the tickets whose deadline has passed and who still care."""
+        """Remove and return the open tickets whose deadline has passed."""
         late = []
         while self._heap and self._heap[0][0] <= now:
             ticket = heapq.heappop(self._heap)[2]
@@ -55,7 +55,7 @@ class Deadlines(Generic[T]):
         return late
 
     def next_at(self) -> float:
-        """Return when `due` has to be asked again; ``inf``: nobody is watched."""
+        """Return when `due` has to be called again; ``inf``: no ticket has a deadline."""
         while self._heap and not _is_open(self._heap[0][2]):
             heapq.heappop(self._heap)
         return self._heap[0][0] if self._heap else math.inf

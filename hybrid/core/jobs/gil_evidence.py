@@ -1,4 +1,4 @@
-"""Does a thread job hold the interpreter lock? Judged by what its loop feels.
+"""Does a thread job hold the interpreter lock? Concluded from late wake-ups of the loop.
 
 While a thread job computes in numpy without the GIL, the event loop wakes up
 when it asked to. A job that holds it (pure Python, or many calls on small
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-ENOUGH = 8  # moments of evidence before anybody is accused
+ENOUGH = 8  # moments of evidence before a job is named
 _SUSPICIOUS = 0.003  # s of unexplained lateness in one moment; the switch interval is 0.005 s
 _GUILTY = 0.6  # share of suspicious moments
 
@@ -28,7 +28,7 @@ class _Record:
 
 @dataclass(slots=True)
 class GilEvidence:
-    """Collects moments per job; names each guilty job once."""
+    """Collects moments per job; names each job that holds the lock once."""
 
     _records: dict[str, _Record] = field(default_factory=dict)
     _named: set[str] = field(default_factory=set)
@@ -43,7 +43,7 @@ class GilEvidence:
             queued: seconds the loop's thread was runnable without a CPU.
 
         Returns:
-            The address of a job that is found out now; None otherwise.
+            The address of a job that is named now; None otherwise.
         """
         if len(jobs) != 1:
             return None

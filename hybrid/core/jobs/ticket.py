@@ -1,6 +1,6 @@
 """The life of one job, as its pool sees it.
 
-Rule 1: every change of state goes through `advance`; nobody assigns a state by hand.
+Rule 1: every change of state goes through `advance`; no other code assigns a state.
 Rule 2: a job is *answered* at most once, but its work may outlive the answer:
         only ``ENDED`` gives its slot and its permit back. A pool that frees the
         slot when it merely stopped waiting runs more jobs than it has slots.
@@ -30,8 +30,8 @@ class JobEvent(FastEnum):
     """What can happen to a job."""
 
     START = "start"  # a slot, a permit and a member are free
-    WITHDRAW = "withdraw"  # deadline, cancellation, or its client is gone
-    RETURN = "return"  # its member died before it had begun: the next one will run it
+    WITHDRAW = "withdraw"  # deadline, cancellation, or its client has left
+    RETURN = "return"  # its process died before it had begun: the next one will run it
     END = "end"  # the work is over: result, exception, or its process is dead
 
 
@@ -47,7 +47,7 @@ TRANSITIONS: dict[JobState, dict[JobEvent, JobState]] = {
     },
     JobState.ABANDONED: {
         JobEvent.END: JobState.ENDED,
-        JobEvent.WITHDRAW: JobState.ABANDONED,  # deadline first, then the client left too
+        JobEvent.WITHDRAW: JobState.ABANDONED,  # the deadline passed, then the client left
     },
     JobState.ENDED: {
         JobEvent.WITHDRAW: JobState.ENDED,  # a timer or departure that came too late
@@ -61,8 +61,8 @@ class Outcome(FastEnum):
     OK = "ok"
     ERROR = "error"  # its own code raised
     TIMEOUT = "timeout"  # deadline
-    CANCELLED = "cancelled"  # client gone, submitter cancelled, pool closed
-    SHED = "shed"  # refused at the door; it never had a ticket
+    CANCELLED = "cancelled"  # client left, submitter cancelled, pool closed
+    SHED = "shed"  # refused by admission; it never had a ticket
     BROKEN = "broken"  # its pool process died
 
 
@@ -70,7 +70,7 @@ class Priority(Enum):
     """Which of the two lines a job waits in; FIFO inside each."""
 
     NORMAL = "normal"
-    LOW = "low"  # runs only when nobody of NORMAL could
+    LOW = "low"  # runs only when no NORMAL job could
 
 
 class Ticket:

@@ -1,8 +1,8 @@
 """How often a pool may ask for a new process.
 
-A client that sends tiny deadlines kills one pool process per request; without
-a bound the primary would do nothing but fork. A bucket of permissions refills
-slowly: enough for a start and for accidents, not for a stream of kills.
+A client that sends tiny deadlines gets one pool process killed per request;
+without a bound the primary would do nothing but fork. The bucket of permissions
+refills slowly: enough for a start and for accidents, not for a stream of kills.
 """
 
 from __future__ import annotations

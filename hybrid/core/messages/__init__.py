@@ -1,1 +1,1 @@
-"""The vocabulary of every link: primary and worker, worker and worker, operator and primary."""
+"""The messages of every link: primary and worker, worker and worker, operator and primary."""

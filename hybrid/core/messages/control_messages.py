@@ -1,8 +1,8 @@
 """What may be asked of the primary over its control socket, and when it is answered.
 
-One JSON object a frame. The first answer to a wish says what is being done; a
-wish that takes time is looked at after every event until it has a verdict.
-Nothing here touches a socket: a wish looks at the supervisor's records.
+One JSON object a frame. The first answer to a request that takes time says what
+is being done; after every event the request is compared with the supervisor's
+records, until it has an outcome. Nothing here touches a socket.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class StatusRequest:
 
 @dataclass(frozen=True, slots=True)
 class EventsRequest:
-    """What happens from now on, until the asker goes away."""
+    """What happens from now on, until the client closes its connection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class ReloadRequest:
 
 @dataclass(frozen=True, slots=True)
 class ScaleRequest:
-    """So many workers more (or less), or exactly `to`."""
+    """`by` workers more (or fewer), or exactly `to`."""
 
     by: int = 0
     to: int | None = None
@@ -53,7 +53,7 @@ class DrainRequest:
 
 @dataclass(frozen=True, slots=True)
 class StopRequest:
-    """End the cluster; `now` without finishing anything."""
+    """End the cluster; `now`: without finishing anything."""
 
     now: bool = False
 
@@ -83,7 +83,7 @@ def decode(payload: bytes) -> ControlRequest:
     """Return the request in a frame.
 
     Raises:
-        LinkError: it is none of ours; says what would be.
+        LinkError: it is not a request; names those that exist.
     """
     try:
         fields = orjson.loads(payload)
@@ -96,31 +96,31 @@ def decode(payload: bytes) -> ControlRequest:
     return request
 
 
-# -- wishes that take time ---------------------------------------------------
+# -- requests that take time -------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class RequestOutcome:
-    """How a wish ended."""
+    """How a request ended."""
 
     done: bool
     text: str
 
 
 class PendingRequest(Protocol):
-    """Something asked for that is not there yet."""
+    """A request that has been accepted and is not done yet."""
 
     def progress(self, supervisor: Supervisor) -> str:
-        """Return where it is now, in one line."""
+        """Return how far it is, in one line."""
         ...
 
-    def verdict(self, supervisor: Supervisor) -> RequestOutcome | None:
-        """Return how it ended, None while it has not."""
+    def outcome(self, supervisor: Supervisor) -> RequestOutcome | None:
+        """Return how it ended; None: it has not."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class ReloadWish:
+class PendingReload:
     """Every slot has a ready worker of this generation or a later one."""
 
     generation: int
@@ -131,8 +131,8 @@ class ReloadWish:
         ready = [w for w in _ready(supervisor) if w.generation == wanted]
         return f"{len(ready)} of {supervisor.target} workers are of generation {wanted}"
 
-    def verdict(self, supervisor: Supervisor) -> RequestOutcome | None:
-        """Return the reload's outcome; that of a later one that took its place counts."""
+    def outcome(self, supervisor: Supervisor) -> RequestOutcome | None:
+        """Return the reload's outcome, or that of a later reload that took its place."""
         outcome = supervisor.generations.outcome
         if outcome is not None and outcome.generation >= self.generation:
             return RequestOutcome(outcome.done, outcome.text)
@@ -140,8 +140,8 @@ class ReloadWish:
 
 
 @dataclass(frozen=True, slots=True)
-class ScaleWish:
-    """So many ready workers, and no surplus."""
+class PendingScale:
+    """`target` ready workers, and no surplus."""
 
     target: int
 
@@ -151,8 +151,8 @@ class ScaleWish:
         other = f", {leaving} starting or draining" if leaving else ""
         return f"{len(ready)} workers ready of {self.target}{other}"
 
-    def verdict(self, supervisor: Supervisor) -> RequestOutcome | None:
-        """Return when the number is reached, or why it will not be."""
+    def outcome(self, supervisor: Supervisor) -> RequestOutcome | None:
+        """Return that the number is reached, or why it will not be."""
         if supervisor.target != self.target:
             return RequestOutcome(False, f"overtaken: {supervisor.target} workers are wanted now")
         ready = {w.slot for w in _ready(supervisor)}
@@ -166,12 +166,12 @@ class ScaleWish:
 
 
 @dataclass(frozen=True, slots=True)
-class DrainWish:
+class PendingDrain:
     """This worker has finished and left, and its slot has another."""
 
     worker: int
     slot: int
-    failures: int = field(default=0)  # of the slot when the wish was made
+    failures: int = field(default=0)  # of the slot when the request was made
 
     def progress(self, supervisor: Supervisor) -> str:
         """Return the worker's state."""
@@ -182,8 +182,8 @@ class DrainWish:
             return "its successor is ready; it finishes what it has"
         return "its successor is starting"
 
-    def verdict(self, supervisor: Supervisor) -> RequestOutcome | None:
-        """Return when another one serves in its place, or why none does."""
+    def outcome(self, supervisor: Supervisor) -> RequestOutcome | None:
+        """Return that another worker serves in its place, or why none does."""
         if self.slot > supervisor.target:
             return RequestOutcome(True, f"slot {self.slot} is not needed any more")
         if self.worker not in supervisor.workers and any(

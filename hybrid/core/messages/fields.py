@@ -1,7 +1,7 @@
 """The types of a message's fields, checked where its JSON becomes a message.
 
-By the exact type, not by ``isinstance``: to Python True is a number, and a
-message that asks for ``true`` workers would be taken to ask for one.
+The exact type is compared, not ``isinstance``: True is an int in Python, so a
+message that asks for ``true`` workers would ask for one.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
-Types = dict[str, frozenset[type]]  # by a field's name; a field that may be anything is not in it
+Types = dict[str, frozenset[type]]  # by name; without the fields that may be anything
 
 
 def field_types(kind: type) -> Types:
@@ -19,7 +19,7 @@ def field_types(kind: type) -> Types:
 
 
 def wrong_field(message: object, types: Types) -> str | None:
-    """Return the name of a field whose value has another type; None: there is none."""
+    """Return the name of a field whose value has a wrong type; None: all are right."""
     for name, wanted in types.items():
         if type(getattr(message, name)) not in wanted:
             return name
@@ -32,5 +32,5 @@ def _json_types(hint: Any) -> frozenset[type]:
     if hint is None:
         return frozenset({NoneType})
     if hint is float:
-        return frozenset({float, int})  # 30 is written for 30.0 by most programs
+        return frozenset({float, int})  # most programs write 30 for 30.0
     return frozenset({get_origin(hint) or hint})

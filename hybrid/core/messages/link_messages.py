@@ -1,7 +1,7 @@
-"""What the primary and a worker tell each other.
+"""The messages between the primary and a worker.
 
-JSON on the control link, one object per frame: ``{"type": "drain", …}``. Small
-and rare, so that readability is worth more than bytes. Arrays never travel here.
+JSON on the control link, one object per frame: ``{"type": "drain", …}``. They are
+small and rare, so readability is worth more than bytes. Arrays never travel here.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from hybrid.core.messages.fields import field_types, wrong_field
 from hybrid.core.workers.lifecycle import Leaving
 from hybrid.errors import LinkError
 
-# -- a worker says -----------------------------------------------------------
+BOOT_FAILURE_LIMIT = 32_000  # characters; escaped as JSON they fit into a frame of the link
+
+# -- a worker sends ----------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +37,8 @@ class Ready:
 class BootFailed:
     """The worker is about to exit without ever having been ready."""
 
-    kind: str  # "import": the application cannot be imported; "startup": it refused to start
-    text: str  # what an operator has to read, with the traceback where there is one
+    kind: str  # "import": the application cannot be imported; "startup": it raised at its start
+    text: str  # why; with the traceback where there is one
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,17 +46,17 @@ class Leave:
     """The worker asks to be replaced and drained."""
 
     leaving: Leaving
-    text: str = ""  # the reason in words, where `leaving` does not say it all
+    text: str = ""  # the reason in words; empty: the value of `leaving`
 
 
 @dataclass(frozen=True, slots=True)
 class LeftDistribution:
-    """The worker accepts nothing more; what it has accepted it will finish."""
+    """The worker accepts no more connections; it will finish those that it has."""
 
 
 @dataclass(frozen=True, slots=True)
 class QueueEmptied:
-    """The last acceptor found no more connection in the backlog."""
+    """The last acceptor has emptied the backlog."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +68,10 @@ class ForkPoolProcess:
 
 @dataclass(frozen=True, slots=True)
 class LeadGivenUp:
-    """The worker acts as leader no more; another one may be appointed."""
+    """The worker has stepped down as leader; another one may be appointed."""
 
 
-# -- both say ----------------------------------------------------------------
+# -- both send ---------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,7 @@ class Mail:
     origin: int = 0  # id of the worker an answer goes to, filled in by the primary; 0: the primary
 
 
-# -- the primary says --------------------------------------------------------
+# -- the primary sends -------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,28 +96,28 @@ class Receipt:
     number: int
     reached: list[int]  # slots it is on its way to; 0: the primary
     full: list[int] = field(default_factory=list)  # slots for which too much waits already
-    missing: str = ""  # who it was for, if there is no such worker
+    missing: str = ""  # its addressee, if there is no such worker
     waiting: int = 0  # bytes for the slowest of `full`
     final: bool = False  # no reply follows
 
 
 @dataclass(frozen=True, slots=True)
 class Lead:
-    """Be the leader from now on, or give it up and confirm."""
+    """Be the leader from now on, or step down and confirm."""
 
     leads: bool
 
 
 @dataclass(frozen=True, slots=True)
 class EventHappened:
-    """Something happened in the cluster; for the leader."""
+    """An event of the cluster; for the leader."""
 
     event: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Drain:
-    """Stop accepting, finish what is there, exit."""
+    """Stop accepting, finish all requests and jobs, exit."""
 
     grace: float  # seconds
     final: bool  # the whole cluster stops: empty the backlog first
@@ -129,7 +131,7 @@ class ListenersClosed:
 
 @dataclass(frozen=True, slots=True)
 class PoolProcessForked:
-    """Here is the pool process; its socket and its pidfd ride on this frame."""
+    """The pool process was forked; its socket and its pidfd arrive with this frame."""
 
     request: int
     pid: int
@@ -167,26 +169,26 @@ _BY_NAME: dict[str, type[Message]] = {
     "mail": Mail,
     "receipt": Receipt,
     "lead": Lead,
-    "told": EventHappened,
+    "event": EventHappened,
     "online": Online,
     "ready": Ready,
     "boot-failed": BootFailed,
     "leave": Leave,
     "left-distribution": LeftDistribution,
     "queue-emptied": QueueEmptied,
-    "hatch": ForkPoolProcess,
+    "fork-pool-process": ForkPoolProcess,
     "drain": Drain,
     "listeners-closed": ListenersClosed,
-    "hatched": PoolProcessForked,
-    "hatch-refused": ForkRefused,
+    "pool-process-forked": PoolProcessForked,
+    "fork-refused": ForkRefused,
 }
 _NAMES = {kind: name for name, kind in _BY_NAME.items()}
-
-
 _FIELDS = {kind: field_types(kind) for kind in _NAMES}
-_ENUMS = {
+_ENUMS = {  # by message, its fields that are members of an Enum
     kind: {
-        n: h for n, h in get_type_hints(kind).items() if isinstance(h, type) and issubclass(h, Enum)
+        name: hint
+        for name, hint in get_type_hints(kind).items()
+        if isinstance(hint, type) and issubclass(hint, Enum)
     }
     for kind in _NAMES
 }
@@ -203,9 +205,9 @@ def decode(payload: bytes) -> Message:
     """Return the message in a frame.
 
     Raises:
-        LinkError: it is none of ours: no JSON object, an unknown type, or
-            other fields than the type has. So whoever gets a message may rely on
-            its fields: a broken worker must not break the primary.
+        LinkError: it is not a JSON object, its type is unknown, or its fields are
+            not those of the type. So the receiver of a message may rely on its
+            fields: a broken worker must not break the primary.
     """
     try:
         fields = orjson.loads(payload)

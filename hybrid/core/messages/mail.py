@@ -1,8 +1,8 @@
-"""Messages between workers, and between workers and the primary: who gets what.
+"""Messages between workers, and between workers and the primary: which worker gets one.
 
-The primary carries them: a worker knows nobody else. A message is JSON, small,
-and either on its way or refused with a typed error at its sender; it is never
-dropped in silence, and never makes the primary wait for a slow reader.
+The primary carries them: a worker has no link to another worker. A message is
+small JSON. It is either on its way or refused with a typed error at its sender;
+it is never dropped in silence, and never makes the primary wait for a reader.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ import orjson
 from hybrid.errors import FrameTooLarge
 
 BODY_LIMIT = 64 * 1024  # bytes of JSON; data travels in arrays or through a store
-OUTBOX_LIMIT = 1024 * 1024  # bytes that may wait for one reader; above it the sender is told
+OUTBOX_LIMIT = 1024 * 1024  # bytes that may wait for one reader; above it sending is refused
+FAILURE_LIMIT = 2000  # characters of the text why there is no reply
 
 PRIMARY = "primary"
 ALL = "all"
@@ -25,13 +26,13 @@ LEADER = "leader"
 
 
 class MailKind(Enum):
-    """What a message wants."""
+    """What a message asks for."""
 
-    SEND = "send"  # nothing; its sender learns that it is on its way
+    SEND = "send"  # nothing; its sender gets a receipt
     REQUEST = "request"  # an answer
     REPLY = "reply"  # it is the answer
     FAILURE = "failure"  # there is no answer; the body says why
-    PING = "ping"  # an answer from hybrid itself, no handler is asked
+    PING = "ping"  # an answer from hybrid itself; no handler is called
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +45,10 @@ class Addressee:
 
 
 def recipients(to: object, sender: int, members: Sequence[Addressee]) -> list[Addressee]:
-    """Return who a message is for.
+    """Return the workers that a message is for.
 
     Args:
-        to: a slot number, "all" (everybody but the sender) or "leader".
+        to: a slot number, "all" (every worker but the sender) or "leader".
         sender: the sending worker's id; 0: the primary.
         members: the ready workers, oldest first. While one is replaced a slot has
             two of them; then the newer one gets what is for the slot.
@@ -60,7 +61,7 @@ def recipients(to: object, sender: int, members: Sequence[Addressee]) -> list[Ad
 
 
 def pack_body(body: Any) -> orjson.Fragment:
-    """Return a body as JSON that is written as it is.
+    """Return a body as JSON, encoded once for all its receivers.
 
     Raises:
         FrameTooLarge: over 64 KiB; nothing was sent.

@@ -1,1 +1,1 @@
-"""Decisions about workers: their life, who is started, replaced, drained, and why one is gone."""
+"""Decisions about workers: which are started, replaced, drained, killed, and how each ended."""

@@ -36,7 +36,7 @@ class EventKind(Enum):
 
 
 class ExitReason(Enum):
-    """Why a worker is gone."""
+    """How a worker ended; the label of the exit counters."""
 
     DRAINED = "drained"  # asked to leave, and finished what it had
     FINISHED = "finished"  # a script's worker whose function has returned
@@ -63,7 +63,7 @@ class ClusterEvent:
     body: Any = None  # message: what the worker sent, JSON values
 
     def as_json(self) -> dict[str, Any]:
-        """Return the fields that say something, as JSON values."""
+        """Return the fields that are set, as JSON values."""
         fields: dict[str, Any] = {
             "kind": self.kind.value,
             "slot": self.slot,
@@ -100,7 +100,7 @@ class EventPublisher:
                 self._on_error(subscriber, ex)
 
 
-# What exit code 0 means, by what the worker was asked to leave for.
+# What exit code 0 means, by why the worker was asked to leave.
 _AFTER_CODE_0 = {
     Leaving.RELOAD: ExitReason.DRAINED,
     Leaving.SCALE: ExitReason.DRAINED,
@@ -120,13 +120,13 @@ def exit_reason(
     hung: bool = False,
     out_of_memory: bool = False,
 ) -> ExitReason:
-    """Return why a worker is gone.
+    """Return how a worker ended.
 
     Args:
-        asked: what it was ordered to leave for; None: it was not.
+        asked: why it was ordered to leave; None: it was not.
         code: its exit code; None: a signal ended it.
-        may_return: it has a function of a script, which may come to its end.
-        hung: the primary killed it for a loop that did not tick.
+        may_return: its work is a function of a script, which may return.
+        hung: the primary killed it because its loop did not tick.
         out_of_memory: the kernel has counted one more out-of-memory kill.
     """
     if code is None:

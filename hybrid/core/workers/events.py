@@ -1,4 +1,4 @@
-"""What the supervisor is told, and what it answers: plain values."""
+"""The supervisor's events (what happened) and actions (what follows): plain values."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hybrid.core.workers.lifecycle import Leaving
 
 @dataclass(frozen=True, slots=True)
 class WorkerReady:
-    """A worker is ready: it serves, or (of a script's only) takes messages."""
+    """A worker is ready: it serves, or (only a script's) takes messages."""
 
     worker: int
     listening: bool = True
@@ -19,7 +19,7 @@ class WorkerReady:
 
 @dataclass(frozen=True, slots=True)
 class WorkerFailedToBoot:
-    """A worker said why it is about to exit without having been ready."""
+    """A worker reported why it is about to exit without having been ready."""
 
     worker: int
     kind: str
@@ -37,7 +37,7 @@ class WorkerExited:
 
 @dataclass(frozen=True, slots=True)
 class WorkerNotForked:
-    """There was no room for a worker; its slot is still wanted."""
+    """The fork of a worker failed; its slot is still wanted."""
 
     worker: int
     why: str
@@ -52,23 +52,23 @@ class SlotWanted:
 
 @dataclass(frozen=True, slots=True)
 class SlotNotWanted:
-    """A script wants none there any more, and none has been forked yet."""
+    """A script no longer wants a worker in a slot, and none has been forked yet."""
 
     slot: int
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerWantsToLeave:
-    """A worker asks for its own replacement, or somebody asks for it."""
+    """A worker is to be replaced: it asks for that itself, or an operator does."""
 
     worker: int
     leaving: Leaving
-    text: str = ""  # the reason in words; empty: the value of `leaving` says it all
+    text: str = ""  # the reason in words; empty: the value of `leaving`
 
 
 @dataclass(frozen=True, slots=True)
 class BacklogEmptied:
-    """The last acceptor has answered everything that waited."""
+    """The last acceptor has accepted every connection that waited in the backlog."""
 
     worker: int
 
@@ -82,19 +82,19 @@ class WorkerLeftDistribution:
 
 @dataclass(frozen=True, slots=True)
 class StopAsked:
-    """Somebody wants the cluster to end; `quick` without finishing anything."""
+    """The cluster is to end; `quick`: without finishing anything."""
 
     quick: bool
 
 
 @dataclass(frozen=True, slots=True)
 class ReloadAsked:
-    """Somebody wants every worker replaced."""
+    """Every worker is to be replaced."""
 
 
 @dataclass(frozen=True, slots=True)
 class ScaleAsked:
-    """Somebody wants another number of workers: so many more (or less), or exactly `to`."""
+    """Another number of workers is wanted: `by` more (or fewer), or exactly `to`."""
 
     by: int = 0
     to: int | None = None
@@ -141,7 +141,7 @@ class DrainWorker:
     grace: float
     final: bool = False
     reason: str = ""  # in words
-    again: bool = False  # it drains already
+    again: bool = False  # it drains already, and becomes the last acceptor
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +153,7 @@ class KillWorker:
 
 @dataclass(frozen=True, slots=True)
 class CloseListeners:
-    """Close the primary's copy of every listener, then tell this worker (if any)."""
+    """Close the primary's copy of every listener, then inform this worker (if any)."""
 
     worker: int | None
 
@@ -175,7 +175,7 @@ class Scaled:
 
 @dataclass(frozen=True, slots=True)
 class StopBegun:
-    """The cluster ends: what still comes is left to the last acceptor."""
+    """The cluster ends: new connections are left to the last acceptor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +187,7 @@ class AllReady:
 
 @dataclass(frozen=True, slots=True)
 class ReloadAborted:
-    """A worker of the new generation could not boot: the settings before it are in force."""
+    """A worker of the new generation could not boot: the previous settings are in force again."""
 
     generation: int
 
@@ -202,7 +202,7 @@ class Log:
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """Leave the primary; every worker is gone."""
+    """End the primary; every worker has been reaped."""
 
     code: int
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import Enum
 
-LAST_WORDS = 1.0  # s from asking for the stacks to the kill
+DUMP_TIME = 1.0  # s from asking for the stacks to the kill
 
 
 class HangStep(Enum):
@@ -20,15 +20,15 @@ class HangStep(Enum):
 
 
 class HangWatch:
-    """Judges by how late the next tick of each loop is; told the time, like all of core."""
+    """Compares how late the next tick of each loop is with a limit."""
 
     def __init__(self, timeout: float) -> None:
         """Let a tick be `timeout` seconds late; 0: any number."""
         self.timeout = timeout
         self._dumped: dict[int, float] = {}  # worker -> when it was asked for its stacks
-        self.killed: set[int] = set()  # workers that have been found hung, for the announcement
+        self.killed: set[int] = set()  # workers whose exit is counted as hung
 
-    def look(self, due: Mapping[int, float], now: float) -> list[tuple[int, HangStep]]:
+    def due_steps(self, due: Mapping[int, float], now: float) -> list[tuple[int, HangStep]]:
         """Return the steps that are due.
 
         Args:
@@ -45,12 +45,12 @@ class HangWatch:
             asked = self._dumped.setdefault(worker, now)
             if asked == now:
                 steps.append((worker, HangStep.DUMP))
-            elif now - asked >= LAST_WORDS:
+            elif now - asked >= DUMP_TIME:
                 steps.append((worker, HangStep.KILL))
                 self.killed.add(worker)
         return steps
 
     @property
     def period(self) -> float | None:
-        """Seconds between two looks; None: no look is needed."""
-        return min(LAST_WORDS, self.timeout / 4) if self.timeout else None
+        """Seconds between two calls of `due_steps`; None: none is needed."""
+        return min(DUMP_TIME, self.timeout / 4) if self.timeout else None

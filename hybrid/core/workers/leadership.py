@@ -1,10 +1,10 @@
 """Which worker is the leader, so that what must happen once happens once.
 
-Rule 1: there is never more than one. A leader that leaves is told to give it
-        up, and the next one is appointed when it has confirmed or is dead. For
-        a moment there may be none.
-Rule 2: a leader stays leader while it is ready: every move costs the
-        application a hand-over of its own work.
+Rule 1: there is never more than one leader. A leader that leaves is ordered to
+        step down, and the next one is appointed when it has confirmed or is
+        dead. For a moment there may be none.
+Rule 2: a leader stays leader while it is ready: every change makes the
+        application move the leader's work.
 Rule 3: a worker that is about to be replaced is chosen only if all are.
 """
 
@@ -24,21 +24,21 @@ class LeaderCandidate:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What to tell a worker."""
+    """A worker becomes the leader, or steps down."""
 
     worker: int
     leads: bool
 
 
 class Leadership:
-    """Who leads. Pure: told about workers, answers with orders."""
+    """Which worker leads, and the orders that keep it so."""
 
     def __init__(self) -> None:
         self.leader: int | None = None
-        self._retiring: int | None = None  # told to give it up, has not confirmed
+        self._retiring: int | None = None  # was ordered to step down, has not confirmed
 
     def update(self, candidates: Iterable[LeaderCandidate]) -> list[Order]:
-        """Look at the ready workers; return what to tell whom, in order."""
+        """Compare with the ready workers; return the orders that follow, in sequence."""
         ready = sorted(candidates, key=lambda c: (c.leaving, c.worker))
         orders: list[Order] = []
         if self.leader is not None and all(c.worker != self.leader for c in ready):
@@ -49,13 +49,13 @@ class Leadership:
             orders.append(Order(self.leader, leads=True))
         return orders
 
-    def given_up(self, worker: int) -> None:
-        """Note that the worker has confirmed: it acts as leader no more."""
+    def note_confirmed(self, worker: int) -> None:
+        """Note that the worker has stepped down."""
         if self._retiring == worker:
             self._retiring = None
 
-    def gone(self, worker: int) -> None:
+    def note_exit(self, worker: int) -> None:
         """Note that the worker is dead."""
-        self.given_up(worker)
+        self.note_confirmed(worker)
         if self.leader == worker:
             self.leader = None

@@ -28,13 +28,13 @@ class Leaving(Enum):
     DRAIN = "drain"  # an operator wants it replaced
     DISCONNECT = "disconnect"  # the script that forked it wants it to leave
     TERM = "SIGTERM"  # it was sent one
-    RECYCLE = "recycle"  # it has reached a limit, or lost a slot of its pool for ever
+    RECYCLE = "recycle"  # it has reached a limit, or a job that never ends holds a pool slot
 
 
 class WorkerState(Enum):
     """Where a worker is in its life."""
 
-    STARTING = "starting"  # forked; has not said READY yet
+    STARTING = "starting"  # forked; has not sent READY yet
     READY = "ready"  # accepting connections
     DRAINING = "draining"  # accepts nothing new, finishes what it has
     EXITED = "exited"  # reaped; the record is history
@@ -59,7 +59,7 @@ TRANSITIONS: dict[WorkerState, dict[WorkerEvent, WorkerState]] = {
         WorkerEvent.EXIT: WorkerState.EXITED,  # crashed
     },
     WorkerState.DRAINING: {
-        WorkerEvent.READY: WorkerState.DRAINING,  # READY was in flight when we said DRAIN
+        WorkerEvent.READY: WorkerState.DRAINING,  # READY was in flight when DRAIN was sent
         WorkerEvent.DRAIN: WorkerState.DRAINING,  # it may be asked again, to empty the backlog
         WorkerEvent.EXIT: WorkerState.EXITED,
     },

@@ -1,4 +1,4 @@
-"""What the whole cluster is doing, as a table: for the supervisor, for status and for systemd."""
+"""The state of the whole cluster, as a table: for the supervisor, status and systemd."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hybrid.errors import IllegalTransition
 
 
 class Phase(Enum):
-    """The state of the cluster."""
+    """The state of the cluster; `hybrid status` and systemd show it."""
 
     STARTING = "starting"  # not every slot has had a ready worker yet
     READY = "ready"
@@ -22,7 +22,7 @@ class Change(Enum):
     FILLED = "filled"  # every wanted slot has a ready worker of the wanted generation
     RELOAD = "reload"  # the workers are to be replaced
     ABORT = "abort"  # of the reload: its generation cannot start
-    STOP = "stop"  # the end is wanted, or there is no sense in going on
+    STOP = "stop"  # the end is wanted, or no worker can live here
 
 
 TRANSITIONS: dict[Phase, dict[Change, Phase]] = {
@@ -43,7 +43,7 @@ TRANSITIONS: dict[Phase, dict[Change, Phase]] = {
         Change.STOP: Phase.STOPPING,
     },
     Phase.STOPPING: {
-        Change.STOP: Phase.STOPPING,  # a second wish: at once
+        Change.STOP: Phase.STOPPING,  # a second request: at once
     },
 }
 

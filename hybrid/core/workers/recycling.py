@@ -1,4 +1,4 @@
-"""When a worker has done enough and asks to be replaced.
+"""When a worker has reached a limit and asks to be replaced.
 
 The worker only asks. The supervisor replaces one at a time (``--max-surge``),
 each new one ready first, so limits that all workers reach together cost
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-_SPREAD = 0.1  # of the lifetime, at random: eight workers started together do not end together
+_SPREAD = 0.1  # of the lifetime, at random: workers that start together must not end together
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Limits:
 
         Args:
             requests: the operator's limit.
-            jitter: at most so many requests are added to it.
+            jitter: at most this many requests are added to it.
             lifetime: seconds; at most a tenth is taken away.
             rss: bytes.
             dice: gives numbers in [0, 1).
@@ -42,7 +42,7 @@ class Limits:
 
     @property
     def any(self) -> bool:
-        """Whether there is anything to watch."""
+        """Whether any limit is set."""
         return bool(self.requests or self.age or self.rss)
 
     def reached(self, requests: int, age: float, rss: int | None) -> str | None:

@@ -1,1 +1,1 @@
-"""Who listens, and connections that the primary hands to workers."""
+"""Which process listens, and connections that the primary hands to workers."""

@@ -27,7 +27,7 @@ class Listening:
         """Bind what `workers` slots need.
 
         Raises:
-            ConfigError: more sockets than can be handed on.
+            ConfigError: there are more sockets than one message can carry.
             OSError: a slot's socket cannot be bound.
         """
         self.policy = policy
@@ -64,13 +64,13 @@ class Listening:
         return self._of_slot[slot]
 
     def retire(self, slot: int) -> None:
-        """Close the primary's copies of the sockets of a slot that is given up.
+        """Close the primary's copies of the sockets of a slot that is not wanted any more.
 
         The slot's worker then holds the last copies; it accepts what is queued before
         it closes them. Connections that the kernel queues in between are reset, and so
         are those still in the TCP handshake (none on loopback; over a network those of
-        one round trip, unless ``net.ipv4.tcp_migrate_req`` is 1). The other policies
-        have no sockets of a slot's own, and lose nothing.
+        one round trip, unless ``net.ipv4.tcp_migrate_req`` is 1). With the other policies
+        slots share their sockets, and nothing is lost.
         """
         for listener in self._of_slot.pop(slot, ()):
             listener.close()

@@ -1,1 +1,1 @@
-"""Messages between workers that pass through the primary, and who leads."""
+"""Messages between workers that pass through the primary, and which one leads."""

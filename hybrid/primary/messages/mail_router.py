@@ -1,7 +1,10 @@
-"""The primary's half of messages: it carries them, and keeps nothing back.
+"""The primary's half of messages: it carries them from worker to worker.
 
-What a worker does not read fast enough waits in that worker's outbox, up to a
-limit; then the sender is told. The primary never waits for a reader.
+Messages that a worker does not read wait in that worker's outbox, up to a
+limit; above it the sender gets an error. The primary never waits for a reader:
+one worker that stands still would stop the messages of all. Nor does it keep
+them without a limit: that worker would make the primary grow until the kernel
+kills it, and every worker with it.
 """
 
 from __future__ import annotations
@@ -24,36 +27,36 @@ _ANSWERS = frozenset({MailKind.REPLY.value, MailKind.FAILURE.value})
 
 
 class MailRouter:
-    """Carries messages between workers, and those for the primary to `receive`."""
+    """Carries messages between workers; passes those for the primary to `receive`."""
 
     def __init__(
         self,
         processes: ProcessTable,
         members: Callable[[], Sequence[Addressee]],
-        tell: Callable[[int, m.Message], None],
+        send: Callable[[int, m.Message], None],
         receive: Callable[[WorkerHandle, m.Mail], None],
     ) -> None:
         """Carry between `members`; `tell` writes to a link and never waits."""
         self._processes = processes
         self._members = members
-        self._tell = tell
+        self._send = send
         self._receive = receive
 
     def carry(self, sender: WorkerHandle, mail: m.Mail) -> None:
-        """Take a message from a worker and see to it."""
+        """Carry a message of a worker to where it belongs."""
         if mail.kind in _ANSWERS:
-            self._return(sender, mail)
+            self._carry_back(sender, mail)
         elif mail.to == PRIMARY:
-            self._keep(sender, mail)
+            self._deliver_here(sender, mail)
         else:
             self._forward(sender, mail)
 
-    def _keep(self, sender: WorkerHandle, mail: m.Mail) -> None:
+    def _deliver_here(self, sender: WorkerHandle, mail: m.Mail) -> None:
         match mail.kind:
             case MailKind.PING.value:
-                self._tell(sender.id, m.Mail(MailKind.REPLY.value, mail.number, "", None))
+                self._send(sender.id, m.Mail(MailKind.REPLY.value, mail.number, "", None))
             case MailKind.SEND.value:
-                self._tell(sender.id, m.Receipt(mail.number, reached=[0], final=True))
+                self._send(sender.id, m.Receipt(mail.number, reached=[0], final=True))
                 self._receive(sender, mail)
             case _:
                 self._receive(sender, mail)
@@ -70,15 +73,15 @@ class MailRouter:
                 full.append(member.slot)
                 waiting = max(waiting, outbox)
             else:
-                self._tell(member.worker, copy)
+                self._send(member.worker, copy)
                 reached.append(member.slot)
         missing = "" if found or mail.to == ALL else repr(mail.to)[:100]
         final = mail.kind == MailKind.SEND.value
         if final or full or missing:
-            self._tell(sender.id, m.Receipt(mail.number, reached, full, missing, waiting, final))
+            self._send(sender.id, m.Receipt(mail.number, reached, full, missing, waiting, final))
 
-    def _return(self, sender: WorkerHandle, mail: m.Mail) -> None:
-        """Carry an answer back to the process that asked; it may be gone, and that is fine."""
+    def _carry_back(self, sender: WorkerHandle, mail: m.Mail) -> None:
+        """Carry an answer back to the process that asked; drop it if that has exited."""
         if mail.origin == 0:
             self._receive(sender, mail)
         elif mail.origin in self._processes.workers:
@@ -86,12 +89,12 @@ class MailRouter:
             self.answer(mail.origin, answer)
 
     def answer(self, worker: int, mail: m.Mail) -> None:
-        """Send a worker the answer to its request; who reads none gets short ones."""
+        """Send a worker the answer to its request, or a short failure if its outbox is full."""
         outbox = self._waiting(worker)
         if outbox > OUTBOX_LIMIT:
             why = f"the reply was dropped: {outbox} bytes wait for its requester to read"
             mail = m.Mail(MailKind.FAILURE.value, mail.number, "", why)
-        self._tell(worker, mail)
+        self._send(worker, mail)
 
     def _waiting(self, worker: int) -> int:
         handle = self._processes.workers.get(worker)

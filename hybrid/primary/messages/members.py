@@ -1,7 +1,7 @@
-"""The workers as members of a cluster: who can be written to, who leads, what they say.
+"""The workers as members of a cluster: which can get messages, and which one leads.
 
-Nothing of the application runs in the primary of ``hybrid serve``: what a
-worker sends to it becomes an event for its subscribers, and a request is refused.
+Nothing of the application runs in the primary of ``hybrid serve``: a message to
+it becomes an event for its subscribers, and a request is refused.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from hybrid.primary.messages.mail_router import MailRouter
 from hybrid.primary.workers.event_log import EventLog
 from hybrid.primary.workers.process_table import ProcessTable, WorkerHandle
 
-# -- Leadership, performed: orders to workers, and what happens told to the leader ---
+# -- Leadership: orders to workers, and the cluster's events for the leader -----------
 
 
 class LeaderElection:
     """Keeps exactly one ready worker leader."""
 
-    def __init__(self, supervisor: Supervisor, tell: Callable[[int, m.Message], None]) -> None:
+    def __init__(self, supervisor: Supervisor, send: Callable[[int, m.Message], None]) -> None:
         self._supervisor = supervisor
-        self._tell = tell
+        self._send = send
         self._leadership = Leadership()
 
     @property
@@ -35,7 +35,7 @@ class LeaderElection:
         return self._leadership.leader
 
     def update(self) -> list[int]:
-        """Look at the workers after an event; return who has become the leader."""
+        """Compare with the ready workers after an event; return those that have become leader."""
         ready = [
             LeaderCandidate(worker.id, worker.leaving is not None)
             for worker in self._supervisor.workers.values()
@@ -43,62 +43,62 @@ class LeaderElection:
         ]
         appointed = []
         for order in self._leadership.update(ready):
-            self._tell(order.worker, m.Lead(order.leads))
+            self._send(order.worker, m.Lead(order.leads))
             if order.leads:
                 appointed.append(order.worker)
         return appointed
 
-    def given_up(self, worker: int) -> None:
-        """Note a confirmation; the loop's next `update` appoints another one."""
-        self._leadership.given_up(worker)
+    def note_confirmed(self, worker: int) -> None:
+        """Note that a leader has stepped down; the next `update` appoints another one."""
+        self._leadership.note_confirmed(worker)
 
-    def gone(self, worker: int) -> None:
-        """Note a death."""
-        self._leadership.gone(worker)
+    def note_exit(self, worker: int) -> None:
+        """Note that a worker has exited."""
+        self._leadership.note_exit(worker)
 
-    def tell(self, announcement: ClusterEvent) -> None:
-        """Pass an announcement on to the leader; a subscriber of the announcer."""
-        if self.leader is not None and announcement.kind is not EventKind.MESSAGE:
-            self._tell(self.leader, m.EventHappened(announcement.as_json()))
+    def send_event(self, event: ClusterEvent) -> None:
+        """Send an event to the leader; a subscriber of the event log's publisher."""
+        if self.leader is not None and event.kind is not EventKind.MESSAGE:
+            self._send(self.leader, m.EventHappened(event.as_json()))
 
 
 class Members:
-    """Messages and leadership."""
+    """Messages between workers, and leadership."""
 
     def __init__(
         self,
         supervisor: Supervisor,
         processes: ProcessTable,
-        tell: Callable[[int, m.Message], None],
-        herald: EventLog,
+        send: Callable[[int, m.Message], None],
+        event_log: EventLog,
         receive: Callable[[WorkerHandle, m.Mail], None],
     ) -> None:
-        """Pass what workers write to the primary to `receive`."""
+        """Pass messages of workers to the primary to `receive`."""
         self._supervisor = supervisor
         self._processes = processes
-        self._herald = herald
-        self._leading = LeaderElection(supervisor, tell)
-        self.post = MailRouter(processes, self._reachable, tell, receive)
-        herald.announcer.subscribers.append(self._leading.tell)
+        self._event_log = event_log
+        self._leading = LeaderElection(supervisor, send)
+        self.router = MailRouter(processes, self._reachable, send, receive)
+        event_log.publisher.subscribers.append(self._leading.send_event)
 
-    def take(self, handle: WorkerHandle, message: m.Mail | m.LeadGivenUp) -> None:
-        """Take a message of the application, or a leader's confirmation."""
+    def handle(self, handle: WorkerHandle, message: m.Mail | m.LeadGivenUp) -> None:
+        """Carry a message of the application, or note that a leader has stepped down."""
         if isinstance(message, m.Mail):
-            self.post.carry(handle, message)
+            self.router.carry(handle, message)
         else:
-            self._leading.given_up(handle.id)
+            self._leading.note_confirmed(handle.id)
 
     def update_leader(self) -> None:
-        """See after every event whether the leader is still the right one."""
+        """Appoint another leader if the present one leaves; called after every event."""
         for worker in self._leading.update():
-            self._herald.announce(EventKind.LEADER, self._processes.workers.get(worker))
+            self._event_log.publish(EventKind.LEADER, self._processes.workers.get(worker))
 
-    def forget(self, worker: int) -> None:
-        """Note a death."""
-        self._leading.gone(worker)
+    def note_exit(self, worker: int) -> None:
+        """Note that a worker has exited."""
+        self._leading.note_exit(worker)
 
     def _reachable(self) -> list[Addressee]:
-        """Return who can get messages, oldest first."""
+        """Return the workers that can get messages, oldest first."""
         leader, handles = self._leading.leader, self._processes.workers
         return [
             Addressee(worker.id, worker.slot, worker.id == leader)

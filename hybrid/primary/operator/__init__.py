@@ -1,1 +1,1 @@
-"""What an operator uses: control socket, settings, systemd, pid file, terminal."""
+"""The operator's means: control socket, settings, systemd, pid file, terminal."""

@@ -19,7 +19,7 @@ logger = logging.getLogger("hybrid.error")
 
 
 class Configuration:
-    """What the workers of the wanted generation are forked with."""
+    """The configuration that new workers are forked with."""
 
     def __init__(self, first: Config, reread: Callable[[], Config]) -> None:
         """Start with `first`; `reread` raises ConfigError if the new configuration is invalid."""
@@ -28,7 +28,7 @@ class Configuration:
         self._reread = reread
 
     def renew(self) -> Config:
-        """Read the configuration again; return what is in force from now on.
+        """Read the configuration again; return the one in force from now on.
 
         Raises:
             ConfigError: it is invalid. Nothing has changed.
@@ -54,21 +54,20 @@ class Configuration:
 def merge(running: Config, fresh: Config) -> tuple[Config, list[str]]:
     """Return `fresh` with the fixed settings of `running`, and the names of those that differ.
 
-    Fixed is what lives in the primary, which a reload does not replace: the
-    listening sockets, the control socket, the watcher, what was preloaded, and
-    the number of permits.
+    Fixed are the settings of what a reload does not replace, because it is the
+    primary's: listening sockets, control socket, watcher, preloaded modules, permits.
     """
     kept = {place: value_at(running, place) for place, about in settings().items() if about.fixed}
     refused = [place for place, value in kept.items() if value_at(fresh, place) != value]
     return with_values(fresh, kept), [settings()[place].name for place in refused]
 
 
-# -- Reading the configuration again, and making the primary follow it -----------
+# -- Reading the configuration again, and applying it in the primary ------------
 
 
 @dataclass(frozen=True, slots=True)
 class SettingsReload:
-    """Everything in the primary that follows the configuration."""
+    """Applies a configuration to every part of the primary that depends on it."""
 
     configuration: Configuration
     supervisor: Supervisor
@@ -76,7 +75,7 @@ class SettingsReload:
     hangs: HangWatch
     facts: dict[str, object]
     set_logging: Callable[[LogConfig], None]
-    feed: Callable[[e.Event], None]
+    handle: Callable[[e.Event], None]  # passes an event to the supervisor
 
     def reload(self) -> int:
         """Read the configuration again, begin to replace the workers; return the generation.
@@ -86,14 +85,14 @@ class SettingsReload:
         """
         before = self.configuration.current.io_workers
         config = self.configuration.renew()
-        self._adopt(config)
-        self.feed(e.ReloadAsked())
+        self._apply(config)
+        self.handle(e.ReloadAsked())
         if config.io_workers != before:  # otherwise a number set by `hybrid scale` stays
-            self.feed(e.ScaleAsked(to=config.io_workers))
+            self.handle(e.ScaleAsked(to=config.io_workers))
         return self.supervisor.generations.latest
 
-    def reload_or_say_why(self) -> None:
-        """Reload because of a signal: an error can only be logged."""
+    def reload_or_log(self) -> None:
+        """Reload; log an error, because a signal has no answer."""
         try:
             self.reload()
         except ConfigError as ex:
@@ -101,9 +100,9 @@ class SettingsReload:
 
     def revert(self) -> None:
         """Return to the settings of the last generation that was ready."""
-        self._adopt(self.configuration.revert())
+        self._apply(self.configuration.revert())
 
-    def _adopt(self, config: Config) -> None:
+    def _apply(self, config: Config) -> None:
         restart = config.restart
         self.processes.use_settings(config)
         state = hide_password(config.state.url)

@@ -1,9 +1,9 @@
 """The control socket: other programs ask, the primary answers. Runs in its loop.
 
-Rule 1: nobody waits for a client. What it does not read is kept up to a bound;
-        beyond it the client is dropped. There are few clients at once.
-Rule 2: what is asked becomes an event for the supervisor, like a signal; a
-        wish that takes time is looked at after every event (`look`).
+Rule 1: the primary never waits for a client. Answers that a client does not read
+        are kept up to a limit; above it the client is dropped.
+Rule 2: a request becomes an event for the supervisor, like a signal; one that
+        takes time is compared with the supervisor's records after every event.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def cluster_status(
     permits: PermitTable | None,
     facts: dict[str, object],
 ) -> dict[str, Any]:
-    """Return it as plain data. Some 50 µs per worker, without asking any of them."""
+    """Return the status as plain data. Some 50 µs per worker; no message to any of them."""
     status = cluster(scoreboard, facts, time.monotonic())
     generations = supervisor.generations
     status["primary"] |= {
@@ -65,7 +65,7 @@ def cluster_status(
             row["leaving"] = worker.reason or None
             row["accepting"] = worker.accepting and row["state"] == "ready"
             row["restarts"] = supervisor.restarts.slots[worker.slot].restarts
-            row["pool"]["pids"] = sorted(handle.members)
+            row["pool"]["pids"] = sorted(handle.pool_processes)
     return status
 
 
@@ -78,10 +78,10 @@ UNREAD_LIMIT = 4 * FRAME_LIMIT  # bytes kept for a client that does not read
 
 @dataclass(frozen=True, slots=True)
 class ControlPort:
-    """What the control server may do with the primary."""
+    """The calls into the primary that the control server may make."""
 
     supervisor: Supervisor
-    ask: Callable[[e.Event], None]
+    handle: Callable[[e.Event], None]  # passes an event to the supervisor
     reload: Callable[[], int]  # returns the new generation; ConfigError: nothing has changed
     status: Callable[[], dict[str, Any]]
 
@@ -89,68 +89,67 @@ class ControlPort:
 @dataclass(slots=True, eq=False)
 class _Client:
     channel: Channel
-    wish: c.PendingRequest | None = None
-    told: str = ""  # the last progress it was told
-    listens: bool = False  # to the events
+    pending: c.PendingRequest | None = None  # that takes time
+    progress: str = ""  # of it, as last sent
+    wants_events: bool = False
 
     @property
     def is_idle(self) -> bool:
-        return self.wish is None and not self.listens
+        return self.pending is None and not self.wants_events
 
 
 class ControlServer:
     """The listening socket and its clients."""
 
-    def __init__(self, path: Path, selector: selectors.BaseSelector, desk: ControlPort) -> None:
+    def __init__(self, path: Path, selector: selectors.BaseSelector, port: ControlPort) -> None:
         """Listen at `path`.
 
         Raises:
-            OSError: it cannot be made.
+            OSError: the socket cannot be created.
         """
-        self._path, self._selector, self._desk = path, selector, desk
+        self._path, self._selector, self._port = path, selector, port
         self._clients: list[_Client] = []  # oldest first
         self._sock = listen_at(path)
         self._accepts_again_at: float | None = None  # monotonic s; None: it accepts
         self._watch_listener()
 
     def sockets(self) -> list[socket.socket]:
-        """Return every socket, for a child to forget."""
+        """Return every socket: a forked child must close them."""
         return [self._sock, *(client.channel.sock for client in self._clients)]
 
-    def look(self) -> None:
-        """Tell whoever waits what has become of its wish; accept again when it is time."""
+    def update(self) -> None:
+        """Send progress and outcome of requests that take time; accept again when it is due."""
         if self._accepts_again_at is not None and time.monotonic() >= self._accepts_again_at:
             self._watch_listener()
         for client in list(self._clients):
-            wish = client.wish
-            if wish is None:
-                continue
-            verdict = wish.verdict(self._desk.supervisor)
-            if verdict is not None:
-                client.wish = None
-                self._send(
-                    client, c.answer("done" if verdict.done else "failed", text=verdict.text)
-                )
-                continue
-            text = wish.progress(self._desk.supervisor)
-            if text != client.told:
-                client.told = text
-                self._send(client, c.answer("progress", text=text))
+            if client.pending is not None:
+                self._report(client, client.pending)
+
+    def _report(self, client: _Client, pending: c.PendingRequest) -> None:
+        outcome = pending.outcome(self._port.supervisor)
+        if outcome is not None:
+            client.pending = None
+            self._send(client, c.answer("done" if outcome.done else "failed", text=outcome.text))
+            return
+        text = pending.progress(self._port.supervisor)
+        if text != client.progress:
+            client.progress = text
+            self._send(client, c.answer("progress", text=text))
 
     def next_timer(self) -> float | None:
-        """Return the monotonic time of the next look that no event brings about."""
+        """Return the monotonic time at which `update` is due without an event."""
         return self._accepts_again_at
 
     def publish(self, event: dict[str, Any]) -> None:
-        """Tell every client that listens what has happened."""
-        listeners = [client for client in self._clients if client.listens]
+        """Send an event to every client that wants events."""
+        listeners = [client for client in self._clients if client.wants_events]
         if listeners:
             payload = c.answer("event", event=event)
             for client in listeners:
                 self._send(client, payload)
 
     def close(self) -> None:
-        """Drop everybody; clients see EOF, which says that the cluster has ended."""
+        """Drop every client; EOF tells it that the cluster has ended."""
         for client in list(self._clients):
             self._drop(client)
         with contextlib.suppress(KeyError):  # it is not watched while it does not accept
@@ -201,15 +200,15 @@ class ControlServer:
     def _serve(self, client: _Client, request: c.ControlRequest) -> None:
         match request:
             case c.StatusRequest():
-                self._send(client, c.answer("status", status=self._desk.status()))
+                self._send(client, c.answer("status", status=self._port.status()))
             case c.EventsRequest():
-                client.listens = True
+                client.wants_events = True
                 self._send(client, c.answer("progress", text="listening"))
             case c.StopRequest(now):
                 self._send(client, c.answer("progress", text="stopping"))
-                if now or not self._desk.supervisor.stopping:  # asking twice is no hurry
-                    self._desk.ask(e.StopAsked(quick=now))
-            case _ if self._desk.supervisor.stopping:
+                if now or not self._port.supervisor.stopping:  # a second request is not a hurry
+                    self._port.handle(e.StopAsked(quick=now))
+            case _ if self._port.supervisor.stopping:
                 self._refuse(client, "the cluster is stopping")
             case c.ReloadRequest():
                 self._reload(client)
@@ -220,36 +219,36 @@ class ControlServer:
 
     def _reload(self, client: _Client) -> None:
         try:
-            generation = self._desk.reload()
+            generation = self._port.reload()
         except ConfigError as ex:
             self._refuse(client, f"nothing has changed: {ex}")
             return
-        self._wait_for(client, c.ReloadWish(generation))
+        self._wait_for(client, c.PendingReload(generation))
 
-    def _scale(self, client: _Client, wish: c.ScaleRequest) -> None:
-        supervisor = self._desk.supervisor
-        target = supervisor.target + wish.by if wish.to is None else wish.to
+    def _scale(self, client: _Client, request: c.ScaleRequest) -> None:
+        supervisor = self._port.supervisor
+        target = supervisor.target + request.by if request.to is None else request.to
         if not 1 <= target <= supervisor.most:
             limits = f"at least 1, at most {supervisor.most} workers are possible"
             self._refuse(client, f"{target} workers: {limits}")
             return
-        self._desk.ask(e.ScaleAsked(to=target))
-        self._wait_for(client, c.ScaleWish(target))
+        self._port.handle(e.ScaleAsked(to=target))
+        self._wait_for(client, c.PendingScale(target))
 
     def _drain(self, client: _Client, number: int) -> None:
-        supervisor = self._desk.supervisor
+        supervisor = self._port.supervisor
         for worker in supervisor.workers.values():
             if worker.slot == number and worker.state is WorkerState.READY:
                 failures = supervisor.restarts.slots[number].failures
                 why = "asked by `hybrid drain`"
-                self._desk.ask(e.WorkerWantsToLeave(worker.id, Leaving.DRAIN, why))
-                self._wait_for(client, c.DrainWish(worker.id, number, failures))
+                self._port.handle(e.WorkerWantsToLeave(worker.id, Leaving.DRAIN, why))
+                self._wait_for(client, c.PendingDrain(worker.id, number, failures))
                 return
         self._refuse(client, f"slot {number} has no ready worker")
 
-    def _wait_for(self, client: _Client, wish: c.PendingRequest) -> None:
-        client.wish, client.told = wish, ""
-        self.look()
+    def _wait_for(self, client: _Client, pending: c.PendingRequest) -> None:
+        client.pending, client.progress = pending, ""
+        self.update()
 
     def _refuse(self, client: _Client, why: str) -> None:
         self._send(client, c.answer("failed", text=why))

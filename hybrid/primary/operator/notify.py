@@ -1,8 +1,8 @@
-"""Telling systemd about the server's state: sd_notify(3), a datagram to its socket.
+"""The server's state for systemd: sd_notify(3), a datagram to its socket.
 
 With ``Type=notify-reload`` a ``systemctl reload`` waits until the new
-generation is ready; with ``WatchdogSec=`` a primary whose loop stands still is
-restarted. Without systemd this module does nothing.
+generation is ready; with ``WatchdogSec=`` systemd restarts a primary whose loop
+stands still. Without systemd this module does nothing.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _LINES = {
 
 
 class Notifier:
-    """Sends what has changed; never waits, never fails."""
+    """Sends what has changed to systemd; never waits, never fails."""
 
     def __init__(self, address: str, watchdog: float = 0.0) -> None:
         """Send to `address` (empty: nowhere), a sign of life every `watchdog` seconds."""
@@ -41,15 +41,15 @@ class Notifier:
 
     @classmethod
     def from_environment(cls, environ: MutableMapping[str, str]) -> Notifier:
-        """Read systemd's variables and remove them: the workers' children are not the service."""
+        """Read systemd's variables and remove them: a worker's children must not use them."""
         address = environ.pop("NOTIFY_SOCKET", "")
         usec, pid = environ.pop("WATCHDOG_USEC", ""), environ.pop("WATCHDOG_PID", "")
         mine = usec.isdecimal() and pid in ("", str(os.getpid()))
         # Half the limit, as sd_watchdog_enabled(3) advises.
         return cls(address, int(usec) / 2e6 if mine else 0.0)
 
-    def look(self, supervisor: Supervisor, now: float) -> None:
-        """Send what has changed since the last look, and the sign of life when due."""
+    def send_changes(self, supervisor: Supervisor, now: float) -> None:
+        """Send what has changed since the last call, and the sign of life when due."""
         if self.sock is None:
             return
         lines = []

@@ -12,15 +12,15 @@ from typing import Self
 
 from hybrid.errors import ConfigError
 
-_LONGEST = 32  # bytes of a file that are looked at; a pid and its line's end are shorter
+_LONGEST = 32  # bytes that are read; a pid and its line's end are shorter
 
 
 class PidFile:
     """Context manager; does nothing without a path.
 
-    Its owner holds a lock on it, which the kernel takes back at its death. So a
-    file without a lock is stale, whatever program has its number by now: after
-    a reboot, or in a container that is started again, numbers repeat.
+    Its owner holds a lock on it, which the kernel releases at the owner's death. So
+    a file without a lock is stale, even if another program has the number by now:
+    after a reboot, or in a container that is started again, numbers repeat.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -45,8 +45,8 @@ class PidFile:
         trace: TracebackType | None,
     ) -> None:
         if self._path is not None:
-            if _is_at(self._path, self._fd):  # somebody may have removed ours, and have another
-                self._path.unlink(missing_ok=True)  # before the lock is gone: it is still ours
+            if _is_at(self._path, self._fd):  # it may have been removed, and replaced
+                self._path.unlink(missing_ok=True)  # before the lock is released: it is still ours
             os.close(self._fd)
 
 
@@ -54,7 +54,7 @@ def _lock(path: Path) -> int:
     """Return a descriptor of the file at `path`, locked.
 
     Raises:
-        ConfigError: a running server has it, or it is something else than a pid file.
+        ConfigError: a running server has it, or it is not a pid file.
         OSError: it cannot be opened.
     """
     while True:
@@ -76,7 +76,7 @@ def _lock(path: Path) -> int:
 
 
 def _open(path: Path) -> int:
-    # A link may lead to any file of ours, and what is there is about to be overwritten.
+    # A symbolic link may lead to any file of this user, which would be overwritten.
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     try:
         return os.open(path, flags, 0o644)
@@ -107,7 +107,7 @@ def _is_at(path: Path, fd: int) -> bool:
 
 
 def is_held(fd: int) -> bool:
-    """Return whether some living server holds the pid file that `fd` has open."""
+    """Return whether a living server holds the pid file that `fd` has open."""
     try:
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:

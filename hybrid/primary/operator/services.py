@@ -1,8 +1,8 @@
-"""What stands beside the primary's loop and looks at it after every event.
+"""The services of a server's primary, which act after every event.
 
-The control socket, systemd's notifications, the watch over hung loops, and in
-development the watcher of files. None of them is needed to serve: one that
-cannot start costs a warning, never the start.
+They are the control socket, systemd's notifications, the watch over hung loops,
+and in development the watcher of files. None of them is needed to serve: if one
+cannot start, a warning is logged and the server starts without it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import selectors
 import signal
 import socket
 import time
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from hybrid.config import Config
@@ -33,12 +33,12 @@ logger = logging.getLogger("hybrid.error")
 
 
 class Services:
-    """All of them, behind five calls: `start`, `look`, `next_timer`, `sockets`, `close`."""
+    """All services, behind five calls: `start`, `update`, `next_timer`, `sockets`, `close`."""
 
     def __init__(
         self,
         config: Config,
-        desk: ControlPort,
+        port: ControlPort,
         processes: ProcessTable,
         scoreboard: Scoreboard,
         selector: selectors.BaseSelector,
@@ -47,9 +47,9 @@ class Services:
     ) -> None:
         """Start nothing yet."""
         self._config = config
-        self._desk, self._processes, self._board = desk, processes, scoreboard
+        self._port, self._processes, self._board = port, processes, scoreboard
         self._selector, self._notifier, self._hangs = selector, notifier, hangs
-        self._next_look = 0.0
+        self._next_check = 0.0
         self._changes: Channel | None = None
         self.control: ControlServer | None = None
 
@@ -59,31 +59,31 @@ class Services:
         if self._config.app.reload:
             self._start_watcher(self._config.app.app_dir.resolve())
 
-    def look(self) -> None:
-        """Let each of them see what has changed."""
+    def update(self) -> None:
+        """Let each service act on what has changed."""
         now = time.monotonic()
-        self._notifier.look(self._desk.supervisor, now)
+        self._notifier.send_changes(self._port.supervisor, now)
         if self.control is not None:
-            self.control.look()
-        if self._hangs.period is not None and now >= self._next_look:
-            self._next_look = now + self._hangs.period
-            self._look_for_hung(now)
+            self.control.update()
+        if self._hangs.period is not None and now >= self._next_check:
+            self._next_check = now + self._hangs.period
+            self._act_on_hung(now)
 
-    def publish(self, announcement: ClusterEvent) -> None:
-        """Pass on what has happened to whoever listens at the control socket."""
+    def publish(self, event: ClusterEvent) -> None:
+        """Send an event to the clients of the control socket that want events."""
         if self.control is not None:
-            self.control.publish(announcement.as_json())
+            self.control.publish(event.as_json())
 
     def next_timer(self) -> float | None:
-        """Return the monotonic time of the next look that no event brings about."""
+        """Return the monotonic time at which `update` is due without an event."""
         control = self.control.next_timer() if self.control is not None else None
         times = [self._notifier.next_timer(), control]
         if self._hangs.period is not None:
-            times.append(self._next_look)
+            times.append(self._next_check)
         return min((at for at in times if at is not None), default=None)
 
     def sockets(self) -> list[socket.socket]:
-        """Return every socket, for a child to forget."""
+        """Return every socket: a forked child must close them."""
         found = self.control.sockets() if self.control is not None else []
         if self._changes is not None:
             found.append(self._changes.sock)
@@ -104,7 +104,7 @@ class Services:
         path = config.control.socket
         try:
             path = path or make_runtime_directory() / f"{os.getpid()}.sock"
-            return ControlServer(path.absolute(), self._selector, self._desk)
+            return ControlServer(path.absolute(), self._selector, self._port)
         except OSError as ex:
             logger.warning(
                 "no control socket%s: %s; `hybrid status` and the like will not find this server",
@@ -115,17 +115,17 @@ class Services:
 
     # -- loops that stand still ----------------------------------------------------
 
-    def _look_for_hung(self, now: float) -> None:
+    def _act_on_hung(self, now: float) -> None:
         workers = self._processes.workers
         due = {w: self._board.row(handle.row).get("tick_due") for w, handle in workers.items()}
-        for worker, step in self._hangs.look(due, now):
+        for worker, step in self._hangs.due_steps(due, now):
             handle = workers[worker]
             stood = f"worker slot={handle.slot}: the event loop has stood still"
             if step is HangStep.DUMP:
                 text = "%s for %.0f s; its stacks follow, then it is replaced (--hang-timeout)"
                 logger.error(text, stood, now - due[worker])
                 with contextlib.suppress(ProcessLookupError):
-                    os.kill(handle.pid, signal.SIGUSR2)  # faulthandler's, in every worker
+                    os.kill(handle.pid, signal.SIGUSR2)  # faulthandler prints them, in every worker
             else:
                 self._processes.kill_worker(worker)
 
@@ -134,8 +134,8 @@ class Services:
     def _start_watcher(self, folder: Path) -> None:
         ours, theirs = channel_pair()
         try:
-            run: Callable[[], int] = lambda: watch_main(theirs, folder)  # noqa: E731
-            self._processes.start_service(run, keep=[theirs.fileno()], forget=[ours.sock])
+            run = partial(watch_main, theirs, folder)
+            self._processes.start_service(run, keep=[theirs.fileno()], close=[ours.sock])
         except OSError as ex:
             ours.close()
             logger.warning("no watcher of files: %s", ex)
@@ -151,13 +151,13 @@ class Services:
         try:
             names = read_changes(self._changes)
         except EOFError:
-            logger.warning("the watcher of files is gone; changes are not noticed any more")
+            logger.warning("the watcher of files has exited; changes are not noticed any more")
             self._stop_listening_to_watcher()
             return
         if names:
             logger.info("changed: %s", describe(names))
             try:
-                self._desk.reload()
+                self._port.reload()
             except ConfigError as ex:
                 logger.error("no reload, nothing has changed: %s", ex)
 

@@ -1,8 +1,8 @@
-"""Telling "reload" from "the terminal was closed": both are SIGHUP, and the second may be nothing.
+"""Distinguishing "reload" from "the terminal was closed": SIGHUP means either.
 
-A closed terminal is told to the leader of its session only. A shell passes SIGHUP on to its
-jobs; ``make``, ``xterm -e`` and ``ssh -t host make serve`` do not, and the server would stay
-behind, unseen. So the primary also looks, once a second.
+When a terminal is closed, the kernel sends SIGHUP to the leader of its session only. A shell
+passes it on to its jobs; ``make``, ``xterm -e`` and ``ssh -t host make serve`` do not, and the
+server would go on unseen. So the primary also checks for its terminal, once a second.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 import signal
 from dataclasses import dataclass
 
-_EVERY = 1.0  # s between two looks; one costs some 5 µs
+_EVERY = 1.0  # s between two checks; one costs some 5 µs
 _UNKNOWN = -1
 
 
@@ -21,41 +21,41 @@ class Terminal:
     """The controlling terminal of the start, and whether we are in its foreground."""
 
     had_one: bool
-    _is_ours: bool = False  # at the last look our group was the foreground's
-    _next_look: float = 0.0  # monotonic seconds
+    _is_ours: bool = False  # at the last check our group was in its foreground
+    _next_check: float = 0.0  # monotonic seconds
 
     @classmethod
     def at_start(cls) -> Terminal:
-        """Look now, before handlers are installed.
+        """Return the terminal of now, before signal handlers are installed.
 
-        nohup(1) starts a program with SIGHUP ignored: it shall stay.
+        nohup(1) starts a program with SIGHUP ignored: it must go on without a terminal.
         """
         is_nohup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
         return cls(_foreground() is not None and not is_nohup)
 
     def is_gone(self) -> bool:
-        """Return whether SIGHUP means that: the terminal of the start is there no more.
+        """Return, once, that the terminal of the start no longer exists: SIGHUP means that.
 
         Without one at the start (systemd, a container, nohup) SIGHUP can only
-        have been sent on purpose.
+        have been sent on purpose, and means "reload".
         """
         gone = self.had_one and _foreground() is None
         if gone:
-            self.had_one = False  # told once
+            self.had_one = False
         return gone
 
-    def next_look(self) -> float | None:
-        """Return when `was_closed` wants to be called again; None: never."""
-        return self._next_look if self.had_one else None
+    def next_check(self) -> float | None:
+        """Return when `was_closed` is to be called again; None: never."""
+        return self._next_check if self.had_one else None
 
     def was_closed(self, now: float) -> bool:
-        """Return True once, when the terminal is gone in whose foreground we were.
+        """Return True once: the terminal was closed while this program was in its foreground.
 
-        From the background (a shell's ``&``, disowned) its end is nobody's wish.
+        A program in the background (a shell's ``&``, disowned) outlives its terminal.
         """
-        if not self.had_one or now < self._next_look:
+        if not self.had_one or now < self._next_check:
             return False
-        self._next_look = now + _EVERY
+        self._next_check = now + _EVERY
         group = _foreground()
         if group is None:
             self.had_one = False

@@ -4,8 +4,8 @@
                                       |
      reload <-- channel <-------------+-- "these files changed" <-- watchfiles
 
-It is a process of its own because watchfiles runs a thread, and the primary,
-which forks, must not have one.
+It is a process of its own because watchfiles starts a thread, and a process
+that forks, like the primary, must not have one.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def read_changes(channel: Channel) -> list[str]:
     """Return the names that the watcher has reported since the last call.
 
     Raises:
-        EOFError: the watcher is gone.
+        EOFError: the watcher has exited.
     """
     try:
         return [name for frame in channel.receive() for name in orjson.loads(frame.payload)]

@@ -1,4 +1,4 @@
-"""A script's callbacks: who is called for what, and when."""
+"""A script's callbacks: which are called for an event, and when."""
 
 from __future__ import annotations
 
@@ -40,16 +40,16 @@ class Callbacks:
         return register
 
     def has(self, kind: EventKind) -> bool:
-        """Return whether somebody wants to hear of it."""
+        """Return whether any callback is registered for an event."""
         return bool(self._callbacks[kind.value])
 
     def emit(self, kind: EventKind, *args: Any) -> None:
-        """Keep an event and what its callbacks are called with, if it is one of `EVENTS`."""
+        """Queue the calls for an event with these arguments, if it is one of `EVENTS`."""
         if kind.value in self._callbacks:
             self._events.append((kind, args))
 
     def deliver(self) -> bool:
-        """Call everybody for every event, also for those that come meanwhile; was there any?"""
+        """Call back every queued event, also those that the calls add; return whether any was."""
         was_any = bool(self._events)
         while self._events:
             kind, args = self._events.popleft()

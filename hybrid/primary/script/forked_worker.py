@@ -1,4 +1,4 @@
-"""A worker as the script sees it that forked it."""
+"""A worker, as an object of the script that forked it."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from hybrid.worker.program import Program
 
 
 class WorkerOwner(Protocol):
-    """What a worker's methods ask of its primary."""
+    """The calls that a worker's methods pass on to its primary."""
 
     def send_to(self, worker: ForkedWorker, body: Any) -> None:
-        """Put a message on its way."""
+        """Send a message to a worker."""
 
     def ask(self, worker: ForkedWorker, body: Any, then: Then, timeout: float) -> None:
-        """Put a request on its way."""
+        """Send a request to a worker."""
 
     def kill(self, worker: ForkedWorker, number: signal.Signals) -> None:
-        """Send it a signal."""
+        """Send a worker a signal."""
 
     def drain(self, worker: ForkedWorker) -> None:
-        """Ask it to leave."""
+        """Ask a worker to leave."""
 
 
 class ForkedWorker:
-    """One worker: who it is, how it is, and what can be done to it.
+    """One worker: its state, and messages and signals to it.
 
-    It stays what it was after its death, so that an `exit` callback can look.
+    The fields keep their values after its death: an `exit` callback can read them.
     """
 
     def __init__(self, id_: int, slot: int, program: Program, owner: WorkerOwner) -> None:
         self.id = id_  # counts up from 1, never used twice
-        self.slot = slot  # the smallest that is free; X-Worker and messages name it
+        self.slot = slot  # the smallest free one; the header X-Worker and messages contain it
         self.program = program
-        self.pid: int | None = None  # None while the fork waits: its elder died young
+        self.pid: int | None = None  # None while the fork waits: its predecessor died young
         self.is_online = False
         self.code: int | None = None  # of its exit; exactly one of code and signal is set
         self.signal: signal.Signals | None = None
@@ -66,7 +66,7 @@ class ForkedWorker:
 
     @property
     def failure(self) -> str:
-        """What it said about its failed start."""
+        """Why its start failed, in its own words; empty: it did not fail."""
         return "" if self.record is None else self.record.failure or ""
 
     @property
@@ -89,8 +89,8 @@ class ForkedWorker:
 
         Raises:
             FrameTooLarge: over 64 KiB of JSON.
-            MailboxFull: too much already waits for it to read; nothing was sent.
-            NoSuchWorker: it is gone, or not forked yet.
+            MailboxFull: it is not reading and its outbox is full; nothing was sent.
+            NoSuchWorker: it has exited, or is not forked yet.
         """
         self._owner.send_to(self, body)
 
@@ -112,5 +112,5 @@ class ForkedWorker:
         self._owner.drain(self)
 
     def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
-        """Send it a signal; harmless when it is gone. SIGTERM means `disconnect` to it."""
+        """Send it a signal; harmless when it has exited. SIGTERM means `disconnect`."""
         self._owner.kill(self, number)

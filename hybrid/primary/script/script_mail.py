@@ -1,7 +1,7 @@
-"""What a script's primary and its workers write to each other.
+"""Messages between a script's primary and its workers.
 
-Messages among workers are the post's, as in ``hybrid serve``. What differs: here
-the primary can be written to, and asks.
+`MailRouter` carries messages among workers, as in ``hybrid serve``. The
+difference: here the primary receives messages, and sends requests.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ Then = Callable[[Any, MailError | None], object]  # (reply, None) or (None, why 
 
 
 @dataclass(frozen=True, slots=True)
-class _Owed:
-    """A reply that a worker owes us."""
+class _PendingReply:
+    """A request to a worker that has not been answered."""
 
     worker: int
     slot: int
@@ -36,31 +36,31 @@ class _Owed:
     due: float  # monotonic s
 
 
-class Correspondence:
-    """Messages from, to and through a script's primary."""
+class ScriptMail:
+    """Sends messages and requests to workers, and matches their replies."""
 
     def __init__(
         self,
         workers: Mapping[int, WorkerHandle],
-        tell: Callable[[int, m.Message], None],
+        send: Callable[[int, m.Message], None],
         answer: Callable[[int, m.Mail], None],
         take: Callable[[WorkerHandle, Message], object],
     ) -> None:
-        """Pass what `workers` write to the primary to `take`; `answer` what they ask."""
+        """Pass messages of `workers` to `take`; `answer` sends the reply to a request of one."""
         self._workers = workers
-        self._tell = tell
+        self._send = send
         self._answer = answer
         self._take = take
         self._numbers = itertools.count(1)
-        self._owed: dict[int, _Owed] = {}
+        self._pending: dict[int, _PendingReply] = {}
 
     def send(self, worker: int, slot: int, body: Any) -> None:
-        """Put a message on its way.
+        """Send a message.
 
         Raises:
             FrameTooLarge: over 64 KiB of JSON.
-            MailboxFull: too much already waits for that reader; nothing was sent.
-            NoSuchWorker: it is gone.
+            MailboxFull: the worker is not reading and its outbox is full; nothing was sent.
+            NoSuchWorker: it has exited.
         """
         self._write(worker, slot, MailKind.SEND, next(self._numbers), body)
 
@@ -73,7 +73,7 @@ class Correspondence:
         number = next(self._numbers)
         self._write(worker, slot, MailKind.REQUEST, number, body)
         due = time.monotonic() + timeout
-        self._owed[number] = _Owed(worker, slot, then, timeout, due)
+        self._pending[number] = _PendingReply(worker, slot, then, timeout, due)
 
     def _write(self, worker: int, slot: int, kind: MailKind, number: int, body: Any) -> None:
         packed = pack_body(body)
@@ -82,28 +82,28 @@ class Correspondence:
             raise NoSuchWorker(str(slot))
         if handle.channel.outbox_bytes > OUTBOX_LIMIT:
             raise MailboxFull([slot], handle.channel.outbox_bytes)
-        self._tell(worker, m.Mail(kind.value, number, slot, packed))
+        self._send(worker, m.Mail(kind.value, number, slot, packed))
 
     # -- replies -------------------------------------------------------------------
 
     def next_timer(self) -> float | None:
-        """Return when the next request has waited long enough."""
-        return min((owed.due for owed in self._owed.values()), default=None)
+        """Return when the next request times out."""
+        return min((pending.due for pending in self._pending.values()), default=None)
 
-    def look(self, now: float) -> None:
-        """Tell those whose time is over."""
-        for number, owed in list(self._owed.items()):
-            if owed.due <= now:
-                self._settle(number, None, NoReply(owed.slot, owed.timeout))
+    def fail_overdue(self, now: float) -> None:
+        """Call `then` of every request whose timeout has passed."""
+        for number, pending in list(self._pending.items()):
+            if pending.due <= now:
+                self._settle(number, None, NoReply(pending.slot, pending.timeout))
 
-    def gone(self, worker: int) -> None:
-        """Tell those who wait for a worker that is dead."""
-        for number, owed in list(self._owed.items()):
-            if owed.worker == worker:
-                self._settle(number, None, NoSuchWorker(str(owed.slot)))
+    def note_exit(self, worker: int) -> None:
+        """Call `then` of every request to a worker that has exited."""
+        for number, pending in list(self._pending.items()):
+            if pending.worker == worker:
+                self._settle(number, None, NoSuchWorker(str(pending.slot)))
 
     def receive(self, handle: WorkerHandle, mail: m.Mail) -> None:
-        """Take what a worker has written to the primary."""
+        """Handle a message that a worker has sent to the primary."""
         match mail.kind:
             case MailKind.REPLY.value:
                 self._settle(mail.number, mail.body, None)
@@ -114,10 +114,10 @@ class Correspondence:
                 self._take(handle, Message(named, partial(self._answer, handle.id)))
 
     def _settle(self, number: int, reply: Any, why: MailError | None) -> None:
-        owed = self._owed.pop(number, None)
-        if owed is None:
-            return  # too late
+        pending = self._pending.pop(number, None)
+        if pending is None:
+            return  # it was settled before: the reply came too late
         try:
-            owed.then(reply, why)
+            pending.then(reply, why)
         except Exception:
-            logger.exception("what was to be done with a reply raised")
+            logger.exception("the callback for a reply raised")

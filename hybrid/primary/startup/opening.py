@@ -27,18 +27,18 @@ from hybrid.system.sockets.listeners import Listener, close_all, open_listeners
 
 logger = logging.getLogger("hybrid.error")
 
-SCRIPT_ROWS = 256  # most workers of a script at once; 2 kB each, touched on use
+SCRIPT_ROWS = 256  # most workers of a script at once; 2 kB each, allocated on use
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """Everything that is there before the first fork."""
+    """Everything that exists before the first fork; children inherit it."""
 
     listening: Listening
     scoreboard: Scoreboard
     permits: PermitTable | None
-    facts: dict[str, object]  # what any worker may show
-    soft_limit: int  # of descriptors, before it was raised; pool processes get it back
+    facts: dict[str, object]  # of the cluster; any worker may show them
+    soft_limit: int  # of descriptors, before it was raised; pool processes run with it
 
     @property
     def worker_fds(self) -> int:
@@ -77,7 +77,7 @@ def open_cluster(config: Config, rows: int, began: float | None = None) -> Opene
     """Bind, preload, allocate.
 
     Args:
-        config: what is in force.
+        config: the configuration in force.
         rows: of the scoreboard; no more workers can live at once.
         began: monotonic s of the start, if that was before this call.
 
@@ -93,7 +93,7 @@ def open_cluster(config: Config, rows: int, began: float | None = None) -> Opene
     listeners = open_listeners(config.bind, reuseport=policy is Policy.REUSEPORT)
     try:
         if config.bind.certfile is not None:
-            server_context(config.bind.certfile, config.bind.keyfile)  # or say at once why not
+            server_context(config.bind.certfile, config.bind.keyfile)  # to fail here
         preload(config.app.preload)
         limit = config.cpu.limit
         return Opened(
@@ -109,7 +109,7 @@ def open_cluster(config: Config, rows: int, began: float | None = None) -> Opene
 
 
 def _facts(config: Config, listeners: Sequence[Listener], began: float) -> dict[str, object]:
-    """Return what is fixed when a cluster starts."""
+    """Return what is fixed at the start of a cluster."""
     address = ", ".join(listener.address for listener in listeners)
     if config.bind.certfile is not None:
         address = address.replace("http://", "https://")

@@ -29,8 +29,8 @@ _STACK = (
     "asyncio",
     "threadpoolctl",
     "concurrent.futures.thread",
-    "cmath",  # what jobs compute with besides numpy
-    "html",  # its table of entities is 2 MB in every worker that imports it itself
+    "cmath",  # jobs compute with it as well as with numpy
+    "html",  # its table of entities is 2 MB; imported later, in every worker
     "importlib.metadata",
     "numpy.typing",
     "hybrid.api.install",

@@ -1,1 +1,1 @@
-"""The worker processes: forking, reaping, what happened to them."""
+"""The worker processes: forking, killing, reaping, and the events of their life."""

@@ -1,4 +1,4 @@
-"""Announcing what happens in the cluster: the one place in the primary that does."""
+"""Publishing the cluster's events: the one place in the primary that does."""
 
 from __future__ import annotations
 
@@ -26,37 +26,37 @@ logger = logging.getLogger("hybrid.error")
 
 
 class EventLog:
-    """Turns what happened into announcements, and counts the exits."""
+    """Publishes events, and counts exits by reason on the scoreboard."""
 
     def __init__(
         self, supervisor: Supervisor, scoreboard: Scoreboard, hung: Container[int]
     ) -> None:
-        """Tell deaths of the workers in `hung` apart: their loop stood still."""
+        """Count the exits of workers in `hung` as hung: the primary killed them for it."""
         self._supervisor, self._scoreboard, self._hung = supervisor, scoreboard, hung
-        self.announcer = EventPublisher(_subscriber_raised)
+        self.publisher = EventPublisher(_subscriber_raised)
         self._oom_kills = OutOfMemoryKills()
 
-    def announce(self, kind: EventKind, handle: WorkerHandle | None = None, **detail: Any) -> None:
-        """Tell the subscribers. Without a worker: it concerns the cluster."""
+    def publish(self, kind: EventKind, handle: WorkerHandle | None = None, **detail: Any) -> None:
+        """Publish an event of a worker, or (without `handle`) of the cluster."""
         slot, generation, pid = (
             (handle.slot, handle.generation, handle.pid)
             if handle is not None
             else (0, self._supervisor.generations.wanted, os.getpid())
         )
         now = time.monotonic()
-        self.announcer.publish(ClusterEvent(kind, slot, generation, pid, now, **detail))
+        self.publisher.publish(ClusterEvent(kind, slot, generation, pid, now, **detail))
 
-    def aborted(self, generation: int) -> None:
-        """Announce that a reload was given up, with the last line of the reason."""
+    def publish_abort(self, generation: int) -> None:
+        """Publish that a reload was aborted, with the last line of the reason."""
         outcome = self._supervisor.generations.outcome
         why = outcome.text.splitlines()[-1] if outcome is not None else ""
-        self.announce(EventKind.ABORTED, text=f"generation {generation}: {why}")
+        self.publish(EventKind.ABORTED, text=f"generation {generation}: {why}")
 
-    def exited(self, handle: WorkerHandle, status: int) -> None:
-        """Announce that a worker was reaped, and count it by reason.
+    def publish_exit(self, handle: WorkerHandle, status: int) -> None:
+        """Publish that a worker was reaped, and count it by reason.
 
         Args:
-            handle: the worker; the supervisor has not heard of it yet.
+            handle: the worker; the supervisor still has its record.
             status: from ``waitpid``.
         """
         result = os.waitstatus_to_exitcode(status)
@@ -71,8 +71,8 @@ class EventLog:
         ).value
         self._scoreboard.departed.add(f"exits_{reason}")
         text = describe_exit(status)
-        self.announce(EventKind.EXIT, handle, code=code, signal=number, reason=reason, text=text)
+        self.publish(EventKind.EXIT, handle, code=code, signal=number, reason=reason, text=text)
 
 
 def _subscriber_raised(subscriber: Subscriber, ex: Exception) -> None:
-    logger.error("a subscriber of announcements raised: %s: %s", type(ex).__name__, ex)
+    logger.error("a subscriber of events raised: %s: %s", type(ex).__name__, ex)

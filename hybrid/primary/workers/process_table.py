@@ -1,8 +1,8 @@
 """The processes the primary has forked, and the links to them.
 
 A `WorkerHandle` is the primary's object for a worker process; it contains
-nothing of what the worker does. Pool processes are children of the primary too
-(only the primary forks), but belong to one worker: when that is gone, they go.
+nothing of the worker's own state. Pool processes are children of the primary as
+well (only the primary forks), but belong to one worker: they end with it.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from hybrid.system.sockets.handoff_socket import HandoverPair
 from hybrid.worker.context import Terminated, WorkerContext
 
 # Signals reach the whole process group: from a terminal, from `kill -- -PGID`,
-# from systemd. They are the primary's to interpret; a worker that obeyed HUP by
-# itself would turn a reload into an outage.
+# from systemd. Only the primary acts on them; workers that ended at HUP would
+# turn a reload into an outage.
 _PRIMARY_ONLY = (
     signal.SIGINT,
     signal.SIGHUP,
@@ -53,12 +53,12 @@ class WorkerHandle:
     channel: Channel
     row: int
     resources: WorkerResources
-    handover: HandoverPair | None = None  # where the primary accepts
-    members: set[int] = field(default_factory=set)  # pids of its pool processes
-    is_online: bool = False  # it has run its first own line of code
+    handover: HandoverPair | None = None  # only where the primary accepts
+    pool_processes: set[int] = field(default_factory=set)  # pids of its pool processes
+    is_online: bool = False  # it has run its first line of code
 
     def close(self) -> None:
-        """Give back every descriptor held for the worker."""
+        """Close every descriptor held for the worker."""
         self.channel.close()
         self.resources.close()
         if self.handover is not None:
@@ -68,7 +68,7 @@ class WorkerHandle:
 
 
 class ProcessTable:
-    """Who is alive. The only place that forks, kills and reaps."""
+    """The children that have not been reaped. The only place that forks, kills and reaps."""
 
     def __init__(
         self,
@@ -76,7 +76,7 @@ class ProcessTable:
         opened: Opened,
         sockets: Callable[[], list[socket.socket]],
     ) -> None:
-        """Fork with these; `sockets` lists what else the primary has open."""
+        """Fork with these; `sockets` returns what else the primary has open."""
         self.workers: dict[int, WorkerHandle] = {}  # by worker id
         self._opened = opened
         self._listening = opened.listening
@@ -86,11 +86,11 @@ class ProcessTable:
         self._facts = opened.facts
         self._ids: dict[int, int] = {}  # worker pid -> worker id
         self._owners: dict[int, int] = {}  # pool process pid -> worker id
-        self._services: set[int] = set()  # pids of what belongs to no worker
+        self._services: set[int] = set()  # pids of processes that belong to no worker
         self.use_settings(config)
 
     def use_settings(self, config: Config) -> None:
-        """Fork with this configuration from now on, as far as descriptors go."""
+        """Fork with this configuration from now on, its connections limited by descriptors."""
         self._config = fit_connections(config, self._opened.worker_fds)
 
     def start_worker(
@@ -101,10 +101,10 @@ class ProcessTable:
         now: float,
         run: Callable[[WorkerContext], int],
     ) -> WorkerHandle:
-        """Fork a worker, whose life is `run`.
+        """Fork a worker, whose main function is `run`.
 
         Raises:
-            OSError: no room for a process or descriptor, or no free row.
+            OSError: there is no room for a process or descriptor, or no free row.
         """
         listeners = self._listening.of_slot(slot)
         with ExitStack() as undo, ExitStack() as passed_on:
@@ -167,7 +167,7 @@ class ProcessTable:
             dispositions=dispositions,
         )
 
-    def hatch(self, owner: WorkerHandle) -> tuple[int, int, socket.socket]:
+    def fork_pool_process(self, owner: WorkerHandle) -> tuple[int, int, socket.socket]:
         """Fork a pool process for a worker.
 
         Returns:
@@ -175,7 +175,7 @@ class ProcessTable:
             passes both descriptors on and closes them.
 
         Raises:
-            OSError: no room for a process or descriptor.
+            OSError: there is no room for a process or descriptor.
         """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         config, resources = self._config, owner.resources
@@ -198,22 +198,22 @@ class ProcessTable:
             raise
         finally:
             theirs.close()
-        owner.members.add(child.pid)
+        owner.pool_processes.add(child.pid)
         self._owners[child.pid] = owner.id
         return child.pid, child.pidfd, ours
 
     def start_service(
-        self, run: Callable[[], int], keep: list[int], forget: list[socket.socket]
+        self, run: Callable[[], int], keep: list[int], close: list[socket.socket]
     ) -> None:
         """Fork a process that works for the primary itself; it ends with the primary.
 
         Raises:
-            OSError: no room for a process.
+            OSError: there is no room for a process.
         """
         child = fork_child(
             run,
             keep,
-            detach=[*self._sockets(), *self._links(), *self._listening.all(), *forget],
+            detach=[*self._sockets(), *self._links(), *self._listening.all(), *close],
             dispositions=dict.fromkeys((*_PRIMARY_ONLY, signal.SIGTERM), signal.SIG_IGN),
         )
         self._services.add(child.pid)
@@ -228,24 +228,30 @@ class ProcessTable:
             self.kill_worker(worker)
 
     def kill_worker(self, worker: int) -> None:
-        """Send SIGKILL to a worker and its pool processes; harmless when they are gone."""
+        """Send SIGKILL to a worker and its pool processes; harmless when they have exited."""
         handle = self.workers.get(worker)
         if handle is None:
             return
         kill(handle.pid, handle.pidfd)
-        self.kill_members(handle)
+        self.kill_pool_processes(handle)
 
-    def kill_members(self, handle: WorkerHandle) -> None:
+    def kill_pool_processes(self, handle: WorkerHandle) -> None:
         """Send SIGKILL to the pool processes of a worker."""
-        for pid in handle.members:
+        for pid in handle.pool_processes:
             kill(pid)  # safe without a pidfd: a child keeps its pid until we reap it
 
     def reap(self) -> list[tuple[WorkerHandle | None, int, int]]:
-        """Collect every child that has ended; never waits.
+        """Reap every child that has ended; never waits.
+
+        A pid is removed from `_ids` and from its owner's pool processes before any
+        caller acts on the exit: once reaped, the kernel may give the number to
+        another process, and a later kill by number would hit that one. For the same
+        reason the handle stays in `workers` until `forget`: its other children are
+        still killed through it.
 
         Returns:
-            (worker, pid, status) of each. The worker is None for a pool
-            process, and for an orphan that fell to us as PID 1.
+            (worker, pid, status) of each. The worker is None for a pool process,
+            and for an orphan that the kernel has given to this process as PID 1.
         """
         reaped: list[tuple[WorkerHandle | None, int, int]] = []
         while True:
@@ -261,18 +267,21 @@ class ProcessTable:
                 continue
             self._services.discard(pid)
             if pid in self._owners:
-                # Its group has what its jobs have started. Its number is not used again while
-                # anything of that lives; if nothing does, there is no such group.
+                # Its jobs may have started programs, which nothing else would ever end: the
+                # kernel kills a pool process with the primary, but not its children. They are
+                # in its process group. Though the leader of the group is reaped, no other
+                # process can get its number while the group has members; an empty group
+                # does not exist any more, and the call fails.
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.killpg(pid, signal.SIGKILL)
             owner = self.workers.get(self._owners.pop(pid, -1))
             if owner is not None:
-                owner.members.discard(pid)
+                owner.pool_processes.discard(pid)
             reaped.append((None, pid, status))
 
     def forget(self, handle: WorkerHandle) -> None:
-        """Drop a reaped worker: its pool processes go, its row is counted and freed."""
-        self.kill_members(handle)
+        """Remove a reaped worker: kill its pool processes, count and free its row."""
+        self.kill_pool_processes(handle)
         del self.workers[handle.id]
         self._scoreboard.release(handle.row)
         handle.close()

@@ -1,4 +1,4 @@
-"""Connections that the primary has accepted: the worker's half of a hand-over."""
+"""The worker's half of a hand-over: taking connections that the primary has accepted."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from hybrid.system.sockets.handoff_socket import ARE_YOU_THERE, Offer, answer_of
 
 
 class Adoption:
-    """Takes what is offered, or says why somebody else has to.
+    """Takes the connections that the primary offers, or refuses them.
 
-    "Taken" is said before the connection is served: the primary then closes its
-    copy, and nobody else will ever read from it.
+    "Taken" is answered before the connection is served: the primary then closes its
+    copy, so that no other process will read from it.
     """
 
     def __init__(
@@ -28,7 +28,7 @@ class Adoption:
         self._server = server
         self._loop = loop
         self._limit = limit
-        self._pending = 0  # adopted since the last turn of the loop; not counted there yet
+        self._pending = 0  # adopted in this turn of the loop; the server does not count them yet
 
     def start(self) -> None:
         """Take connections from now on."""
@@ -36,11 +36,11 @@ class Adoption:
         self._loop.add_reader(self._theirs.fileno(), self._on_offers)
 
     def lift_limit(self) -> None:
-        """Take everything: there is nobody else any more."""
+        """Take every connection: no other worker is left."""
         self._limit = 0
 
     def stop(self) -> None:
-        """Take what has been offered, then nothing more."""
+        """Take the connections that have been offered, then no more."""
         self._on_offers()
         self._loop.remove_reader(self._theirs.fileno())
 
@@ -50,7 +50,7 @@ class Adoption:
 
     def _answer(self, offer: Offer) -> None:
         if offer.sock is None:
-            # No descriptor: a question, or this process had no room for one.
+            # Without a descriptor it is a question, or this process had no room for one.
             answer_offer(self._theirs, offer.number, taken=offer.number == ARE_YOU_THERE)
         elif self._is_full():
             offer.sock.close()

@@ -1,1 +1,1 @@
-"""What this worker says to the primary and to other workers, and hears from them."""
+"""Messages from this worker to the primary and other workers, and from them to it."""

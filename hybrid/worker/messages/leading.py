@@ -12,7 +12,7 @@ from hybrid.worker.messages.primary_link import PrimaryLink
 
 
 class LeaderDuties:
-    """Follows the primary's orders, one after the other."""
+    """Performs the primary's orders about leadership, one after the other."""
 
     def __init__(
         self,
@@ -24,22 +24,22 @@ class LeaderDuties:
         self._link = link
         self._loop = loop
         self._last: asyncio.Task[None] | None = None
-        self._leaves = False
+        self._is_leaving = False
 
-    def hear(self, message: m.Lead | m.EventHappened) -> None:
-        """Take an order or an event; each is dealt with when the one before is done."""
+    def enqueue(self, message: m.Lead | m.EventHappened) -> None:
+        """Perform an order or pass on an event, after the ones before it are done."""
         if isinstance(message, m.EventHappened) and not registry.at(Moment.EVENT):
             return
         self._last = self._loop.create_task(self._after(self._last, message))
 
     async def step_down(self) -> None:
-        """Lead no more, and wait until the hooks have ended the leader's work.
+        """Step down, and wait until the hooks have ended the leader's work.
 
         For a worker that leaves: it may be done before the primary's order arrives.
         """
-        self._leaves = True
+        self._is_leaving = True
         if self._mailbox.is_leader:
-            self.hear(m.Lead(leads=False))
+            self.enqueue(m.Lead(leads=False))
         if self._last is not None:
             await asyncio.wait([self._last])
 
@@ -49,7 +49,7 @@ class LeaderDuties:
         if before is not None and not before.done():
             await asyncio.wait([before])
         if isinstance(message, m.EventHappened):
-            if not self._leaves:  # news would only keep it from leaving
+            if not self._is_leaving:  # an event would only delay its leaving
                 await registry.run(Moment.EVENT, message.event)
         elif message.leads:
             self._mailbox.is_leader = True
@@ -57,6 +57,6 @@ class LeaderDuties:
         else:
             if self._mailbox.is_leader:
                 self._mailbox.is_leader = False
-                # The next one is appointed only when these are done: they end the work here.
+                # The next leader is appointed when these are done: they end this one's work.
                 await registry.run(Moment.LEADERSHIP, False)
             self._link.send(m.LeadGivenUp())

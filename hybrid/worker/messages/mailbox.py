@@ -1,4 +1,4 @@
-"""The worker's half of messages: what it sends, and who is called for what arrives."""
+"""The worker's half of messages: sending, and the handlers for messages that arrive."""
 
 from __future__ import annotations
 
@@ -12,36 +12,43 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Generic, Self, TypeVar
 
 from hybrid.core.messages import link_messages as m
-from hybrid.core.messages.mail import ALL, OUTBOX_LIMIT, MailKind, pack_body
+from hybrid.core.messages.mail import ALL, FAILURE_LIMIT, OUTBOX_LIMIT, MailKind, pack_body
 from hybrid.errors import MailboxFull, NoReply, NoSuchWorker, NotInCluster, RequestFailed
 from hybrid.shared_state.cluster_topics import cluster_topics
 from hybrid.worker.hooks import Moment, Registered, Registry, is_cancelled
 from hybrid.worker.messages.membership import To
 
-# -- Messages that wait until a program asks for the next one --------------------
+logger = logging.getLogger("hybrid.error")
 
-
-LIMIT = 1000  # messages that wait; more are refused, and an error is logged for each
+INBOX_LIMIT = 1000  # messages that wait; more are refused, and an error is logged for each
+_RECEIPT_TIMEOUT = 10.0  # s; the primary answers at once unless it is in trouble
 
 M = TypeVar("M")
+Server = Callable[[Any], Awaitable[None]]
 
 
 class Inbox(Generic[M]):
-    """An async iterator that ends with the order to leave, after what came before it."""
+    """An async iterator over messages; ends with the order to leave, after earlier messages.
 
-    def __init__(self, opened: Callable[[], object], limit: int = LIMIT) -> None:
-        """Call `opened` once, when somebody begins to iterate."""
-        self._opened: Callable[[], object] | None = opened
+    It is limited because a program that computes without iterating would otherwise
+    collect messages until the kernel kills its worker, and the messages with it. A
+    refused message is an error at its sender, which can wait and try again.
+    """
+
+    def __init__(self, on_open: Callable[[], object], limit: int = INBOX_LIMIT) -> None:
+        """Call `on_open` once, when the first iteration begins."""
+        self._on_open = on_open
+        self._is_open = False
         self._limit = limit
         self._waiting: deque[M] = deque()
         self._news = asyncio.Event()
         self._has_ended = False
 
-    def opened(self) -> None:
-        """Note that somebody takes messages from now on."""
-        if self._opened is not None:
-            call, self._opened = self._opened, None
-            call()
+    def open(self) -> None:
+        """Note that the program takes messages from now on."""
+        if not self._is_open:
+            self._is_open = True
+            self._on_open()
 
     def put(self, message: M) -> bool:
         """Keep a message; return whether there was room for it."""
@@ -53,7 +60,7 @@ class Inbox(Generic[M]):
         return True
 
     def end(self) -> None:
-        """End the iteration when what waits has been taken."""
+        """End the iteration after the messages that wait now."""
         self._has_ended = True
         self._news.set()
 
@@ -69,15 +76,8 @@ class Inbox(Generic[M]):
         return self._waiting.popleft()
 
 
-logger = logging.getLogger("hybrid.error")
-
-Server = Callable[[Any], Awaitable[None]]
-
-_RECEIPT_PATIENCE = 10.0  # s; the primary answers at once unless it is in trouble
-
-
 class Message:
-    """What a handler gets. `sender` is a slot number; 0: the primary."""
+    """A message as its handler gets it. `sender` is a slot number; 0: the primary."""
 
     def __init__(self, mail: m.Mail, answer: Callable[[m.Mail], None]) -> None:
         self.body: Any = mail.body
@@ -87,10 +87,10 @@ class Message:
         self._answer = answer
 
     def reply(self, body: Any) -> None:
-        """Answer a request; once, now or later. Nothing happens for a message without one.
+        """Answer a request, once, now or later; no effect on a message that is not a request.
 
         Raises:
-            FrameTooLarge: over 64 KiB of JSON; the requester is told so, too.
+            FrameTooLarge: over 64 KiB of JSON; the requester gets a failure.
         """
         if not self.wants_reply:
             return
@@ -102,9 +102,9 @@ class Message:
         self._finish(MailKind.REPLY, packed)
 
     def fail(self, text: str) -> None:
-        """Tell the requester that there will be no reply."""
+        """Answer a request with an error instead of a reply."""
         if self.wants_reply:
-            self._finish(MailKind.FAILURE, text[:2000])
+            self._finish(MailKind.FAILURE, text[:FAILURE_LIMIT])
 
     def _finish(self, kind: MailKind, body: Any) -> None:
         self.wants_reply = False
@@ -113,12 +113,12 @@ class Message:
 
 
 def _check_receiver(to: object) -> None:
-    """Raise NoSuchWorker for what no message can even be addressed to."""
-    if not isinstance(to, int | str) or isinstance(to, bool):  # True is no slot
+    """Raise NoSuchWorker for an address that the link cannot carry."""
+    if not isinstance(to, int | str) or isinstance(to, bool):  # True is not a slot
         raise NoSuchWorker(repr(to))
-    if isinstance(to, int) and to.bit_length() > 63:  # nor is it JSON here
-        raise NoSuchWorker("of so great a number")
-    if isinstance(to, str) and not to.isascii():  # a lone surrogate is no JSON either
+    if isinstance(to, int) and to.bit_length() > 63:  # orjson cannot encode it
+        raise NoSuchWorker("of a number over 63 bits")
+    if isinstance(to, str) and not to.isascii():  # a lone surrogate cannot be encoded
         raise NoSuchWorker(ascii(to))
 
 
@@ -136,8 +136,8 @@ class Mailbox:
     ) -> None:
         """Use a link with ``send(message)`` and ``waiting`` bytes.
 
-        A script's worker has an `inbox`, for what no handler takes, and a `server`,
-        for when its function wants to serve.
+        A script's worker has an `inbox`, for messages without a handler, and a
+        `server`, which serves an application when its function asks for it.
         """
         self.slot = slot
         self.is_leader = False
@@ -145,9 +145,9 @@ class Mailbox:
         self._loop = loop
         self._registry = registry
         self._numbers = itertools.count(1)
-        self._owed: dict[int, asyncio.Future[Any]] = {}  # receipts and replies, by number
+        self._pending: dict[int, asyncio.Future[Any]] = {}  # receipts and replies, by number
         self._running: set[asyncio.Task[None]] = set()  # handlers
-        self._has_warned = False  # of messages that nobody takes
+        self._has_warned = False  # of messages without a handler
         self._inbox = inbox
         self._server = server
 
@@ -155,11 +155,11 @@ class Mailbox:
 
     async def send(self, to: To, body: Any) -> None:
         """Send one message; see `hybrid.cluster.send`."""
-        await self._exchange(MailKind.SEND, to, body, _RECEIPT_PATIENCE)
+        await self._exchange(MailKind.SEND, to, body, _RECEIPT_TIMEOUT)
 
     async def broadcast(self, body: Any) -> list[int]:
         """Send to every other worker; see `hybrid.cluster.broadcast`."""
-        reached: list[int] = await self._exchange(MailKind.SEND, ALL, body, _RECEIPT_PATIENCE)
+        reached: list[int] = await self._exchange(MailKind.SEND, ALL, body, _RECEIPT_TIMEOUT)
         return reached
 
     async def request(self, to: To, body: Any, timeout: float) -> Any:
@@ -167,8 +167,8 @@ class Mailbox:
         return await self._exchange(MailKind.REQUEST, to, body, timeout)
 
     async def ping(self, to: To, timeout: float) -> float:
-        """Return the seconds to there and back."""
-        began = time.perf_counter()  # a loop's own clock may tick in milliseconds
+        """Send and wait for an answer of hybrid itself; see `hybrid.cluster.ping`."""
+        began = time.perf_counter()  # the loop's own clock may count in milliseconds
         await self._exchange(MailKind.PING, to, None, timeout)
         return time.perf_counter() - began
 
@@ -179,10 +179,10 @@ class Mailbox:
         await self._server(app)
 
     def messages(self) -> AsyncIterator[Message]:
-        """Return what comes and no handler takes; see `hybrid.cluster.messages`."""
+        """Return the messages without a handler; see `hybrid.cluster.messages`."""
         if self._inbox is None:
             raise NotInCluster("messages() belongs to a script's worker; use on_message here")
-        self._inbox.opened()
+        self._inbox.open()
         return self._inbox
 
     async def _exchange(self, kind: MailKind, to: To, body: Any, timeout: float) -> Any:
@@ -192,20 +192,20 @@ class Mailbox:
             raise MailboxFull([], self._link.waiting)
         number = next(self._numbers)
         future: asyncio.Future[Any] = self._loop.create_future()
-        self._owed[number] = future
+        self._pending[number] = future
         try:
             self._link.send(m.Mail(kind.value, number, to, packed))
             return await asyncio.wait_for(future, timeout)
         except TimeoutError:
             raise NoReply(to, timeout) from None
         finally:
-            del self._owed[number]
+            del self._pending[number]
 
     # -- receiving -----------------------------------------------------------------
 
     def on_receipt(self, receipt: m.Receipt) -> None:
-        """Take the primary's word on what became of a message."""
-        future = self._owed.get(receipt.number)
+        """Settle a send, or fail a request, by the primary's receipt."""
+        future = self._pending.get(receipt.number)
         if future is None or future.done():
             return
         if receipt.full:
@@ -216,7 +216,7 @@ class Mailbox:
             future.set_result(receipt.reached)
 
     def on_mail(self, mail: m.Mail) -> None:
-        """Take a message from somebody else."""
+        """Settle a request by its answer, or pass a message to its handlers."""
         if mail.kind in (MailKind.REPLY.value, MailKind.FAILURE.value):
             self._settle(mail)
         elif mail.kind == MailKind.PING.value:
@@ -225,9 +225,9 @@ class Mailbox:
             self._handle(Message(mail, self._link.send))
 
     def _settle(self, mail: m.Mail) -> None:
-        future = self._owed.get(mail.number)
+        future = self._pending.get(mail.number)
         if future is None or future.done():
-            return  # too late: whoever asked has given up
+            return  # too late: the request has timed out
         if mail.kind == MailKind.FAILURE.value:
             future.set_exception(RequestFailed(str(mail.body)))
         else:
@@ -242,7 +242,7 @@ class Mailbox:
             message.fail(f"worker {self.slot} has no on_message handler")
             if not self._has_warned:
                 self._has_warned = True
-                logger.warning("a message found no on_message handler; no other will be logged")
+                logger.warning("a message had no on_message handler; further ones are not logged")
         for handler in handlers:
             task = self._loop.create_task(self._call(handler, message))
             self._running.add(task)

@@ -1,4 +1,4 @@
-"""This process as a member of a cluster; a worker puts the real thing here."""
+"""This process as a member of a cluster; a worker sets the real membership."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Membership(Protocol):
         ...
 
     async def ping(self, to: To, timeout: float) -> float:
-        """Return the seconds to there and back."""
+        """Return the seconds to a process and back."""
         ...
 
     async def serve(self, app: Any) -> None:
@@ -38,52 +38,52 @@ class Membership(Protocol):
         ...
 
     def messages(self) -> AsyncIterator[Any]:
-        """Return what comes and no handler takes."""
+        """Return the messages without a handler."""
         ...
 
 
 class Alone:
-    """Without a cluster: a test, a script, another server. It leads, and has nobody to talk to."""
+    """Without a cluster (a test, a script, another server): leads, and can reach no worker."""
 
     slot = 0
     is_leader = True
 
     async def send(self, to: To, body: Any) -> None:
-        """Refuse: nobody is there."""
+        """Raise NotInCluster."""
         raise NotInCluster(f"no message to {to!r}: this process is not a worker of `hybrid serve`")
 
     async def broadcast(self, body: Any) -> list[int]:
-        """Reach nobody."""
+        """Return no slots."""
         return []
 
     async def request(self, to: To, body: Any, timeout: float) -> Any:
-        """Refuse: nobody is there."""
+        """Raise NotInCluster."""
         await self.send(to, body)
 
     async def ping(self, to: To, timeout: float) -> float:
-        """Refuse: nobody is there."""
+        """Raise NotInCluster."""
         await self.send(to, None)
         return 0.0
 
     async def serve(self, app: Any) -> None:
-        """Refuse: nobody has opened a port."""
-        raise NotInCluster("serve() belongs into a function that `Primary.fork` is given")
+        """Raise NotInCluster: no address was opened."""
+        raise NotInCluster("call serve() from a function passed to `Primary.fork`")
 
     def messages(self) -> AsyncIterator[Any]:
-        """Refuse: nobody can write."""
-        raise NotInCluster("messages() belongs into a function that `Primary.fork` is given")
+        """Raise NotInCluster: no message can arrive."""
+        raise NotInCluster("call messages() from a function passed to `Primary.fork`")
 
 
 _membership: Membership = Alone()
 
 
 def set_membership(membership: Membership) -> None:
-    """Put this process' membership here; once per worker, before the application is imported."""
+    """Set this process's membership; once per worker, before the application is imported."""
     global _membership  # one fact about the process
     _membership = membership
     cluster_topics.broadcast = membership.broadcast
 
 
 def membership() -> Membership:
-    """Return this process' membership."""
+    """Return this process's membership."""
     return _membership

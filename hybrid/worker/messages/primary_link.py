@@ -7,6 +7,7 @@ import logging
 import os
 import socket
 from collections.abc import Callable
+from typing import NoReturn
 
 from hybrid.core.messages import link_messages as m
 from hybrid.errors import LinkError, PoolBroken
@@ -17,11 +18,11 @@ logger = logging.getLogger("hybrid.error")
 
 
 class PrimaryLink:
-    """Sends to the primary, delivers what it says. Also the spawner of the pool.
+    """Sends messages to the primary, delivers its messages. Also the pool's `Spawner`.
 
     Teacher: on Linux the kernel kills a worker whose primary dies; EOF on this
     link is the fallback elsewhere, and ends the worker at once: without a
-    primary nobody could ever stop or replace it.
+    primary no process could ever stop or replace it.
     """
 
     def __init__(
@@ -33,7 +34,7 @@ class PrimaryLink:
         self._channel = channel
         self._loop = loop
         self._on_message = on_message
-        self._hatching: dict[int, asyncio.Future[SpawnedProcess]] = {}
+        self._spawning: dict[int, asyncio.Future[SpawnedProcess]] = {}
         self._next_request = 1
         loop.add_reader(channel.fileno(), self._readable)
 
@@ -42,7 +43,7 @@ class PrimaryLink:
         try:
             self._channel.send(m.encode(message))
         except OSError:
-            self._orphaned()
+            self._exit_without_primary()
         if self._channel.wants_write:
             self._loop.add_writer(self._channel.fileno(), self._writable)
 
@@ -55,17 +56,17 @@ class PrimaryLink:
         """Ask the primary for a pool process.
 
         Raises:
-            PoolBroken: the primary could not fork, or no descriptor is free here.
+            PoolBroken: the primary could not fork, or no descriptor is free in this worker.
         """
         request = self._next_request
         self._next_request += 1
         future: asyncio.Future[SpawnedProcess] = self._loop.create_future()
-        self._hatching[request] = future
+        self._spawning[request] = future
         self.send(m.ForkPoolProcess(request))
         try:
             return await future
         finally:
-            self._hatching.pop(request, None)
+            self._spawning.pop(request, None)
 
     def close(self) -> None:
         """Stop watching the link; the primary sees EOF when the process ends."""
@@ -80,10 +81,10 @@ class PrimaryLink:
         try:
             frames = self._channel.receive()
         except EOFError:
-            self._orphaned()
+            self._exit_without_primary()
         except (OSError, LinkError) as ex:
-            logger.error("the link to the primary is of no use any more: %s", ex)
-            self._orphaned()
+            logger.error("the link to the primary is broken: %s", ex)
+            self._exit_without_primary()
         for frame in frames:
             self._deliver(frame)
 
@@ -91,37 +92,37 @@ class PrimaryLink:
         try:
             message = m.decode(frame.payload)
         except LinkError as ex:
-            logger.error("the primary sent garbage, ignored: %s", ex)
+            logger.error("an invalid message of the primary is ignored: %s", ex)
             for fd in frame.fds:
                 os.close(fd)
             return
         match message:
             case m.PoolProcessForked(request, pid):
-                self._hatched(request, pid, frame.fds)
+                self._spawned(request, pid, frame.fds)
             case m.ForkRefused(request, reason):
                 self._refused(request, reason)
             case _:
                 self._on_message(message, frame.fds)
 
     def _refused(self, request: int, reason: str) -> None:
-        future = self._hatching.get(request)
+        future = self._spawning.get(request)
         if future is not None and not future.done():
             future.set_exception(PoolBroken(f"no pool process: {reason}"))
 
-    def _hatched(self, request: int, pid: int, fds: tuple[int, ...]) -> None:
+    def _spawned(self, request: int, pid: int, fds: tuple[int, ...]) -> None:
         if not fds:  # its socket is closed, which ends the process
             self._refused(request, "no descriptor is free (`ulimit -n`)")
             return
         sock = socket.socket(fileno=fds[0])
         sock.setblocking(False)
         pidfd = fds[1] if len(fds) > 1 else -1
-        future = self._hatching.get(request)
-        if future is None or future.done():  # whoever asked has gone; EOF ends the process
+        future = self._spawning.get(request)
+        if future is None or future.done():  # its request was cancelled; EOF ends the process
             sock.close()
             if pidfd >= 0:
                 os.close(pidfd)
             return
         future.set_result(SpawnedProcess(sock, pid, pidfd))
 
-    def _orphaned(self) -> None:
+    def _exit_without_primary(self) -> NoReturn:
         os._exit(1)

@@ -1,1 +1,1 @@
-"""What a worker does by the clock: its figures, its limits, its watchdog."""
+"""What a worker does at regular times: its figures, its limits, its watchdog."""

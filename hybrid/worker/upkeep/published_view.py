@@ -1,4 +1,4 @@
-"""The whole cluster as any worker can show it: read off the scoreboard."""
+"""The whole cluster as any worker can show it, read from the scoreboard."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class ScoreboardView:
         publish: Callable[[], None],
         has_store: Callable[[], bool],
     ) -> None:
-        """Call `publish` before reading, so that the own row is fresh.
+        """Call `publish` before reading, so that this worker's row is up to date.
 
-        `has_store` says whether the shared state is there, if it has to be.
+        `has_store` returns whether the shared state can be reached, if it is needed.
         """
         self._context = context
         self._publish = publish
@@ -38,12 +38,12 @@ class ScoreboardView:
         return "draining" if self.is_draining else "shared state is away"
 
     def topology(self) -> dict[str, Any]:
-        """Return what was fixed when the cluster started, and who answers."""
-        facts = {k: v for k, v in self._context.facts.items() if k not in ("started_at",)}
+        """Return what was fixed at the start of the cluster, and which worker answers."""
+        facts = {k: v for k, v in self._context.facts.items() if k != "started_at"}
         return {**facts, "worker": self._context.slot, "chaos": self._context.config.app.chaos}
 
     def status(self) -> dict[str, Any]:
-        """Return the state of every worker, and the counters of all that ever were."""
+        """Return the state of every worker, and the counters of all workers since the start."""
         self._publish()
         context = self._context
         return {

@@ -27,37 +27,37 @@ from hybrid.system.process.processes import resident_set_size
 from hybrid.system.scoreboard.scoreboard import Row, Scoreboard
 from hybrid.system.scoreboard.snapshot import STATES
 
-# -- Giving up keep-alive connections above the mean: the worker's half ----------
+# -- Closing keep-alive connections above the mean: the worker's half ------------
 
 _READY = STATES.index(WorkerState.READY)
 
 
 class ConnectionShedder:
-    """Looked at by the pulse; some 2 µs per worker of the cluster, once a second."""
+    """Closes this worker's excess; some 2 µs per worker of the cluster, once a second."""
 
     def __init__(self, scoreboard: Scoreboard, server: HttpServer) -> None:
         self._scoreboard, self._server = scoreboard, server
         self._balance = Balance()
 
-    def look(self, mine: int, now: float) -> None:
-        """Compare `mine`, the connections of this worker, with everybody's."""
+    def shed_excess(self, mine: int, now: float) -> None:
+        """Close connections if `mine`, those of this worker, exceed the mean of all workers."""
         if not self._balance.is_due(now):
             return
-        everybody = [
+        all_workers = [
             int(row.get("connections"))
             for row in self._scoreboard.rows()
             if row.get("state") == _READY
         ]
-        self._server.shed_keepalive(self._balance.look(mine, everybody, now))
+        self._server.shed_keepalive(self._balance.excess(mine, all_workers, now))
 
 
-# -- A worker's eye on its own age, requests and memory --------------------------
+# -- Limits on a worker's age, requests and memory -------------------------------
 
-_RSS_EVERY = 1.0  # s between two looks at the memory; one costs some 10 µs
+_RSS_EVERY = 1.0  # s between two readings of the memory; one costs some 10 µs
 
 
 class Recycler:
-    """Asks once, when the first limit is reached. Looked at by the pulse."""
+    """Asks once for a replacement, when the first limit is reached."""
 
     def __init__(self, settings: RestartConfig, leave: Callable[[str], None]) -> None:
         """Call `leave` with the reason. The age counts from now."""
@@ -70,11 +70,11 @@ class Recycler:
         )
         self._born, self._leave = time.monotonic(), leave
         self._rss: int | None = None
-        self._rss_at = self._born  # the next look
+        self._rss_at = self._born  # the next reading
         self._asked = not self._limits.any
 
-    def look(self, requests: int) -> None:
-        """Ask to be replaced, if it is time."""
+    def check_limits(self, requests: int) -> None:
+        """Ask to be replaced if a limit is reached."""
         if self._asked:
             return
         now = time.monotonic()
@@ -87,21 +87,21 @@ class Recycler:
 
     @staticmethod
     def _memory(limit: int) -> int | None:
-        """Return the memory in use; what is free and only kept does not count above `limit`."""
+        """Return the resident memory; above `limit`, give freed pages back first and read again."""
         memory = resident_set_size(os.getpid())
         if memory is not None and memory > limit and give_back():
             memory = resident_set_size(os.getpid())
         return memory
 
 
-# -- What a worker does when little is asked of it: it gives memory back ---------
+# -- Giving memory back when there is little work --------------------------------
 
-_PERIOD = 5.0  # s
-_FEW = 50  # requests in a period: probes and a watcher are no burst
+_TRIM_PERIOD = 5.0  # s
+_FEW = 50  # requests in a period: probes and a watcher are not a burst
 
 
 class HeapTrimmer:
-    """Gives the freed memory of a burst back when the burst is over."""
+    """Gives freed memory back to the kernel when a burst of requests is over."""
 
     __slots__ = ("_began", "_give_back", "_is_due", "_seen")
 
@@ -111,9 +111,9 @@ class HeapTrimmer:
         self._seen = 0
         self._is_due = False
 
-    def look(self, requests: int, now: float) -> None:
-        """Look at the number of requests so far; `now` by any clock in seconds."""
-        if now - self._began < _PERIOD:
+    def trim_if_idle(self, requests: int, now: float) -> None:
+        """Take the number of requests so far; `now` by any clock in seconds."""
+        if now - self._began < _TRIM_PERIOD:
             return
         came = requests - self._seen
         self._began, self._seen = now, requests
@@ -123,11 +123,11 @@ class HeapTrimmer:
             self._give_back()
 
 
-# -- A worker's figures, put on its row of the scoreboard ten times a second -----
+# -- A worker's figures, stored on its row of the scoreboard ---------------------
 
 
 def publish(row: Row, server: HttpServer | None, pool: Pool | None) -> None:
-    """Store what there is; a worker that still starts has neither. Some 10 µs."""
+    """Store the figures of server and pool; a worker that starts has neither. Some 10 µs."""
     if server is not None:
         http = server.statistics()
         row.set("requests", http.requests_total)
@@ -164,7 +164,7 @@ def publish_store(row: Row, store: CurrentStore) -> None:
 
 # -- The timer behind all that ---------------------------------------------------------
 
-PERIOD = 0.1  # s between ticks; a reader of the scoreboard sees figures at most so old
+PERIOD = 0.1  # s between ticks; figures on the scoreboard are at most this old
 REST_PERIOD = 2.0  # s between ticks of a worker that has nothing to do
 _CALM = 10  # ticks without work until the worker rests
 _IN_FLIGHT = ("requests_active", "pool_busy", "pool_queued")  # 0: nothing
@@ -178,11 +178,11 @@ class Heartbeat:
     tick was *meant* for: measured from the previous tick, a blocked second
     would count once, though every request in that second was late.
 
-    Nobody is killed for a late tick: a loop that computes is not dead.
+    No worker is killed for a late tick: a loop that computes is not dead.
 
     A worker without work rests: it ticks every two seconds, and with the first request,
-    connection or job it ticks as before. Its figures do not age meanwhile, because none of
-    them changes.
+    connection or job it ticks as before. Its figures stay right while it rests, because none
+    of them changes.
     """
 
     def __init__(
@@ -200,7 +200,7 @@ class Heartbeat:
             loop: of the worker.
             row: of the worker; its figures say whether there is work.
             publish: stores the figures, called at every tick.
-            activity: says when work comes.
+            activity: reports when work comes.
             on_wake: is called when `due` has moved to an earlier time.
             clock: returns seconds. Not the loop's: uvloop's is that of the turn's beginning,
                 in whole milliseconds.
@@ -214,12 +214,12 @@ class Heartbeat:
         self._calm = 0  # ticks without work
 
     def start(self) -> None:
-        """Begin to tick."""
+        """Tick now, and from now on."""
         self.due = self._clock()
         self._tick()
 
     def stop(self) -> None:
-        """Tick no more."""
+        """Cancel the next tick."""
         if self._handle is not None:
             self._handle.cancel()
 
@@ -251,7 +251,7 @@ class Heartbeat:
         return self._seen != seen or any(row.get(name) for name in _IN_FLIGHT)
 
     def _wake(self) -> None:
-        """Tick soon: work has come. Before it can block the loop, the watchdog knows that."""
+        """Tick soon: work has come. The watchdog is told before that work can block the loop."""
         self.stop()
         self._calm = 0
         now = self._clock()

@@ -1,16 +1,16 @@
-"""Who blocks the event loop: one line with file and line, while it happens.
+"""Which code blocks the event loop: one log line with file and line, while it happens.
 
      event loop                     |  this thread
                                     |
      pulse: "next tick at t" -------+-> sleeps until t + limit
-     (blocked by somebody's code)   |   t is still the same: the loop is late;
+     (blocked by some code)         |   t is still the same: the loop is late;
                                     |   reads where its thread stands, logs it
 
-Rule 1: nothing is killed and nothing interrupted; it wakes once per tick of the loop.
+Rule 1: nothing is killed or interrupted; the thread wakes once per tick of the loop.
 Rule 2: it never guesses. A C function that holds the GIL stops this thread as
-        well; it looks at the first moment it can, which is the function's return,
-        and says that it came late. If the process had no CPU in the meantime
-        (stopped, starved), it says that, and accuses nobody.
+        well; the thread then runs at the function's return, and the line says so.
+        If the process had no CPU (stopped, starved), the line says that instead
+        of naming whatever code happens to run now: it would be innocent.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from types import FrameType
 
 logger = logging.getLogger("hybrid.error")
 
-_AGAIN = 10.0  # s before the same line of code is named again
-_SHORTEST = 0.005  # s between two looks
+_REPEAT_AFTER = 10.0  # s before the same line of code is named again
+_SHORTEST = 0.005  # s between two checks
 _STARVED = 0.2  # of the time on a CPU; less, and the process did not run at all
 _MACHINERY = ("asyncio/", "selectors.py", "uvloop", "hybrid/worker/worker.py")
 _WAITING = (  # where the innermost frame is when a thread waits; a job's own is elsewhere
@@ -41,7 +41,7 @@ _LIBRARIES = ("site-packages", "/lib/python")
 
 
 class Watchdog:
-    """The thread. Started on the event loop's thread, which is the one it watches."""
+    """The thread. It watches the thread that creates it, which is the event loop's."""
 
     def __init__(self, slot: int, limit: float, due: Callable[[], float]) -> None:
         """Watch for a tick that is `limit` seconds late.
@@ -60,21 +60,21 @@ class Watchdog:
         self._thread = threading.Thread(target=self._run, name="hybrid-watchdog", daemon=True)
 
     def start(self) -> None:
-        """Begin."""
+        """Start the thread, unless there is no limit."""
         if self._limit:
             self._thread.start()
 
     def stop(self) -> None:
-        """End; returns at once."""
+        """End the thread; does not wait for it."""
         self._is_over = True
         self._news.set()
 
-    def look_again(self) -> None:
-        """Take note that the next tick is meant earlier than it was; some µs."""
+    def note_earlier_tick(self) -> None:
+        """Note that the next tick is meant earlier than it was; some µs."""
         self._news.set()
 
     def _run(self) -> None:
-        told = 0.0  # the tick that has been told of
+        logged = 0.0  # the tick that was logged as late
         pause = self._limit
         while True:
             before = time.monotonic(), time.process_time(), self._queued()
@@ -86,29 +86,29 @@ class Watchdog:
                 pause = max(_SHORTEST, self._due() + self._limit - time.monotonic())
                 continue
             now, due = time.monotonic(), self._due()
-            if due and now - due >= self._limit and due != told:
-                told = due
+            if due and now - due >= self._limit and due != logged:
+                logged = due
                 overslept = now - before[0] - pause
                 ran, queued = time.process_time() - before[1], self._queued() - before[2]
-                self._tell(now - due, self._accuse(now - due, overslept, ran, queued))
-            pause = self._limit if due == told else max(_SHORTEST, due + self._limit - now)
+                self._log(now - due, self._find_blocker(now - due, overslept, ran, queued))
+            pause = self._limit if due == logged else max(_SHORTEST, due + self._limit - now)
 
-    def _tell(self, late: float, place: str) -> None:
+    def _log(self, late: float, place: str) -> None:
         now = time.monotonic()
-        if now - self._named.get(place, -_AGAIN) < _AGAIN:
+        if now - self._named.get(place, -_REPEAT_AFTER) < _REPEAT_AFTER:
             return
-        self._named = {p: at for p, at in self._named.items() if now - at < _AGAIN}
+        self._named = {p: at for p, at in self._named.items() if now - at < _REPEAT_AFTER}
         self._named[place] = now
         text = "worker slot=%d: the event loop is blocked, its tick is %.2f s late: %s"
         logger.warning(text, self._slot, late, place)
 
-    def _accuse(self, late: float, overslept: float, ran: float, queued: float) -> str:
-        """Return what blocks.
+    def _find_blocker(self, late: float, overslept: float, ran: float, queued: float) -> str:
+        """Return what blocks the loop, in words.
 
         Args:
             late: seconds since the loop's tick was meant.
             overslept: seconds that this thread came later than it meant to.
-            ran: CPU seconds of the process since its last look.
+            ran: CPU seconds of the process since this thread began to sleep.
             queued: seconds for which the loop's thread had work but no CPU.
         """
         if queued >= late / 2:
@@ -117,7 +117,9 @@ class Watchdog:
         if held and ran < _STARVED * overslept:
             return "the whole process was stopped"
         when = ", seen at its end because it held the GIL" if held else ""
-        frames = sys._current_frames()  # where every thread stands; the GIL is ours just now
+        frames = (
+            sys._current_frames()
+        )  # where every thread stands; none runs while this one holds the GIL
         mine = frames.pop(self._watched, None)
         frames.pop(threading.get_ident(), None)
         if mine is not None and not _is(mine, _MACHINERY):
@@ -144,7 +146,7 @@ def _open_schedstat() -> int:
 
 
 def where(frame: FrameType) -> str:
-    """Return the line of the innermost frame that is nobody's library, and the innermost one.
+    """Return the line of the innermost frame outside libraries, and the innermost one.
 
     ``shop/views.py:12 in on_get`` or, when that has called a library,
     ``shop/views.py:12 in on_get (now in numpy/linalg/_linalg.py:1681 svd)``.

@@ -42,7 +42,7 @@ def test_where_it_does_not_help_it_is_tried_less_often() -> None:
     balance, now, pauses = Balance(), 100.0, []
     for _ in range(9):
         assert balance.is_due(now)
-        assert balance.look(20, [20, 0], now) == 10
+        assert balance.excess(20, [20, 0], now) == 10
         start = now
         while not balance.is_due(now):
             now += EVERY
@@ -55,6 +55,6 @@ def test_while_it_helps_it_goes_on_every_second() -> None:
     balance, now = Balance(), 100.0
     for mine, rest in ((64, 0), (40, 8), (28, 12), (16, 16)):
         assert balance.is_due(now)
-        balance.look(mine, [mine, rest, rest, rest], now)
+        balance.excess(mine, [mine, rest, rest, rest], now)
         assert not balance.is_due(now + EVERY / 2)
         now += EVERY

@@ -53,18 +53,18 @@ def test_anything_else_is_refused_and_told_what_would_be_understood(payload: byt
 def test_a_scale_wish_ends_when_the_workers_are_ready_and_the_surplus_is_gone() -> None:
     story = Story(1)
     story.boot()
-    up = c.ScaleWish(2)
+    up = c.PendingScale(2)
     (start,) = of(e.StartWorker, story.tell(e.ScaleAsked(to=2)))
-    assert up.verdict(story.supervisor) is None
+    assert up.outcome(story.supervisor) is None
     story.tell(e.WorkerReady(start.worker))
-    assert up.verdict(story.supervisor) == c.RequestOutcome(True, "2 workers are ready")
+    assert up.outcome(story.supervisor) == c.RequestOutcome(True, "2 workers are ready")
 
     story.tell(e.ScaleAsked(to=1))
-    down = c.ScaleWish(1)
-    assert down.verdict(story.supervisor) is None
+    down = c.PendingScale(1)
+    assert down.outcome(story.supervisor) is None
     assert "1 starting or draining" in down.progress(story.supervisor)
     story.tell(e.WorkerExited(start.worker, "exit code 0"))
-    assert down.verdict(story.supervisor) == c.RequestOutcome(True, "1 workers are ready")
+    assert down.outcome(story.supervisor) == c.RequestOutcome(True, "1 workers are ready")
 
 
 def test_a_scale_wish_fails_with_the_reason_or_when_another_takes_its_place() -> None:
@@ -72,20 +72,20 @@ def test_a_scale_wish_fails_with_the_reason_or_when_another_takes_its_place() ->
     story.boot()
     (start,) = of(e.StartWorker, story.tell(e.ScaleAsked(to=2)))
     story.tell(e.WorkerExited(start.worker, "exit code 4"))
-    assert c.ScaleWish(2).verdict(story.supervisor) == c.RequestOutcome(
+    assert c.PendingScale(2).outcome(story.supervisor) == c.RequestOutcome(
         False, "slot 2 cannot be filled: exit code 4"
     )
-    assert "overtaken" in str(c.ScaleWish(5).verdict(story.supervisor))
+    assert "overtaken" in str(c.PendingScale(5).outcome(story.supervisor))
 
 
 def test_a_drain_wish_fails_when_the_successor_cannot_start() -> None:
     story = Story(1)
     (old,) = story.boot()
-    wish = c.DrainWish(old, 1)
+    wish = c.PendingDrain(old, 1)
     (new,) = of(e.StartWorker, story.tell(e.WorkerWantsToLeave(old, Leaving.RECYCLE, "asked")))
-    assert wish.verdict(story.supervisor) is None
+    assert wish.outcome(story.supervisor) is None
     story.tell(e.WorkerExited(new.worker, "exit code 4"))
-    verdict = wish.verdict(story.supervisor)
+    verdict = wish.outcome(story.supervisor)
     assert verdict is not None
     assert not verdict.done
 
@@ -93,14 +93,14 @@ def test_a_drain_wish_fails_when_the_successor_cannot_start() -> None:
 def test_a_drain_wish_ends_when_another_worker_serves_there() -> None:
     story = Story(1)
     (old,) = story.boot()
-    wish = c.DrainWish(old, 1)
+    wish = c.PendingDrain(old, 1)
     (new,) = of(
         e.StartWorker, story.tell(e.WorkerWantsToLeave(old, Leaving.RECYCLE, "asked"), after=60)
     )
     story.tell(e.WorkerExited(old, "killed by SIGKILL"))
-    assert wish.verdict(story.supervisor) is None  # gone, but nobody serves there yet
+    assert wish.outcome(story.supervisor) is None  # gone, but nobody serves there yet
     story.tell(e.WorkerReady(new.worker))
-    assert wish.verdict(story.supervisor) == c.RequestOutcome(True, "slot 1 has a new worker")
+    assert wish.outcome(story.supervisor) == c.RequestOutcome(True, "slot 1 has a new worker")
 
 
 def test_a_drain_wish_ends_when_its_slot_is_not_needed_any_more() -> None:
@@ -108,7 +108,7 @@ def test_a_drain_wish_ends_when_its_slot_is_not_needed_any_more() -> None:
     workers = story.boot()
     story.tell(e.WorkerWantsToLeave(workers[1], Leaving.RECYCLE, "asked"))
     story.tell(e.ScaleAsked(to=1))
-    verdict = c.DrainWish(workers[1], 2).verdict(story.supervisor)
+    verdict = c.PendingDrain(workers[1], 2).outcome(story.supervisor)
     assert verdict == c.RequestOutcome(True, "slot 2 is not needed any more")
 
 
@@ -117,11 +117,11 @@ def test_no_wish_waits_for_a_worker_that_is_late() -> None:
     (old,) = story.boot()
     story.tell(e.WorkerWantsToLeave(old, Leaving.RECYCLE, "asked"))
     story.tell(e.ScaleAsked(to=2))
-    wishes = (c.ScaleWish(2), c.DrainWish(old, 1))
-    assert [w.verdict(story.supervisor) for w in wishes] == [None, None]
+    wishes = (c.PendingScale(2), c.PendingDrain(old, 1))
+    assert [w.outcome(story.supervisor) for w in wishes] == [None, None]
     story.tell(e.Tick(), after=60.0)
     for wish in wishes:
-        verdict = wish.verdict(story.supervisor)
+        verdict = wish.outcome(story.supervisor)
         assert verdict is not None
         assert not verdict.done
         assert "is not ready in time" in verdict.text
@@ -131,13 +131,13 @@ def test_a_reload_wish_takes_the_verdict_of_a_later_reload() -> None:
     story = Story(1)
     story.boot()
     story.tell(e.ReloadAsked())
-    wish = c.ReloadWish(2)
+    wish = c.PendingReload(2)
     (first,) = [w.id for w in story.supervisor.workers.values() if w.generation == 2]
     story.tell(e.ReloadAsked())
     (third,) = of(e.StartWorker, story.tell(e.WorkerExited(first, "killed by SIGKILL")))
-    assert wish.verdict(story.supervisor) is None
+    assert wish.outcome(story.supervisor) is None
     story.tell(e.WorkerReady(third.worker))
-    assert wish.verdict(story.supervisor) == c.RequestOutcome(True, "generation 3 is ready")
+    assert wish.outcome(story.supervisor) == c.RequestOutcome(True, "generation 3 is ready")
 
 
 def test_every_wish_ends_with_the_cluster() -> None:
@@ -145,8 +145,8 @@ def test_every_wish_ends_with_the_cluster() -> None:
     workers = story.boot()
     story.tell(e.ReloadAsked())
     story.tell(e.StopAsked(quick=False))
-    for wish in (c.ReloadWish(2), c.DrainWish(workers[0], 1)):
-        assert wish.verdict(story.supervisor) == c.RequestOutcome(False, "the cluster is stopping")
+    for wish in (c.PendingReload(2), c.PendingDrain(workers[0], 1)):
+        assert wish.outcome(story.supervisor) == c.RequestOutcome(False, "the cluster is stopping")
 
 
 def test_the_phases_of_a_cluster() -> None:

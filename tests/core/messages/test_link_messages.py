@@ -33,7 +33,7 @@ def test_a_message_survives_the_link(message: m.Message) -> None:
         b'{"type":"mail","kind":"reply","number":1,"to":"","body":1,"origin":[]}',
         b'{"type":"mail","kind":"send","number":{},"to":1,"body":1}',
         b'{"type":"boot-failed","kind":"import","text":5}',
-        b'{"type":"hatch","request":true}',
+        b'{"type":"fork-pool-process","request":true}',
         b'{"type":"ready","listening":1}',
         b'{"type":"mail","kind":"send","number":1,"to":true,"body":1}',
         b'{"type":"drain","grace":true,"final":false}',
@@ -49,7 +49,7 @@ FIELDS = ["kind", "number", "to", "body", "sender", "origin", "reason", "text", 
 
 
 @given(
-    st.sampled_from(["mail", "leave", "hatch", "boot-failed", "ready", "online"]),
+    st.sampled_from(["mail", "leave", "fork-pool-process", "boot-failed", "ready", "online"]),
     st.dictionaries(st.sampled_from(FIELDS), JSON),
 )
 def test_what_is_taken_for_a_message_has_fields_of_the_right_type(

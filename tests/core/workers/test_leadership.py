@@ -21,14 +21,14 @@ def test_the_next_one_is_appointed_only_when_the_old_one_has_confirmed() -> None
     assert leadership.update(ready(2)) == [Order(1, False)]  # 1 drains
     assert leadership.leader is None
     assert leadership.update(ready(2)) == []
-    leadership.given_up(1)
+    leadership.note_confirmed(1)
     assert leadership.update(ready(2)) == [Order(2, True)]
 
 
 def test_a_dead_leader_is_followed_at_once() -> None:
     leadership = Leadership()
     leadership.update(ready(1, 2))
-    leadership.gone(1)
+    leadership.note_exit(1)
     assert leadership.update(ready(2)) == [Order(2, True)]
 
 
@@ -36,7 +36,7 @@ def test_one_that_dies_instead_of_confirming_is_followed() -> None:
     leadership = Leadership()
     leadership.update(ready(1, 2))
     leadership.update(ready(2))
-    leadership.gone(1)
+    leadership.note_exit(1)
     assert leadership.update(ready(2)) == [Order(2, True)]
 
 
@@ -48,8 +48,8 @@ def test_who_is_about_to_be_replaced_is_chosen_last() -> None:
 def test_a_confirmation_nobody_asked_for_changes_nothing() -> None:
     leadership = Leadership()
     leadership.update(ready(1))
-    leadership.given_up(1)
-    leadership.given_up(9)
-    leadership.gone(9)
+    leadership.note_confirmed(1)
+    leadership.note_confirmed(9)
+    leadership.note_exit(9)
     assert leadership.update(ready(1)) == []
     assert leadership.leader == 1
