@@ -60,7 +60,7 @@ class Control:
         ready = self.selector.select(0)
         for key, _ in ready:
             key.data()
-        self.server.look()
+        self.server.update()
         return len(ready)
 
     def answers(self) -> list[bytes]:

@@ -159,7 +159,7 @@ def test_an_address_in_use_is_an_error_of_the_script_and_another_try_may_succeed
 def test_what_a_script_may_not_do_is_refused_with_the_reason(run: Run) -> None:
     script = run("refused.py")
     assert script.wait_exit() == 0, script.log
-    assert script.said("ConfigError - a primary runs no asyncio.*")
+    assert script.said("ConfigError - a primary cannot fork inside an asyncio loop.*")
     assert script.said("ConfigError - there is no event 'disconect'.*")
     assert script.said("NotInCluster - only the primary forks.*")
     assert script.said("worker - nothing to serve on.*")

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 from typing import cast
 
 import pytest
 
 from hybrid.pool.thread.thread_lane import PoolThread, ThreadLane
-from hybrid.worker.upkeep.watchdog import Watchdog
+from hybrid.worker.upkeep.watchdog import Lateness, Watchdog, find_blocker
 from tests.cluster.conftest import Run, Server, wait_until
 
 Serve = Callable[..., Server]
@@ -132,15 +134,48 @@ def test_usr2_to_a_worker_prints_its_stacks_and_changes_nothing(serve: Serve) ->
     assert server.workers()[0]["pid"] == before
 
 
-def test_an_idle_pool_thread_is_not_accused() -> None:
+def a_frame() -> FrameType:
+    return sys._getframe()
+
+
+@pytest.mark.parametrize(
+    ("lateness", "words"),
+    [
+        (
+            Lateness(late=0.5, overslept=0.0, ran=0.5, queued=0.0),
+            r"test_watchdog.py:\d+ in a_frame$",
+        ),
+        (
+            Lateness(late=0.5, overslept=0.5, ran=0.5, queued=0.0),
+            r"a_frame, seen at its end because",
+        ),
+        (
+            Lateness(late=0.5, overslept=0.5, ran=0.0, queued=0.0),
+            r"^the whole process was stopped$",
+        ),
+        (
+            Lateness(late=0.5, overslept=0.5, ran=0.1, queued=0.4),
+            r"^no CPU was free for it \(0.40 s",
+        ),
+    ],
+)
+def test_code_is_named_only_if_it_can_be_the_cause(lateness: Lateness, words: str) -> None:
+    assert re.search(words, find_blocker(lateness, 0.1, a_frame(), []))
+
+
+def test_another_thread_is_named_when_the_loop_itself_waits() -> None:
+    lateness = Lateness(late=0.5, overslept=0.0, ran=0.5, queued=0.0)
+    found = find_blocker(lateness, 0.1, None, [a_frame()])
+    assert re.search(r"another thread holds the GIL: .* in a_frame$", found)
+
+
+def test_an_idle_pool_thread_is_not_named() -> None:
     idle = PoolThread(1, cast(ThreadLane, None))
-    watchdog = Watchdog(1, 0.1, lambda: 0.0)
-    watchdog._watched = 0  # a loop that does nothing just now
     try:
         wait_until(lambda: _stands_in(idle, "_work"), what="it waits for a call")
-        assert "thread_lane.py" not in watchdog._accuse(
-            late=0.1, overslept=0.0, ran=0.1, queued=0.0
-        )
+        frame = sys._current_frames()[idle.thread.ident or 0]
+        lateness = Lateness(late=0.1, overslept=0.0, ran=0.1, queued=0.0)
+        assert find_blocker(lateness, 0.1, None, [frame]) == "what blocked it has just returned"
     finally:
         idle.end_after_call()
         idle.thread.join()
@@ -159,7 +194,7 @@ def test_a_tick_that_is_brought_forward_is_watched(caplog: pytest.LogCaptureFixt
     watchdog.start()
     try:
         due = time.monotonic()
-        watchdog.look_again()  # and this thread, the one that is watched, runs no loop
+        watchdog.note_earlier_tick()  # and this thread, the one that is watched, runs no loop
         wait_until(lambda: "the event loop is blocked" in caplog.text, what="it is named")
     finally:
         watchdog.stop()

@@ -20,7 +20,8 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
@@ -38,6 +39,16 @@ _WAITING = (  # where the innermost frame is when a thread waits; a job's own is
     "hybrid/pool/thread/thread_lane.py",
 )
 _LIBRARIES = ("site-packages", "/lib/python")
+
+
+@dataclass(frozen=True, slots=True)
+class Lateness:
+    """Measurements of one late tick; seconds."""
+
+    late: float  # since the tick was meant
+    overslept: float  # by which the watchdog itself woke later than it meant to
+    ran: float  # CPU time of the process while the watchdog slept
+    queued: float  # for which the loop's thread had work but no CPU
 
 
 class Watchdog:
@@ -88,9 +99,17 @@ class Watchdog:
             now, due = time.monotonic(), self._due()
             if due and now - due >= self._limit and due != logged:
                 logged = due
-                overslept = now - before[0] - pause
-                ran, queued = time.process_time() - before[1], self._queued() - before[2]
-                self._log(now - due, self._find_blocker(now - due, overslept, ran, queued))
+                self._log(
+                    now - due,
+                    self._find_blocker(
+                        Lateness(
+                            late=now - due,
+                            overslept=now - before[0] - pause,
+                            ran=time.process_time() - before[1],
+                            queued=self._queued() - before[2],
+                        )
+                    ),
+                )
             pause = self._limit if due == logged else max(_SHORTEST, due + self._limit - now)
 
     def _log(self, late: float, place: str) -> None:
@@ -102,32 +121,11 @@ class Watchdog:
         text = "worker slot=%d: the event loop is blocked, its tick is %.2f s late: %s"
         logger.warning(text, self._slot, late, place)
 
-    def _find_blocker(self, late: float, overslept: float, ran: float, queued: float) -> str:
-        """Return what blocks the loop, in words.
-
-        Args:
-            late: seconds since the loop's tick was meant.
-            overslept: seconds that this thread came later than it meant to.
-            ran: CPU seconds of the process since this thread began to sleep.
-            queued: seconds for which the loop's thread had work but no CPU.
-        """
-        if queued >= late / 2:
-            return f"no CPU was free for it ({queued:.2f} s)"
-        held = overslept >= self._limit / 2
-        if held and ran < _STARVED * overslept:
-            return "the whole process was stopped"
-        when = ", seen at its end because it held the GIL" if held else ""
-        frames = (
-            sys._current_frames()
-        )  # where every thread stands; none runs while this one holds the GIL
-        mine = frames.pop(self._watched, None)
+    def _find_blocker(self, lateness: Lateness) -> str:
+        frames = sys._current_frames()  # none of the threads runs while this one holds the GIL
         frames.pop(threading.get_ident(), None)
-        if mine is not None and not _is(mine, _MACHINERY):
-            return where(mine) + when
-        others = [where(frame) for frame in frames.values() if not _is(frame, _WAITING)]
-        if others:
-            return f"another thread holds the GIL: {'; '.join(others)}{when}"
-        return "what blocked it has just returned"
+        loop = frames.pop(self._watched, None)
+        return find_blocker(lateness, self._limit, loop, frames.values())
 
     def _queued(self) -> float:
         """Return the seconds for which the loop's thread has been runnable without a CPU."""
@@ -143,6 +141,31 @@ def _open_schedstat() -> int:
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return -1
+
+
+def find_blocker(
+    lateness: Lateness, limit: float, loop: FrameType | None, others: Iterable[FrameType]
+) -> str:
+    """Return what blocks the loop, in words.
+
+    Args:
+        lateness: what was measured.
+        limit: seconds that a tick may be late.
+        loop: where the event loop's thread stands; None: it has ended.
+        others: where the other threads stand, without the watchdog's own.
+    """
+    if lateness.queued >= lateness.late / 2:
+        return f"no CPU was free for it ({lateness.queued:.2f} s)"
+    held = lateness.overslept >= limit / 2
+    if held and lateness.ran < _STARVED * lateness.overslept:
+        return "the whole process was stopped"
+    when = ", seen at its end because it held the GIL" if held else ""
+    if loop is not None and not _is(loop, _MACHINERY):
+        return where(loop) + when
+    places = [where(frame) for frame in others if not _is(frame, _WAITING)]
+    if places:
+        return f"another thread holds the GIL: {'; '.join(places)}{when}"
+    return "what blocked it has just returned"
 
 
 def where(frame: FrameType) -> str:
