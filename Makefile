@@ -43,7 +43,7 @@ real-programs:  ## install the Debian packages that tests drive, as root; withou
 	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(REAL_PROGRAMS); }
 
 soak: $(STAMP)  ## the process tests at full length
-	@HYBRID_SOAK=1 exec $(BIN)/python -m pytest -q -s -m soak -o faulthandler_timeout=900
+	@HYBRID_SOAK=1 exec $(BIN)/python -m pytest -q -s -m soak -o faulthandler_timeout=900 -o log_cli=true -o log_cli_level=info
 
 bench: $(STAMP)  ## micro-benchmarks of the pool and the kernels
 	@exec $(BIN)/python -m pytest -q benchmarks --benchmark-enable --benchmark-columns=median,iqr,ops,rounds

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import random
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -20,6 +20,7 @@ from tests.cluster.conftest import Server, wait_until
 from tests.cluster.load import Account, Kind, Load, Loss
 
 Serve = Callable[..., Server]
+logger = logging.getLogger("soak")
 FULL = bool(os.environ.get("HYBRID_SOAK"))
 LINGER = 1.0  # s; hybrid.config.HttpConfig.linger
 AFTER = 5.0  # s after a kill within which its connections are seen to be gone
@@ -90,12 +91,12 @@ Start = Callable[..., Cluster]
 
 
 def report(text: str, cluster: Cluster, account: Account, before: float) -> None:
-    print(
-        f"{text}: {account.answered} answered, {account.retried} retried, "
-        f"{len(account.lost)} lost; primary {cluster.size()[0]} descriptors, "
-        f"{cluster.size()[1]} children, RSS {before:.1f} -> {cluster.rss():.1f} MB",
-        file=sys.stderr,
-    )
+    logger.info(
+        "%s: %d answered, %d retried, %d lost; primary %d descriptors, %d children, "
+        "RSS %.1f -> %.1f MB",
+        text, account.answered, account.retried, len(account.lost), *cluster.size(),
+        before, cluster.rss(),
+    )  # fmt: skip
 
 
 @pytest.mark.soak
