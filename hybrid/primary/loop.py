@@ -22,10 +22,9 @@ import selectors
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Protocol
+from collections.abc import Iterable, Iterator, Sequence
 
-from hybrid.config import Config
+from hybrid.config import Config, RestartConfig
 from hybrid.core.messages import link_messages as m
 from hybrid.core.workers import events as e
 from hybrid.core.workers.cluster_events import EventKind
@@ -35,6 +34,7 @@ from hybrid.core.workers.restart import RestartPolicy
 from hybrid.core.workers.roster import Work
 from hybrid.core.workers.supervision import Supervisor
 from hybrid.errors import LinkError
+from hybrid.primary.cluster_owner import ClusterOwner
 from hybrid.primary.connections.distributor import make_distributor
 from hybrid.primary.messages.members import Members
 from hybrid.primary.startup.opening import Opened
@@ -42,53 +42,12 @@ from hybrid.primary.workers.event_log import EventLog
 from hybrid.primary.workers.process_table import ProcessTable, WorkerHandle
 from hybrid.system.process.processes import describe_exit
 from hybrid.system.process.signals import SignalQueue
-from hybrid.worker.context import WorkerContext
 
 logger = logging.getLogger("hybrid.error")
 
 _LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 _LONGEST_WAIT = 3600.0  # s of one poll; a later timer is compared again
 _LAST_WAIT = 5.0  # s for killed children to be reaped before the primary leaves
-
-
-class ClusterOwner(Protocol):
-    """The program that a loop runs a cluster for."""
-
-    def begin(self) -> None:
-        """Start the services; signals are handled from here on."""
-
-    def run_of(self, slot: int) -> Callable[[WorkerContext], int]:
-        """Return the main function of a worker for a slot; its result is the exit code."""
-
-    def on_signal(self, number: signal.Signals) -> None:
-        """Handle a signal other than SIGCHLD."""
-
-    def on_mail(self, handle: WorkerHandle, mail: m.Mail) -> None:
-        """Handle a message that a worker has sent to the primary."""
-
-    def on_all_ready(self, generation: int) -> None:
-        """Act on every wanted worker being ready."""
-
-    def on_aborted(self, generation: int) -> None:
-        """Act on a reload being aborted."""
-
-    def after_event(self) -> None:
-        """Act on what an event has changed."""
-
-    def after_wait(self) -> None:
-        """Do what is due, once a turn of the loop; may pass events to the loop."""
-
-    def is_over(self) -> bool:
-        """Return whether the loop ends without a stop."""
-
-    def next_timer(self) -> float | None:
-        """Return the monotonic time at which `after_wait` is due, whatever comes."""
-
-    def sockets(self) -> list[socket.socket]:
-        """Return its own sockets: a forked child must close them."""
-
-    def close(self) -> None:
-        """Close everything."""
 
 
 class PrimaryLoop:
@@ -106,23 +65,13 @@ class PrimaryLoop:
         most: int,
     ) -> None:
         """Fork nothing yet: `run` does, and `handle` called before it."""
-        restart, listening, scoreboard = config.restart, opened.listening, opened.scoreboard
+        listening, scoreboard = opened.listening, opened.scoreboard
         self.exit_code: int | None = None  # set: the loop ends
         self.address = opened.address
         self.selector = selectors.PollSelector()
         self.processes = ProcessTable(config, opened, self._sockets)
-        self.supervisor = Supervisor(
-            workers,
-            grace=restart.graceful_timeout,
-            policy=RestartPolicy(restart.intensity, restart.period),
-            max_surge=restart.max_surge,
-            boot_timeout=restart.boot_timeout,
-            most=most,
-            jitter=random.Random().random,
-            now=time.monotonic(),
-            work=work,
-        )
-        self.hangs = HangWatch(restart.hang_timeout)
+        self.supervisor = _make_supervisor(config.restart, work, workers, most)
+        self.hangs = HangWatch(config.restart.hang_timeout)
         self.event_log = EventLog(self.supervisor, scoreboard, self.hangs.killed)
         self.members = Members(
             self.supervisor, self.processes, self.send, self.event_log, owner.on_mail
@@ -393,3 +342,17 @@ class PrimaryLoop:
         """Return the sockets that a child must close, without links and listeners."""
         ours = [self._signals.reader, self._signals.writer]
         return [*ours, *self._distributor.sockets(), *self._owner.sockets()]
+
+
+def _make_supervisor(restart: RestartConfig, work: Work, workers: int, most: int) -> Supervisor:
+    return Supervisor(
+        workers,
+        grace=restart.graceful_timeout,
+        policy=RestartPolicy(restart.intensity, restart.period),
+        max_surge=restart.max_surge,
+        boot_timeout=restart.boot_timeout,
+        most=most,
+        jitter=random.Random().random,
+        now=time.monotonic(),
+        work=work,
+    )

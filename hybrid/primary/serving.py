@@ -99,7 +99,7 @@ class ServingPrimary:
             loop.supervisor, loop.processes, opened.scoreboard, opened.permits, opened.facts
         )
 
-    # -- for the loop; see `hybrid.primary.loop.ClusterOwner` ------------------------------
+    # -- for the loop; see `hybrid.primary.cluster_owner` ------------------------------
 
     def begin(self) -> None:
         """Start the control socket and the other services."""

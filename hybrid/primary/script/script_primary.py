@@ -268,7 +268,7 @@ class Primary:
         else:
             self._loop.handle(e.WorkerWantsToLeave(worker.record.id, Leaving.DISCONNECT))
 
-    # -- for the loop; see `hybrid.primary.loop.ClusterOwner` ---------------------------------
+    # -- for the loop; see `hybrid.primary.cluster_owner` ---------------------------------
 
     def begin(self) -> None:
         """Start nothing: a script has no services."""

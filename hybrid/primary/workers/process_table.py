@@ -106,7 +106,7 @@ class ProcessTable:
         Raises:
             OSError: there is no room for a process or descriptor, or no free row.
         """
-        listeners = self._listening.of_slot(slot)
+        listeners = tuple(listener.sock for listener in self._listening.of_slot(slot))
         with ExitStack() as undo, ExitStack() as passed_on:
             row = self._scoreboard.claim(slot, generation, now)
             if row is None:
@@ -120,20 +120,8 @@ class ProcessTable:
             handover = HandoverPair() if self._listening.handed_over else None
             if handover is not None:
                 undo.callback(handover.close)
-            context = WorkerContext(
-                config=self._config,
-                slot=slot,
-                generation=generation,
-                row=row,
-                scoreboard=self._scoreboard,
-                channel=theirs,
-                listeners=tuple(listener.sock for listener in listeners),
-                handover=handover.theirs if handover is not None else None,
-                resources=resources,
-                permits=self._permits,
-                terminated=Terminated(),
-                facts=self._facts,
-            )
+            inherited = (theirs, listeners, handover.theirs if handover is not None else None)
+            context = self._context(slot, generation, row, resources, *inherited)
             child = self._fork(context, run, ours.sock, handover)
             undo.pop_all()
         self._scoreboard.row(row).set("pid", child.pid)
@@ -143,6 +131,31 @@ class ProcessTable:
         self.workers[worker] = handle
         self._ids[child.pid] = worker
         return handle
+
+    def _context(
+        self,
+        slot: int,
+        generation: int,
+        row: int,
+        resources: WorkerResources,
+        channel: Channel,
+        listeners: tuple[socket.socket, ...],
+        handover: socket.socket | None,
+    ) -> WorkerContext:
+        return WorkerContext(
+            config=self._config,
+            slot=slot,
+            generation=generation,
+            row=row,
+            scoreboard=self._scoreboard,
+            channel=channel,
+            listeners=listeners,
+            handover=handover,
+            resources=resources,
+            permits=self._permits,
+            terminated=Terminated(),
+            facts=self._facts,
+        )
 
     def _fork(
         self,
