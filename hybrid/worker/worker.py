@@ -31,6 +31,7 @@ from hybrid.config import AppConfig
 from hybrid.core.activity import Activity
 from hybrid.core.connections.handoff_queue import Policy
 from hybrid.core.messages import link_messages as m
+from hybrid.core.messages.texts import last_part
 from hybrid.core.workers.lifecycle import Leaving, WorkerState
 from hybrid.core.workers.restart import YOUNG
 from hybrid.core.workers.supervision import EXIT_APP_LOAD, EXIT_NEVER_READY
@@ -296,7 +297,7 @@ class Worker:
         return Permits(table, self.context.scoreboard, self.context.row)
 
     def _could_not_boot(self, kind: str, text: str, code: int) -> int:
-        self.link.send(m.BootFailed(kind, text.rstrip()[-m.BOOT_FAILURE_LIMIT :]))
+        self.link.send(m.BootFailed(kind, last_part(text.rstrip(), m.BOOT_FAILURE_LIMIT)))
         return code
 
     # -- orders ------------------------------------------------------------------

@@ -51,6 +51,14 @@ def test_an_unimportable_application_is_exit_4_with_its_traceback_once(tmp_path:
     assert "importlib" not in result.stderr
 
 
+@pytest.mark.parametrize("text", ["chr(0x6F22) * 50_000", "chr(27) * 50_000", "chr(0xDC80)"])
+def test_an_import_error_is_reported_whatever_its_characters(tmp_path: Path, text: str) -> None:
+    (tmp_path / "broken.py").write_text(f"raise RuntimeError({text} + ' is the reason')")
+    result = run("serve", "broken:app", "--bind", "127.0.0.1:0", "-w", "1", cwd=tmp_path)
+    assert result.returncode == 4
+    assert "is the reason" in result.stderr
+
+
 def test_an_application_that_does_not_exist_is_named_without_a_traceback() -> None:
     result = run("serve", "nowhere:app", "--bind", "127.0.0.1:0")
     assert result.returncode == 4

@@ -16,7 +16,7 @@ from hybrid.core.messages.fields import field_types, wrong_field
 from hybrid.core.workers.lifecycle import Leaving
 from hybrid.errors import LinkError
 
-BOOT_FAILURE_LIMIT = 32_000  # characters; escaped as JSON they fit into a frame of the link
+BOOT_FAILURE_LIMIT = 32_000  # bytes of JSON; half a frame of the link
 
 # -- a worker sends ----------------------------------------------------------
 

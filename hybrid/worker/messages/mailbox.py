@@ -104,7 +104,9 @@ class Message:
     def fail(self, text: str) -> None:
         """Answer a request with an error instead of a reply."""
         if self.wants_reply:
-            self._finish(MailKind.FAILURE, text[:FAILURE_LIMIT])
+            # A lone surrogate, as in the name of a file that is not UTF-8, is not JSON.
+            sendable = text[:FAILURE_LIMIT].encode(errors="backslashreplace").decode()
+            self._finish(MailKind.FAILURE, sendable)
 
     def _finish(self, kind: MailKind, body: Any) -> None:
         self.wants_reply = False
