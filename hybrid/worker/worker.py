@@ -33,7 +33,6 @@ from hybrid.core.connections.handoff_queue import Policy
 from hybrid.core.messages import link_messages as m
 from hybrid.core.messages.texts import last_part
 from hybrid.core.workers.lifecycle import Leaving, WorkerState
-from hybrid.core.workers.restart import YOUNG
 from hybrid.core.workers.supervision import EXIT_APP_LOAD, EXIT_NEVER_READY
 from hybrid.errors import AppLoadError, HookFailed, NotInCluster
 from hybrid.http.lifespan import Lifespan, LifespanFailed
@@ -42,7 +41,6 @@ from hybrid.http.server import HttpServer
 from hybrid.http.shared import ASGIApp
 from hybrid.http.tls import server_context
 from hybrid.pool.pool import Pool
-from hybrid.pool.reporting import LoggingObserver
 from hybrid.pool.submit import set_current_pool
 from hybrid.shared_state.current_store import use_store
 from hybrid.system.memory.permits import Permits
@@ -58,6 +56,7 @@ from hybrid.worker.messages.leading import LeaderDuties
 from hybrid.worker.messages.mailbox import Inbox, Mailbox, Message
 from hybrid.worker.messages.membership import set_membership
 from hybrid.worker.messages.primary_link import PrimaryLink
+from hybrid.worker.pool_observer import WorkerObserver
 from hybrid.worker.upkeep.published_view import ScoreboardView
 from hybrid.worker.upkeep.pulse import (
     ConnectionShedder,
@@ -111,27 +110,6 @@ def run_worker(
             loop.run_until_complete(loop.shutdown_asyncgens())
         worker.link.close()
         loop.close()
-
-
-class WorkerObserver(LoggingObserver):
-    """Asks the primary for a replacement when abandoned jobs block this worker's pool."""
-
-    def __init__(
-        self, send: Callable[[m.Message], None], clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._send, self._clock = send, clock
-        self._born = clock()
-
-    def wants_replacement(self, reason: str) -> bool:
-        """Ask for a replacement, unless this worker is young; return whether it was asked for.
-
-        Clients that keep sending jobs that never end must not make the primary fork
-        as fast as they send.
-        """
-        if self._clock() - self._born < YOUNG:
-            return False
-        self._send(m.Leave(Leaving.RECYCLE, reason))
-        return True
 
 
 class Worker:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hybrid.core.messages import link_messages as m
 from hybrid.core.workers.lifecycle import Leaving
 from hybrid.core.workers.restart import YOUNG
-from hybrid.worker.worker import WorkerObserver
+from hybrid.worker.pool_observer import WorkerObserver
 
 
 def test_a_young_worker_does_not_ask_to_be_replaced() -> None:
