@@ -120,7 +120,7 @@ def run(config: Config, reread: Callable[[], Config]) -> int:
     from hybrid.primary.serving import ServingPrimary
     from hybrid.primary.startup.opening import open_cluster, serving_rows
     from hybrid.shared_state.address import check_driver
-    from hybrid.shared_state.embedded_file import embedded_store
+    from hybrid.shared_state.stores.embedded_file import embedded_store
 
     if config.app.reload:
         check_available()

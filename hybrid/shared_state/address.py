@@ -97,12 +97,12 @@ def open_store(url: str, embedded: Callable[[], str], timeout: float, connection
     check_driver(url)
     scheme, _, rest = url.partition(":")
     if scheme == "sqlite":
-        from hybrid.shared_state.sqlite_store import SqliteStore
+        from hybrid.shared_state.stores.sqlite_store import SqliteStore
 
         path = rest.removeprefix("//")
         return SqliteStore((lambda: path) if path else embedded, timeout)
     module, name, _, _ = _STORES[scheme]
     make: Callable[[str, float, int], Store] = getattr(
-        import_module(f"hybrid.shared_state.{module}"), name
+        import_module(f"hybrid.shared_state.stores.{module}"), name
     )
     return make(url, timeout, connections)

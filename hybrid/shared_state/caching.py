@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import functools
-import io
 import os
 import random
 import struct
@@ -187,9 +186,9 @@ def _dumped(result: Any) -> bytes:
     if isinstance(result, bytes):
         return b"b" + result
     if numpy is not None and isinstance(result, numpy.ndarray):
-        buffer = io.BytesIO()
-        numpy.save(buffer, result, allow_pickle=False)
-        return b"n" + buffer.getvalue()
+        from hybrid.shared_state.arrays_as_bytes import bytes_of
+
+        return b"n" + bytes_of(result)
     return b"j" + orjson.dumps(result)
 
 

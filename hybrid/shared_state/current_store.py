@@ -12,7 +12,7 @@ from hybrid.errors import StateError
 from hybrid.shared_state.access import StoreAccess
 from hybrid.shared_state.address import hide_password, open_store
 from hybrid.shared_state.contract import Store
-from hybrid.shared_state.embedded_file import embedded_path
+from hybrid.shared_state.stores.embedded_file import embedded_path
 from hybrid.shared_state.topics import Topics
 
 

@@ -14,6 +14,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Any
 
 from hybrid.errors import RateLimited, StateUnavailable
@@ -71,11 +72,14 @@ class RateLimit:
         self._lines: dict[str, tuple[asyncio.Lock, int]] = {}  # those of this process, by key
 
     async def take(self, key: str) -> RateDecision:
-        """Ask for one request, and count it if it is allowed."""
+        """Ask for one request, and count it if it is allowed. `key` is any text."""
+        # A client may choose the key (a header), and a store's keys are short: a digest stands
+        # for it, or a long one would be an error of the server.
+        stored = blake2b(key.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
         # In line within a worker: only workers compete for the number, and not all their tasks.
-        async with self._in_line(key):
+        async with self._in_line(stored):
             try:
-                return await self._take(key)
+                return await self._take(stored)
             except StateUnavailable:
                 if not self._open:
                     raise

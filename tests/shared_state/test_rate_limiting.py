@@ -46,6 +46,19 @@ def test_a_burst_is_allowed_and_then_the_rate(request: pytest.FixtureRequest) ->
     run(body())
 
 
+@pytest.mark.parametrize("key", ["", "k" * 5000, "\x00\r\n ", "\udcff", "å" * 600])
+def test_a_key_that_a_client_chooses_may_be_anything(
+    request: pytest.FixtureRequest, key: str
+) -> None:
+    async def body() -> None:
+        limit = RateLimit("chosen", rate=1, per=60, burst=1, clock=Clock())
+        assert (await limit.take(key)).is_allowed
+        assert not (await limit.take(key)).is_allowed
+        assert (await limit.take(key + "x")).is_allowed
+
+    run(body())
+
+
 def test_over_a_long_time_as_many_are_allowed_as_the_rate_says(
     request: pytest.FixtureRequest,
 ) -> None:

@@ -22,7 +22,7 @@ from hybrid.shared_state.contract import (
     new_version,
     whole_number,
 )
-from hybrid.shared_state.sqlite_thread import SqliteThread
+from hybrid.shared_state.stores.sqlite_thread import SqliteThread
 
 _NEVER = 9e15  # s; later than every time to live ends
 _SWEEP_EVERY = 10.0  # s between two looks for what has expired

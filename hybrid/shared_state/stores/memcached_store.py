@@ -27,7 +27,7 @@ from hybrid.shared_state.contract import (
     Version,
     Versioned,
 )
-from hybrid.shared_state.quoting import quoted_or_hashed
+from hybrid.shared_state.stores.quoting import quoted_or_hashed
 
 T = TypeVar("T")
 

@@ -28,7 +28,7 @@ from hybrid.shared_state.contract import (
     new_version,
     whole_number,
 )
-from hybrid.shared_state.quoting import quoted, unquoted
+from hybrid.shared_state.stores.quoting import quoted, unquoted
 
 _NEVER = Int64(2**62)  # ms
 _TURNS = 100  # attempts of a call whose key others create and delete meanwhile

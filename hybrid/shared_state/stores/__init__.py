@@ -1,0 +1,1 @@
+"""One module a kind of store: what each does to keep the contract."""
