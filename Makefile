@@ -16,7 +16,7 @@ serve: $(STAMP)  ## serve the demonstration application; other flags: make serve
 	@exec $(BIN)/hybrid serve $(ARGS)
 
 test: check  ## everything: check, then the whole suite
-	@echo "the suite takes about eight minutes; the first lines come after four"
+	@echo "the suite takes about ten minutes; the first lines come after five"
 	@$(MAKE) --no-print-directory -j2 --output-sync=target suite-cluster suite-parts
 	@exec $(MAKE) --no-print-directory suite-bench
 

@@ -17,6 +17,7 @@ from typing import Any
 import orjson
 
 from hybrid.http.request.refusal import ClientGone
+from hybrid.worker.interface import takes_arguments
 
 _TEXT, _BYTES, _JSON = (
     b"text/plain; charset=utf-8",
@@ -36,19 +37,6 @@ class FunctionRequest:
     body: bytes
 
 
-def check_application(app: object) -> None:
-    """Check that an application can be called as ASGI or as WSGI.
-
-    Raises:
-        TypeError: it cannot be called like that; every request would answer 500.
-    """
-    if not _takes(app, 3) and not _takes(app, 2):
-        raise TypeError(
-            f"{app!r} is not an application: it takes neither (scope, receive, send) nor "
-            "(environ, start_response); a function of one request is for cluster.serve_function"
-        )
-
-
 class FunctionApplication:
     """An ASGI application that answers each request with the result of a function."""
 
@@ -61,7 +49,7 @@ class FunctionApplication:
         Raises:
             TypeError: it cannot be called with one argument.
         """
-        if not _takes(function, 1):
+        if not takes_arguments(function, 1):
             raise TypeError(
                 f"{function!r} is not a function of one request; "
                 "an application is for cluster.serve"
@@ -79,18 +67,6 @@ class FunctionApplication:
         head = [(b"content-type", kind), (b"content-length", str(len(body)).encode())]
         await send({"type": "http.response.start", "status": 200, "headers": head})
         await send({"type": "http.response.body", "body": body})
-
-
-def _takes(call: object, count: int) -> bool:
-    if not callable(call):
-        return False
-    try:
-        inspect.signature(call).bind(*[None] * count)
-    except TypeError:
-        return False
-    except ValueError:
-        pass  # written in C and without a signature: calling it will show
-    return True
 
 
 async def _read(scope: Any, receive: Any) -> FunctionRequest:

@@ -64,6 +64,30 @@ def chosen_interface(app: Any, wanted: str, target: str) -> Interface:
     return found
 
 
+def check_application(app: object) -> None:
+    """Check what a script gives to `hybrid.cluster.serve`.
+
+    Raises:
+        TypeError: it cannot be called as ASGI or as WSGI; every request would answer 500.
+    """
+    is_refused = not callable(app) or isinstance(app, type)
+    if is_refused or _why_not_callable_so(app) is not None:  # type: ignore[arg-type]
+        raise TypeError(
+            f"{app!r} is not an application: it takes neither (scope, receive, send) nor "
+            "(environ, start_response); a function of one request is for cluster.serve_function"
+        )
+
+
+def takes_arguments(call: object, count: int) -> bool:
+    """Return whether `call` can be called with `count` arguments, as far as its signature tells."""
+    if not callable(call):
+        return False
+    try:
+        return _takes(inspect.signature(call), count)
+    except (TypeError, ValueError):  # written in C: calling it will show
+        return True
+
+
 def refuse_async_factory(factory: Any, target: str) -> None:
     """Raise AppLoadError if `factory` would have to be awaited."""
     if callable(factory) and not isinstance(factory, type) and _is_coroutine_function(factory):

@@ -49,9 +49,8 @@ from hybrid.system.scoreboard.snapshot import STATES
 from hybrid.worker.application import load_application
 from hybrid.worker.connections.adoption import Adoption
 from hybrid.worker.context import WorkerContext
-from hybrid.worker.function import check_application
 from hybrid.worker.hooks import Moment, registry
-from hybrid.worker.interface import interface_of
+from hybrid.worker.interface import check_application, interface_of
 from hybrid.worker.messages.leading import LeaderDuties
 from hybrid.worker.messages.mailbox import Inbox, Mailbox, Message
 from hybrid.worker.messages.membership import set_membership

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from hybrid.http.request.refusal import ClientGone
-from hybrid.worker.function import FunctionApplication, FunctionRequest, check_application
+from hybrid.worker.function import FunctionApplication, FunctionRequest
+from hybrid.worker.interface import check_application
 
 
 def ask(function: Callable[..., Any], *pieces: bytes) -> tuple[dict[str, Any], bytes]:

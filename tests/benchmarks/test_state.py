@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 
-import pytest
-
 from benchmarks.state import PAGE, RESULTS, compare, on_loop, table
 
 
@@ -14,8 +12,6 @@ def test_the_page_shows_what_is_recorded() -> None:
 
 
 def test_one_store_is_measured_beside_its_driver(tmp_path: object) -> None:
-    pytest.importorskip("aiosqlite")
-    pytest.importorskip("diskcache")
     found = on_loop(compare("sqlite", f"sqlite:{tmp_path}/state.db", blocks=1, calls=32))
     assert set(found) == {"hybrid.state", "aiosqlite", "diskcache"}
     assert set(found["hybrid.state"]) == {"get", "set", "incr", "incr, 32 at once"}

@@ -121,3 +121,15 @@ def url(request: pytest.FixtureRequest, tmp_path: Path, servers: Servers) -> str
     if request.param == "sqlite":
         return f"sqlite:{tmp_path}/state.db"
     return servers.url(request.param)
+
+
+async def settled(state: State) -> int:
+    """Return the counter when the server has executed all that it had read of the killed."""
+
+    async def is_still() -> bool:
+        first = await state.get("n")
+        await asyncio.sleep(0.1)
+        return first == await state.get("n")
+
+    await until(is_still, "the counter stands still")
+    return int(await state.get("n") or b"0")

@@ -13,7 +13,7 @@ import pytest
 from hybrid.errors import StateUnavailable
 from hybrid.shared_state.access import Availability
 from hybrid.shared_state.state import State
-from tests.shared_state.conftest import connected, run, states, until
+from tests.shared_state.conftest import connected, run, settled, states, until
 from tests.shared_state.servers import SERVERS, RealServer
 
 FORGETS = ("memcached", "mongodb")  # what they held when they are killed; MongoDB's stand-in does
@@ -95,16 +95,6 @@ def test_calls_fail_while_a_server_is_away_and_go_on_when_it_is_back(
                 assert load.confirmed <= total <= load.begun
 
     run(body())
-
-
-async def settled(state: State) -> int:
-    async def is_still() -> bool:
-        first = await state.get("n")
-        await asyncio.sleep(0.1)
-        return first == await state.get("n")
-
-    await until(is_still, "the counter stands still")
-    return int(await state.get("n") or b"0")
 
 
 @pytest.mark.parametrize("server", ["redis", "postgresql"], indirect=True)

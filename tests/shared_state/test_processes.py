@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from hybrid.shared_state.state import State
-from tests.shared_state.conftest import new_namespace, run, states, until
+from tests.shared_state.conftest import new_namespace, run, settled, states, until
 from tests.shared_state.hammer import TASKS, Board
 
 ROOT = Path(__file__).parent.parent.parent
@@ -42,18 +41,6 @@ class Hammers:
         for process in self.running:
             process.kill()
             process.wait()
-
-
-async def settled(state: State) -> int:
-    """Return the counter when the server has executed all that it had read of the killed."""
-
-    async def is_still() -> bool:
-        first = await state.get("n")
-        await asyncio.sleep(0.1)
-        return first == await state.get("n")
-
-    await until(is_still, "the counter stands still")
-    return int(await state.get("n") or b"0")
 
 
 @pytest.fixture
