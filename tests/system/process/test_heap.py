@@ -85,7 +85,7 @@ def test_memory_that_is_only_kept_does_not_end_a_worker() -> None:
             if not hold:
                 del blocks
             recycler._rss_at = 0.0
-            recycler.look(0)
+            recycler.check_limits(0)
             print(len(reasons))
         """
     )
@@ -97,11 +97,11 @@ def test_memory_that_is_only_kept_does_not_end_a_worker() -> None:
 def test_a_worker_gives_back_when_a_burst_is_over_probes_or_not() -> None:
     given: list[float] = []
     clock = [0.0]
-    leisure = HeapTrimmer(lambda: given.append(clock[0]))
+    trimmer = HeapTrimmer(lambda: given.append(clock[0]))
 
     def look(requests: int, now: float) -> None:
         clock[0] = now
-        leisure.look(requests, now)
+        trimmer.trim_if_idle(requests, now)
 
     for requests, now in [(0, 100.0), (5_000, 103.0), (9_000, 105.0), (19_000, 110.0)]:
         look(requests, now)
